@@ -1,0 +1,1 @@
+//! Load and latency measurement of Kafka-wire brokers.

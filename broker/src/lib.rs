@@ -1,0 +1,2 @@
+//! The broker: shard, APIs, control plane, and behind the feature `edge` the ring and the command line.
+#![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]

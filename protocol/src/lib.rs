@@ -1,0 +1,2 @@
+//! Kafka's wire: bytes to values and back, and the client's side of it. Sans-IO: no clock, no socket, no runtime.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Simulator, reference models and invariants.

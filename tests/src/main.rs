@@ -1,0 +1,2 @@
+//! `cargo sim`: runs the simulator for a seed.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Checks of the host a broker runs on.

@@ -1,0 +1,2 @@
+//! The project menu.
+fn main() {}
