@@ -1,2 +1,5 @@
 //! The broker: shard, APIs, control plane, and behind the feature `edge` the ring and the command line.
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
+
+pub mod shard;
+pub mod time;

@@ -1,0 +1,5 @@
+//! A shard: everything one core owns, as one struct that takes events and gives outputs.
+
+pub mod event;
+pub mod mesh;
+pub mod response;

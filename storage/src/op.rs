@@ -1,0 +1,236 @@
+//! What storage asks of a disk, and what the disk answers.
+//!
+//! The only way out of this crate's cores: they emit `DiskOp`s and take `DiskDone`s. The edge executes
+//! them on a ring, the simulator on sectors that can be lost. Nothing here does I/O.
+//!
+//! Rules both executors keep: operations may complete in any order unless one was submitted after the
+//! other's completion; a buffer belongs to its operation until the completion; every completion says how
+//! many bytes really moved; paths are relative to the data folder (or to the journal folder for
+//! `Root::Journal`) and use `/`.
+
+use std::fmt;
+
+use crate::buffer::{AlignedBuf, SharedBuf};
+
+/// Names an operation from submission to completion. Chosen by the store, unique within a shard's life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OpId(pub u64);
+
+/// A file the store has opened. Chosen by the store when it opens, unique within a shard's life; the
+/// executor maps it to a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FileId(pub u32);
+
+/// Which folder a path is relative to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Root {
+    /// `log.dirs`: topics, checkpoints.
+    Data,
+    /// `corelane.journal.dir`: the journals. The data folder itself unless configured.
+    Journal,
+    /// The shared memory folder for `memory` durability. Survives the process, not the machine.
+    Memory,
+}
+
+/// A relative path under a root.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskPath {
+    pub root: Root,
+    pub path: String,
+}
+
+impl DiskPath {
+    /// A path below the data folder.
+    pub fn data(path: impl Into<String>) -> Self {
+        Self { root: Root::Data, path: path.into() }
+    }
+
+    /// A path below the journal folder.
+    pub fn journal(path: impl Into<String>) -> Self {
+        Self { root: Root::Journal, path: path.into() }
+    }
+
+    /// A path below the shared memory folder.
+    pub fn memory(path: impl Into<String>) -> Self {
+        Self { root: Root::Memory, path: path.into() }
+    }
+}
+
+impl fmt::Debug for DiskPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}:{}", self.root, self.path)
+    }
+}
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// Existing, for direct reads only.
+    Read,
+    /// Existing, for direct reads and writes.
+    ReadWrite,
+    /// Created empty (an existing one is an error), for direct reads and writes. Its folder is created
+    /// first when missing. The new name is durable only after `SyncDir` of the folder.
+    Create,
+    /// As `Create`, but an existing file is opened as it is.
+    CreateOrOpen,
+}
+
+/// When a write counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Bytes accepted by the device; a later `Sync` makes them durable.
+    Volatile,
+    /// Bytes on stable storage: the executor writes with `RWF_DSYNC` or links an `fdatasync`.
+    Synced,
+}
+
+/// Bytes to write: whole blocks at a block-aligned address.
+#[derive(Debug)]
+pub enum WriteBuf {
+    /// Owned by the operation and given back in the completion.
+    Owned(AlignedBuf),
+    /// Shared with readers; immutable while any reference lives.
+    Shared(SharedBuf),
+}
+
+impl WriteBuf {
+    /// The bytes to write.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Owned(buf) => buf.as_slice(),
+            Self::Shared(buf) => buf.as_slice(),
+        }
+    }
+}
+
+/// One request to the disk.
+#[derive(Debug)]
+pub enum DiskOp {
+    /// Opens `path` as `file`. Completion: `DiskOk::Opened`.
+    Open { op: OpId, file: FileId, path: DiskPath, mode: OpenMode },
+    /// Forgets `file`. Never fails; submitted only when nothing is under way on it.
+    Close { op: OpId, file: FileId },
+    /// Writes `buffer` at `position`; both are multiples of `limits::BLOCK_BYTES`.
+    /// Completion: `DiskOk::Written`, with the bytes that really were written.
+    Write { op: OpId, file: FileId, position: u64, buffer: WriteBuf, durability: Durability },
+    /// Writes the buffers one after the other at `position`, as one operation.
+    WriteVectored {
+        op: OpId,
+        file: FileId,
+        position: u64,
+        buffers: Vec<SharedBuf>,
+        durability: Durability,
+    },
+    /// Fills `buffer` (whole blocks) from `position`. A shorter count means the end of the file.
+    Read { op: OpId, file: FileId, position: u64, buffer: AlignedBuf },
+    /// Makes everything completed on `file` so far durable (`fdatasync`).
+    Sync { op: OpId, file: FileId },
+    /// Sets the length of the file, in bytes (not block-aligned after a clean stop).
+    Truncate { op: OpId, file: FileId, bytes: u64 },
+    /// Renames within one root. Durable after `SyncDir` of the folder.
+    Rename { op: OpId, from: DiskPath, to: DiskPath },
+    /// Removes a file. A missing one is not an error.
+    Remove { op: OpId, path: DiskPath },
+    /// Removes a folder and everything in it. A missing one is not an error.
+    RemoveTree { op: OpId, path: DiskPath },
+    /// Creates a folder and those above it. An existing one is not an error.
+    CreateDir { op: OpId, path: DiskPath },
+    /// Makes creations, renames and removals in a folder durable.
+    SyncDir { op: OpId, path: DiskPath },
+    /// Names in a folder (empty for a missing one), sorted. Used by recovery.
+    List { op: OpId, path: DiskPath },
+    /// Writes a small file whole (buffered, not block-aligned), replacing it: temporary file, sync,
+    /// rename, folder sync. Used for checkpoints in Kafka's text formats and producer snapshots.
+    ReplaceFile { op: OpId, path: DiskPath, bytes: Vec<u8> },
+    /// Reads a small file whole; `DiskOk::Contents(None)` when it does not exist.
+    ReadFile { op: OpId, path: DiskPath, bytes_max: u64 },
+}
+
+impl DiskOp {
+    /// The operation's name.
+    pub fn id(&self) -> OpId {
+        match self {
+            Self::Open { op, .. }
+            | Self::Close { op, .. }
+            | Self::Write { op, .. }
+            | Self::WriteVectored { op, .. }
+            | Self::Read { op, .. }
+            | Self::Sync { op, .. }
+            | Self::Truncate { op, .. }
+            | Self::Rename { op, .. }
+            | Self::Remove { op, .. }
+            | Self::RemoveTree { op, .. }
+            | Self::CreateDir { op, .. }
+            | Self::SyncDir { op, .. }
+            | Self::List { op, .. }
+            | Self::ReplaceFile { op, .. }
+            | Self::ReadFile { op, .. } => *op,
+        }
+    }
+}
+
+/// A completed operation.
+#[derive(Debug)]
+pub struct DiskDone {
+    pub op: OpId,
+    pub result: Result<DiskOk, DiskError>,
+}
+
+/// What a successful operation returns.
+#[derive(Debug)]
+pub enum DiskOk {
+    /// Close, Sync, Truncate, Rename, Remove, CreateDir, SyncDir, ReplaceFile.
+    Done,
+    /// Length of the opened file, in bytes.
+    Opened { bytes: u64 },
+    /// Bytes written and the buffer back (for `WriteBuf::Owned`). The store treats a short count as a
+    /// failed write.
+    Written { bytes: u64, buffer: Option<AlignedBuf> },
+    /// Bytes read; the buffer back.
+    Read { bytes: u32, buffer: AlignedBuf },
+    /// Names in a folder.
+    Names(Vec<DirEntry>),
+    /// A whole small file.
+    Contents(Option<Vec<u8>>),
+}
+
+/// One name in a folder.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DirEntry {
+    pub name: String,
+    pub is_dir: bool,
+    /// 0 for folders.
+    pub bytes: u64,
+}
+
+/// The world's fault: a disk operation that failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum DiskError {
+    /// ENOSPC, EDQUOT. Heals when space returns.
+    #[error("no space left on device")]
+    NoSpace,
+    /// EIO and everything that says the device did not do it.
+    #[error("input/output error (errno {errno})")]
+    Io { errno: i32 },
+    /// EROFS.
+    #[error("read-only file system")]
+    ReadOnly,
+    /// ENOENT.
+    #[error("no such file")]
+    NotFound,
+    /// EEXIST.
+    #[error("file exists")]
+    Exists,
+    /// EMFILE, ENFILE.
+    #[error("too many open files")]
+    TooManyFiles,
+}
+
+/// A disk that executes one operation at a time while the caller waits.
+///
+/// Recovery reads through it before the shard runs; the simulator may fail it at any operation.
+pub trait BlockingDisk {
+    /// Executes `op` to its completion.
+    fn execute(&mut self, op: DiskOp) -> DiskDone;
+}
