@@ -5,3 +5,4 @@
 pub mod buffer;
 pub mod limits;
 pub mod op;
+pub mod segment;
