@@ -1,0 +1,41 @@
+//! DescribeAcls (key 29): lists access rules that match a filter.
+//!
+//! Rows only; what they mean is in the module `message`.
+//! Source: the message definitions of Kafka 4.3.1.
+
+crate::message! {
+    /// Request: lists access rules that match a filter.
+    pub struct DescribeAclsRequest[versions(1, 3).flexible(2)] {
+        resource_type_filter: i8, since(0);
+        resource_name_filter: Option<String> = Some(String::new()), since(0).nullable(0);
+        pattern_type_filter: i8 = 3, since(1);
+        principal_filter: Option<String> = Some(String::new()), since(0).nullable(0);
+        host_filter: Option<String> = Some(String::new()), since(0).nullable(0);
+        operation: i8, since(0);
+        permission_type: i8, since(0);
+    }
+
+    /// Response to [`DescribeAclsRequest`].
+    pub struct DescribeAclsResponse[versions(1, 3).flexible(2)] {
+        throttle_time_ms: i32, since(0);
+        error_code: i16, since(0);
+        error_message: Option<String> = Some(String::new()), since(0).nullable(0);
+        resources: Vec<DescribeAclsResource>, since(0);
+    }
+
+    /// Part of [`DescribeAclsResponse`].
+    pub struct DescribeAclsResource {
+        resource_type: i8, since(0);
+        resource_name: String, since(0);
+        pattern_type: i8 = 3, since(1);
+        acls: Vec<AclDescription>, since(0);
+    }
+
+    /// Part of [`DescribeAclsResponse`].
+    pub struct AclDescription {
+        principal: String, since(0);
+        host: String, since(0);
+        operation: i8, since(0);
+        permission_type: i8, since(0);
+    }
+}
