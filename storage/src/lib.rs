@@ -3,6 +3,9 @@
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
 pub mod buffer;
+pub mod epoch_cache;
 pub mod limits;
 pub mod op;
+pub mod producer_state;
 pub mod segment;
+mod varint;
