@@ -1,2 +1,87 @@
-//! The project menu.
-fn main() {}
+//! The project's menu: `cargo xtask test`, `cargo xtask ci`, `cargo xtask provision`.
+//!
+//! It builds, provisions and starts what the suites need, counts what they say, and stops what it
+//! started. It holds no test of its own: those are in the crates, in `tests/`, and in the programs
+//! of the clients below `tests/conformance`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a task runner waits for processes and times them; nothing here runs in a core"
+)]
+
+mod ci;
+mod process;
+mod provision;
+mod server;
+mod suites;
+mod tally;
+mod workspace;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Corelane's tasks", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs the suites; the last line is `N passed, N failed, N skipped`
+    Test(TestOptions),
+    /// Runs everything CI runs, in CI's order
+    Ci,
+    /// Checks layering and tidiness only
+    Tidy,
+    /// Fetches clients and tools into target/provision and prints what a machine lacks
+    Provision,
+}
+
+/// What `cargo xtask test` was asked for.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TestOptions {
+    /// Only these suites (may be repeated; `conformance` means all seven clients)
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Fewer seeds and kills
+    #[arg(long)]
+    quick: bool,
+    /// The broker that the client suites talk to
+    #[arg(long, value_enum, default_value_t = ServerKind::Corelane)]
+    server: ServerKind,
+    /// Lists the suites and ends
+    #[arg(long)]
+    list: bool,
+}
+
+/// Which broker the client suites talk to.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The binary of this workspace, release build
+    Corelane,
+    /// Apache Kafka, the oracle that settles doubts
+    Kafka,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find();
+    let tally = match arguments.task {
+        Task::Test(options) => suites::run(&workspace, &options),
+        Task::Ci => ci::run(&workspace),
+        Task::Tidy => {
+            let mut tally = Tally::default();
+            suites::rust::tidy(&workspace, &mut tally);
+            tally
+        }
+        Task::Provision => provision::all(&workspace),
+    };
+    tally.print_problems();
+    println!("{}", tally.line());
+    if tally.failed() > 0 {
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,203 @@
+//! A broker for the client suites: Corelane's release binary, or Apache Kafka as the oracle.
+//!
+//! Both start on free loopback ports in an empty folder, and stop when their value drops.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::ServerKind;
+use crate::process::{self, Service};
+use crate::provision;
+use crate::workspace::Workspace;
+
+/// Settings of a broker under test, the same for both kinds.
+const OVERRIDES: [(&str, &str); 8] = [
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("offsets.topic.replication.factor", "1"),
+    ("offsets.topic.num.partitions", "4"),
+    ("transaction.state.log.replication.factor", "1"),
+    ("transaction.state.log.min.isr", "1"),
+    ("share.coordinator.state.topic.replication.factor", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
+    ("num.partitions", "1"),
+];
+
+const CORELANE_READY_SECONDS: u64 = 20;
+const KAFKA_READY_SECONDS: u64 = 90;
+
+/// A broker that serves.
+#[derive(Debug)]
+pub struct Server {
+    kind: ServerKind,
+    service: Service,
+    /// `HOST:PORT` for clients.
+    pub bootstrap: String,
+    /// Where it keeps its data.
+    pub data: PathBuf,
+    /// From starting the process to serving.
+    pub ready_after: Duration,
+}
+
+/// What a start needs to know; a broker may be started from it again after a kill.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    kind: ServerKind,
+    name: String,
+    folder: PathBuf,
+    /// Kept between starts, so that clients find the restarted broker. 0 before the first start.
+    port: u16,
+    release: PathBuf,
+    java_libs: PathBuf,
+}
+
+impl Plan {
+    /// A broker with an empty folder; `name` names it in `target/xtask`.
+    pub fn new(workspace: &Workspace, kind: ServerKind, name: &str) -> Result<Plan, String> {
+        let folder = workspace.scratch().join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Plan {
+            kind,
+            name: name.to_string(),
+            folder,
+            port: 0,
+            release: workspace.target.join("release/corelane"),
+            java_libs: provision::java_libs(workspace),
+        })
+    }
+
+    /// Starts (again), and waits until it serves.
+    pub fn start(&mut self) -> Result<Server, String> {
+        let server = match self.kind {
+            ServerKind::Corelane => self.start_corelane(),
+            ServerKind::Kafka => self.start_kafka(),
+        }
+        .map_err(|reason| format!("{:?} for {} did not start: {reason}", self.kind, self.name))?;
+        self.port = server.bootstrap.rsplit(':').next().and_then(|p| p.parse().ok()).unwrap_or(0);
+        Ok(server)
+    }
+
+    fn start_corelane(&self) -> Result<Server, String> {
+        let data = self.folder.join("data");
+        let mut command = process::command(&self.release);
+        command
+            .arg("start")
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(&data);
+        for (key, value) in OVERRIDES {
+            command.args(["--override", &format!("{key}={value}")]);
+        }
+        let service = Service::start(&mut command, &self.folder.join("broker.log"))
+            .map_err(|error| format!("{}: {error}", self.release.display()))?;
+        let bootstrap = service.wait_line(Duration::from_secs(CORELANE_READY_SECONDS), |line| {
+            let rest = line.strip_prefix("ready kafka=")?;
+            Some(rest.split(' ').next()?.to_string())
+        })?;
+        let ready_after = service.spawned().elapsed();
+        Ok(Server { kind: self.kind, service, bootstrap, data, ready_after })
+    }
+
+    fn start_kafka(&self) -> Result<Server, String> {
+        let data = self.folder.join("data");
+        let properties = self.folder.join("server.properties");
+        let port = if self.port == 0 { free_port()? } else { self.port };
+        if !data.exists() {
+            let text = kafka_properties(port, free_port()?, &data);
+            fs::write(&properties, text).map_err(|error| error.to_string())?;
+            self.format_kafka(&properties)?;
+        }
+        let mut command = self.java("1g");
+        command.arg("kafka.Kafka").arg(&properties);
+        let mut service = Service::start(&mut command, &self.folder.join("broker.log"))
+            .map_err(|error| error.to_string())?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let deadline = Instant::now() + Duration::from_secs(KAFKA_READY_SECONDS);
+        while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+            if Instant::now() > deadline || !service.alive() {
+                return Err(service.tail());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let ready_after = service.spawned().elapsed();
+        let bootstrap = address.to_string();
+        Ok(Server { kind: self.kind, service, bootstrap, data, ready_after })
+    }
+
+    fn format_kafka(&self, properties: &Path) -> Result<(), String> {
+        // Any 16 bytes in base64 make a cluster id.
+        let id = "Y29yZWxhbmUtb3JhY2xlMQ";
+        let mut command = self.java("256m");
+        command.args(["kafka.tools.StorageTool", "format", "--standalone", "-t", id, "-c"]);
+        command.arg(properties);
+        let done = process::run(&mut command, Duration::from_secs(60), |_| {})
+            .map_err(|error| error.to_string())?;
+        if done.success() { Ok(()) } else { Err(done.reason()) }
+    }
+
+    fn java(&self, heap: &str) -> std::process::Command {
+        let mut command = process::command("java");
+        command.arg(format!("-Xmx{heap}")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        command.arg("-cp").arg(self.java_libs.join("*"));
+        command.current_dir(&self.folder);
+        command
+    }
+}
+
+impl Server {
+    /// Whether the process still runs.
+    pub fn alive(&mut self) -> bool {
+        self.service.alive()
+    }
+
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        self.service.tail()
+    }
+
+    /// `kill -9`.
+    pub fn kill(self) {
+        self.service.kill();
+    }
+
+    /// SIGTERM; an error says how a clean stop failed.
+    pub fn stop(self) -> Result<(), String> {
+        let tail = self.service.tail();
+        match (self.kind, self.service.stop(Duration::from_secs(15))) {
+            (_, None) => Err(format!("still ran 15 s after SIGTERM and was killed; {tail}")),
+            // A JVM that ended by SIGTERM says 143 when all went well.
+            (ServerKind::Kafka, Some(_)) => Ok(()),
+            (ServerKind::Corelane, Some(status)) if status.success() => Ok(()),
+            (ServerKind::Corelane, Some(status)) => {
+                Err(format!("SIGTERM ended it with {status}; {tail}"))
+            }
+        }
+    }
+}
+
+fn kafka_properties(port: u16, controller_port: u16, data: &Path) -> String {
+    let mut text = format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port},\
+         CONTROLLER://127.0.0.1:{controller_port}\n\
+         controller.listener.names=CONTROLLER\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+         log.dirs={}\n",
+        data.display()
+    );
+    for (key, value) in OVERRIDES {
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
+    listener.local_addr().map(|address| address.port()).map_err(|error| error.to_string())
+}

@@ -1,0 +1,173 @@
+//! The seven clients: one program each, below `tests/conformance`.
+//!
+//! A program gets `--bootstrap HOST:PORT`, prints `ok NAME`, `not ok NAME: reason` or
+//! `skip NAME: reason` per check, and ends with exit code 0 when it went through to its end.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::Run;
+use crate::provision;
+use crate::server::{Plan, Server};
+use crate::tally::Tally;
+use crate::{ServerKind, process};
+
+const PROGRAM_SECONDS: u64 = 180;
+
+/// A client's suite: its name and how its program is started.
+struct Client {
+    name: &'static str,
+    program: fn(&Run) -> Result<Command, String>,
+}
+
+const CLIENTS: [Client; 7] = [
+    Client { name: "kcat", program: |run| with_kcat(run, "kcat_.py") },
+    Client { name: "confluent", program: |run| python(run, "confluent.py") },
+    Client { name: "kafka-python", program: |run| python(run, "kafka_python.py") },
+    Client { name: "aiokafka", program: |run| python(run, "aiokafka_.py") },
+    Client { name: "kafkajs", program: |run| node(run, "kafkajs.mjs") },
+    Client { name: "platformatic", program: |run| node(run, "platformatic.mjs") },
+    Client { name: "java", program: java },
+];
+
+/// Runs the wanted clients, against one Kafka or a fresh Corelane each.
+pub fn run_all(run: &mut Run, wanted: &dyn Fn(&str, &str) -> bool) {
+    let mut shared = None;
+    for client in &CLIENTS {
+        run.suite(wanted(client.name, "conformance"), client.name, |run| {
+            run_client(run, client, &mut shared);
+        });
+    }
+    if let Some(server) = shared {
+        stop(server, &mut run.tally);
+    }
+}
+
+fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
+    let mut command = match (client.program)(run) {
+        Ok(command) => command,
+        Err(reason) => return run.tally.missing(client.name, &reason),
+    };
+    if !run.broker_is_there() {
+        return;
+    }
+    let mut server = match shared.take().map_or_else(|| start(run, client.name), Ok) {
+        Ok(server) => server,
+        Err(reason) => return run.tally.fail(client.name, &reason),
+    };
+    command.args(["--bootstrap", &server.bootstrap]);
+    run_program(client.name, &mut command, &mut run.tally);
+    if !server.alive() {
+        let tail = server.tail();
+        return run.tally.fail(client.name, &format!("the broker died; {tail}"));
+    }
+    match run.options.server {
+        ServerKind::Kafka => *shared = Some(server),
+        ServerKind::Corelane => stop(server, &mut run.tally),
+    }
+}
+
+/// Starts the broker under test in a folder named after the suite.
+pub fn start(run: &Run, name: &str) -> Result<Server, String> {
+    let mut plan = Plan::new(run.workspace, run.options.server, name)?;
+    let server = plan.start()?;
+    println!("    {} ready in {:.0?}", server.bootstrap, server.ready_after);
+    Ok(server)
+}
+
+/// Stops the broker; a clean stop is a check of its own.
+pub fn stop(server: Server, tally: &mut Tally) {
+    match server.stop() {
+        Ok(()) => tally.pass("clean_stop"),
+        Err(reason) => tally.fail("clean_stop", &reason),
+    }
+}
+
+/// Runs a program that prints checks, and counts them.
+pub fn run_program(suite: &str, command: &mut Command, tally: &mut Tally) {
+    let mut checks = 0;
+    let done = process::run(command, Duration::from_secs(PROGRAM_SECONDS), |line| {
+        if let Some(name) = line.strip_prefix("ok ") {
+            checks += 1;
+            tally.pass(&format!("{suite}/{name}"));
+        } else if let Some((name, reason)) = split(line, "not ok ") {
+            checks += 1;
+            tally.fail(&format!("{suite}/{name}"), reason);
+        } else if let Some((name, reason)) = split(line, "skip ") {
+            tally.skip(&format!("{suite}/{name}"), reason);
+        } else if !line.is_empty() {
+            println!("      {line}");
+        }
+    });
+    match done {
+        Err(error) => tally.fail(suite, &error.to_string()),
+        Ok(done) if !done.success() => tally.fail(suite, &done.reason()),
+        Ok(_) if checks == 0 => tally.fail(suite, "the program made no check"),
+        Ok(_) => {}
+    }
+}
+
+fn split<'a>(line: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
+    let rest = line.strip_prefix(prefix)?;
+    Some(rest.split_once(": ").unwrap_or((rest, "")))
+}
+
+fn source(run: &Run, file: &str) -> PathBuf {
+    run.workspace.root.join("tests/conformance").join(file)
+}
+
+fn python(run: &Run, file: &str) -> Result<Command, String> {
+    let mut command = process::command(provision::python(run.workspace)?);
+    command.arg("-u").arg(source(run, file)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+fn with_kcat(run: &Run, file: &str) -> Result<Command, String> {
+    let kcat = provision::kcat()?;
+    let mut command = python(run, file)?;
+    command.arg("--kcat").arg(kcat);
+    Ok(command)
+}
+
+fn node(run: &Run, file: &str) -> Result<Command, String> {
+    let node = provision::node(run.workspace)?;
+    // Modules are looked up from the program's own folder, so the program is copied to theirs.
+    let folder = run.workspace.provision().join("node");
+    for name in ["checks.mjs", file] {
+        fs::copy(source(run, name), folder.join(name))
+            .map_err(|error| format!("{name}: {error}"))?;
+    }
+    let mut command = process::command(node);
+    command.arg(folder.join(file)).env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
+    Ok(command)
+}
+
+fn java(run: &Run) -> Result<Command, String> {
+    let libs = provision::java(run.workspace)?.join("*");
+    let classes = run.workspace.provision().join("java/classes");
+    fs::create_dir_all(&classes).map_err(|error| error.to_string())?;
+    let mut compile = process::command("javac");
+    compile.arg("-cp").arg(&libs).arg("-d").arg(&classes);
+    compile.arg(source(run, "java/Conformance.java"));
+    let done = process::run(&mut compile, Duration::from_secs(120), |_| {})
+        .map_err(|error| format!("javac: {error}"))?;
+    if !done.success() {
+        return Err(format!("javac: {}", done.reason()));
+    }
+    let mut command = jvm(run, &classes);
+    command.arg("Conformance");
+    Ok(command)
+}
+
+/// A `java` with Kafka's jars, `extra` classes, and no chatter below errors.
+pub fn jvm(run: &Run, extra: &std::path::Path) -> Command {
+    let libs = provision::java_libs(run.workspace).join("*");
+    let mut command = process::command("java");
+    command.args(["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    let quiet = run.workspace.root.join("tests/conformance/java/log4j2.xml");
+    command.arg(format!("-Dlog4j2.configurationFile={}", quiet.display()));
+    command.arg("-cp").arg(format!("{}:{}", libs.display(), extra.display()));
+    command
+}

@@ -1,0 +1,122 @@
+//! The suites of `cargo xtask test`, in their order.
+
+pub mod conformance;
+pub mod durability;
+pub mod rust;
+pub mod tools;
+
+use std::time::Instant;
+
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+use crate::{ServerKind, TestOptions};
+
+/// The suites by name; the seven clients answer to `conformance`, too.
+const SUITES: [&str; 14] = [
+    "rust",
+    "tidy",
+    "pure",
+    "simulation",
+    "kcat",
+    "confluent",
+    "kafka-python",
+    "aiokafka",
+    "kafkajs",
+    "platformatic",
+    "java",
+    "tools",
+    "durability",
+    "conformance",
+];
+
+/// Runs what the options ask for.
+pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
+    let mut tally = Tally::default();
+    if options.list {
+        SUITES.iter().for_each(|name| println!("{name}"));
+        return tally;
+    }
+    for name in &options.only {
+        if !SUITES.contains(&name.as_str()) {
+            tally.fail(name, &format!("no such suite; there are {}", SUITES.join(", ")));
+        }
+    }
+    if tally.failed() > 0 {
+        return tally;
+    }
+    let mut run = Run { workspace, options, tally, binary_built: None };
+    let wanted = |name: &str, group: &str| {
+        options.only.is_empty() || options.only.iter().any(|only| only == name || only == group)
+    };
+    if options.server == ServerKind::Corelane || !options.only.is_empty() {
+        run.suite(wanted("rust", ""), "rust", |run| {
+            rust::cargo_test(run.workspace, &mut run.tally)
+        });
+        // `rust` runs these tests, too.
+        let only_tidy = options.only.iter().any(|only| only == "tidy");
+        run.suite(only_tidy, "tidy", |run| rust::tidy(run.workspace, &mut run.tally));
+        run.suite(wanted("pure", ""), "pure", |run| rust::pure(run.workspace, &mut run.tally));
+        run.suite(wanted("simulation", ""), "simulation", |run| {
+            rust::simulation(run.workspace, run.options.quick, &mut run.tally);
+        });
+    }
+    conformance::run_all(&mut run, &wanted);
+    run.suite(wanted("tools", ""), "tools", tools::run);
+    run.suite(wanted("durability", ""), "durability", durability::run);
+    run.tally
+}
+
+/// A run in progress.
+pub struct Run<'a> {
+    /// Folders.
+    pub workspace: &'a Workspace,
+    /// What was asked for.
+    pub options: &'a TestOptions,
+    /// Counts so far.
+    pub tally: Tally,
+    binary_built: Option<bool>,
+}
+
+impl Run<'_> {
+    /// Runs one suite with a heading and its time.
+    pub fn suite(&mut self, wanted: bool, name: &str, suite: impl FnOnce(&mut Self)) {
+        if !wanted {
+            return;
+        }
+        let started = Instant::now();
+        println!("== {name}");
+        let before = std::mem::take(&mut self.tally);
+        suite(self);
+        let took = started.elapsed().as_secs_f32();
+        println!("== {name}: {} ({took:.1} s)", self.tally.line());
+        let this = std::mem::replace(&mut self.tally, before);
+        self.tally.add(this);
+    }
+
+    /// Makes sure that the broker under test can be started: the release binary, or Kafka's jars.
+    pub fn broker_is_there(&mut self) -> bool {
+        match self.options.server {
+            ServerKind::Corelane => {
+                if self.binary_built.is_none() {
+                    let built = rust::build_binary(self.workspace);
+                    if let Err(reason) = &built {
+                        self.tally.fail("release build of corelane", reason);
+                    }
+                    self.binary_built = Some(built.is_ok());
+                }
+                let there = self.binary_built == Some(true);
+                if !there {
+                    println!("    no binary to test");
+                }
+                there
+            }
+            ServerKind::Kafka => match crate::provision::java(self.workspace) {
+                Ok(_) => true,
+                Err(reason) => {
+                    self.tally.missing("Apache Kafka", &reason);
+                    false
+                }
+            },
+        }
+    }
+}
