@@ -24,9 +24,9 @@ const LEFTOVERS: [&str; 3] = ["dbg!", "todo!", "unimplemented!"];
 #[test]
 fn every_rust_file_introduces_itself() {
     expect_none(
-        rust_files().filter(|(_, text)| !introduces(text)).map(|(name, _)| {
-            format!("{name}: line one is no `//!` sentence")
-        }),
+        rust_files()
+            .filter(|(_, text)| !introduces(text))
+            .map(|(name, _)| format!("{name}: line one is no `//!` sentence")),
     );
 }
 

@@ -15,6 +15,7 @@ mod server;
 mod suites;
 mod tally;
 mod workspace;
+mod wrap;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -35,7 +36,11 @@ enum Task {
     /// Runs everything CI runs, in CI's order
     Ci,
     /// Checks layering and tidiness only
-    Tidy,
+    Tidy {
+        /// Breaks comment lines that are too wide first
+        #[arg(long)]
+        fix: bool,
+    },
     /// Fetches clients and tools into target/provision and prints what a machine lacks
     Provision,
 }
@@ -72,7 +77,12 @@ fn main() {
     let tally = match arguments.task {
         Task::Test(options) => suites::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
-        Task::Tidy => {
+        Task::Tidy { fix } => {
+            if fix {
+                for path in wrap::all(&workspace.root) {
+                    println!("wrapped {}", path.display());
+                }
+            }
             let mut tally = Tally::default();
             suites::rust::tidy(&workspace, &mut tally);
             tally
