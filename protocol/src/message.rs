@@ -271,7 +271,7 @@ macro_rules! message {
         const _: () = {
             use $crate::message::{differs, in_versions, since, versions, Message, Schema, Spec};
             use $crate::primitive::{
-                varint, At, DecodeError, EncodeError, EncodeErrorKind, Field, FieldInfo, Kind,
+                varint_size, At, DecodeError, EncodeError, EncodeErrorKind, Field, FieldInfo, Kind,
                 Nullable, Reader, StructInfo, Writer,
             };
 
@@ -390,14 +390,14 @@ macro_rules! message {
                                 ) {
                                     let content = Field::wire_size(&self.$field, at);
                                     tagged += 1;
-                                    size += varint::size_u32(tag)
-                                        + varint::size_u64(content as u64)
+                                    size += varint_size(tag as usize)
+                                        + varint_size(content)
                                         + content;
                                 },
                             }
                         }
                     })*
-                    if at.flexible { size + varint::size_u32(tagged) } else { size }
+                    if at.flexible { size + varint_size(tagged as usize) } else { size }
                 }
             }
 

@@ -7,11 +7,11 @@
 use bytes::Bytes;
 
 use super::reader::{DecodeError, DecodeErrorKind, Reader};
-use super::varint;
 use super::writer::{EncodeError, EncodeErrorKind, Writer};
 use crate::limits;
 use crate::message::Spec;
 use crate::types::Uuid;
+use crate::varint::uvarint_bytes;
 
 /// What decides a field's form: the message's version and what that version makes of the field.
 #[derive(Debug, Clone, Copy)]
@@ -360,5 +360,10 @@ fn int_or_compact_size(length: Option<usize>, at: At) -> usize {
 }
 
 fn compact_length_size(length: Option<usize>) -> usize {
-    varint::size_u64(length.map_or(0, |length| length as u64 + 1))
+    varint_size(length.map_or(0, |length| length.saturating_add(1)))
+}
+
+/// Bytes of a length as a varint; one that the wire cannot say counts as the longest.
+pub fn varint_size(length: usize) -> usize {
+    uvarint_bytes(u32::try_from(length).unwrap_or(u32::MAX))
 }

@@ -7,9 +7,8 @@
 
 mod field;
 mod reader;
-pub mod varint;
 mod writer;
 
-pub use field::{At, Field, FieldInfo, Kind, Nullable, StructInfo};
+pub use field::{At, Field, FieldInfo, Kind, Nullable, StructInfo, varint_size};
 pub use reader::{DecodeError, DecodeErrorKind, Reader};
 pub use writer::{EncodeError, EncodeErrorKind, Writer};

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 
-use super::varint;
 use crate::limits;
+use crate::varint::{self, VARINT_BYTES_MAX};
 
 /// Why a message could not be decoded, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,12 +164,13 @@ impl<'a> Reader<'a> {
     /// An unsigned varint of at most five bytes.
     #[inline]
     pub fn unsigned_varint(&mut self) -> Result<u32, DecodeError> {
-        match varint::read_u32(self.rest()) {
-            Some((value, size)) => {
-                self.position += size;
+        let mut rest = self.rest();
+        match varint::read_uvarint(&mut rest) {
+            Some(value) => {
+                self.position = self.end - rest.len();
                 Ok(value)
             }
-            None if self.remaining() < varint::BYTES_MAX_32 => {
+            None if self.remaining() < VARINT_BYTES_MAX => {
                 let remaining = self.remaining();
                 Err(self.error(DecodeErrorKind::Truncated { needed: remaining + 1, remaining }))
             }

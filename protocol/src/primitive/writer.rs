@@ -2,7 +2,7 @@
 //!
 //! Never panics on a value a message can hold: what the wire cannot express is an [`EncodeError`].
 
-use super::varint;
+use crate::varint;
 
 /// Why a value could not be encoded in the version asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,7 +66,7 @@ impl<'a> Writer<'a> {
     /// Appends an unsigned varint.
     #[inline]
     pub fn unsigned_varint(&mut self, value: u32) {
-        varint::write_u32(self.out, value);
+        varint::write_uvarint(self.out, value);
     }
 
     /// Appends a compact length (one more than it) or zero for null.
