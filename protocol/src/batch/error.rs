@@ -127,6 +127,8 @@ pub enum BatchError {
         count: u32,
         /// The first of them.
         first: RecordError,
+        /// Whether any was rejected for its timestamp, which decides the code.
+        any_timestamp: bool,
         /// The rejected records in order, at most
         /// [`RECORD_ERRORS_MAX`](crate::batch::limits::RECORD_ERRORS_MAX).
         errors: Vec<RecordError>,
@@ -190,13 +192,9 @@ impl BatchError {
                 CompressError::Corrupt { .. } => code::INVALID_RECORD,
             },
             Self::Timestamp { .. } | Self::LogAppendTime => code::INVALID_TIMESTAMP,
-            // Kafka takes the code of the first rejected record.
-            Self::Records { first, .. } => match first.kind {
-                RecordErrorKind::NullKey => code::INVALID_RECORD,
-                RecordErrorKind::Timestamp { .. } | RecordErrorKind::LogAppendTime => {
-                    code::INVALID_TIMESTAMP
-                }
-            },
+            // Kafka answers INVALID_TIMESTAMP if any record's timestamp is wrong.
+            Self::Records { any_timestamp: true, .. } => code::INVALID_TIMESTAMP,
+            Self::Records { any_timestamp: false, .. } => code::INVALID_RECORD,
         }
     }
 }

@@ -39,7 +39,7 @@ const LEADER_EPOCH_AT: usize = 12;
 const MAGIC_AT: usize = 16;
 const CRC_AT: usize = 17;
 /// First byte that the checksum covers.
-pub(crate) const ATTRIBUTES_AT: usize = 21;
+const ATTRIBUTES_AT: usize = 21;
 const LAST_OFFSET_DELTA_AT: usize = 23;
 const BASE_TIMESTAMP_AT: usize = 27;
 const MAX_TIMESTAMP_AT: usize = 35;
@@ -366,10 +366,11 @@ pub fn set_max_timestamp_and_type(
     set_crc(batch);
 }
 
-/// Computes the checksum over `batch`, exactly one whole batch, and stores it.
-pub fn set_crc(batch: &mut [u8]) {
+/// Computes the checksum over `batch`, exactly one whole batch, stores and returns it.
+pub fn set_crc(batch: &mut [u8]) -> u32 {
     let crc = crc32c(&batch[ATTRIBUTES_AT..]);
     put(header_mut(batch), CRC_AT, crc.to_be_bytes());
+    crc
 }
 
 #[inline]
