@@ -4,8 +4,16 @@
 
 pub mod buffer;
 pub mod epoch_cache;
+pub mod journal;
 pub mod limits;
+mod log;
 pub mod op;
 pub mod producer_state;
 pub mod segment;
+pub mod store;
+mod tail;
+pub mod types;
 mod varint;
+
+pub use store::{Store, StoreConfig};
+pub use types::*;

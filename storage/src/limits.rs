@@ -17,3 +17,36 @@ pub const PRODUCERS_PER_PARTITION_MAX: usize = 65_536;
 /// Leader epochs a log remembers. At the bound the oldest goes: a question about it is answered with the
 /// first one known, as after its records were deleted.
 pub const LEADER_EPOCHS_MAX: usize = 65_536;
+/// Capacities of frame buffers. A frame starts in the class the last group commit filled; a batch larger
+/// than the largest class gets a buffer of its own, which is not pooled.
+pub const FRAME_CLASSES_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+/// Bytes one journal write carries at most (unless a single frame is larger). More waits for the next
+/// write: a longer one only delays those who came first.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Frames one journal write carries at most; more waits for the next write. Kernels take 1,024 buffers in
+/// a vectored write.
+pub const GROUP_FRAMES_MAX: usize = 256;
+
+/// Bytes that may wait for the journal. Beyond, `append` answers `AppendError::Busy`.
+pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
+
+/// Idle frame buffers kept per shard, in bytes. More are given back to the allocator.
+pub const POOL_BYTES_MAX: usize = 16 << 20;
+
+/// The largest segment, in bytes: positions in Kafka's indexes are signed 32-bit.
+pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
+
+/// The smallest journal file, in bytes. Smaller ones on disk are replaced.
+pub const JOURNAL_FILE_BYTES_MIN: u64 = 256 << 10;
+
+/// Zeros written at once when a journal file is prepared, in bytes: small enough not to hold up an ack.
+pub const PREPARE_BYTES: usize = 1 << 20;
+
+/// Partitions one shard may hold. Beyond, `create_partition` errs.
+pub const PARTITIONS_MAX: usize = 1 << 20;
+
+const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);
+const _: () = assert!(GROUP_BYTES_MAX >= FRAME_CLASSES_BYTES[4]);
+const _: () = assert!(BACKLOG_BYTES_MAX > 4 * GROUP_BYTES_MAX);

@@ -1,0 +1,391 @@
+//! One shard's journal: frames are filled, sealed, written one group at a time, and then durable.
+//!
+//! It decides when a frame is sealed and what goes into one write; it knows batches only as bytes. The
+//! store calls `append` for each batch and `seal` once per turn of the event loop. Frames stay in memory as
+//! the tail, until the store lets them go.
+
+pub mod frame;
+pub(crate) mod pool;
+pub(crate) mod ring;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use self::frame::{ENTRY_ALIGN, EntryHeader, FrameHeader, HEADER_BYTES, entry_crc};
+use self::pool::{FrameBuf, FramePool};
+use self::ring::Ring;
+use crate::buffer::SharedBuf;
+use crate::limits::{BACKLOG_BYTES_MAX, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
+use crate::op::{DiskError, DiskOk, DiskOp, Durability, WriteBuf};
+use crate::store::ops::{Ops, Purpose};
+use crate::types::LogId;
+
+/// A log that has entries in a frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touched {
+    pub log: LogId,
+    /// The log's end after its last batch in the frame.
+    pub end: i64,
+    /// Committed when sealed.
+    pub memory: bool,
+}
+
+/// Where an entry's payload lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Placed {
+    pub sequence: u64,
+    pub start: u32,
+}
+
+/// A frame in memory: open, sealed, or kept as tail.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub sequence: u64,
+    memory: FrameBuf,
+    pub touched: Vec<Touched>,
+    entries_count: u32,
+    entries_crc: u32,
+    /// Holds entries that count as committed when the frame is sealed.
+    pub has_memory: bool,
+}
+
+impl Frame {
+    /// In memory that outlives the process.
+    pub fn lent(&self) -> bool {
+        self.memory.lent
+    }
+
+    /// A range of a sealed frame.
+    pub fn slice(&self, start: u32, len: u32) -> SharedBuf {
+        SharedBuf::new(Arc::clone(&self.memory.buf)).slice(start as usize, len as usize)
+    }
+
+    /// A range of the frame's bytes.
+    pub fn bytes(&self, start: u32, len: u32) -> &[u8] {
+        &self.memory.buf.as_slice()[start as usize..(start + len) as usize]
+    }
+
+    fn len(&self) -> usize {
+        self.memory.buf.len()
+    }
+}
+
+/// A write under way.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    last: u64,
+    bytes: u64,
+    number: u32,
+    position: u64,
+}
+
+/// The journal of one shard in one life.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    shard: u16,
+    life: u64,
+    pool: FramePool,
+    pub ring: Ring,
+    /// Consecutive frames, the oldest in the tail first. The last is open if `open`.
+    frames: VecDeque<Frame>,
+    first: u64,
+    open: bool,
+    /// Checksum of the last sealed frame.
+    chain: u32,
+    sealed: u64,
+    written: u64,
+    durable: u64,
+    in_flight: Option<InFlight>,
+    /// Capacity of all frames' buffers.
+    tail_bytes: usize,
+    /// Bytes sealed or open and not durable.
+    backlog_bytes: usize,
+    group_bytes_last: usize,
+    spare_touched: Vec<Vec<Touched>>,
+    failed: bool,
+    /// Recovery's way: frames are durable when sealed, because they came from a journal.
+    replaying: bool,
+}
+
+impl Journal {
+    pub fn new(shard: u16, life: u64, ring: Ring, replaying: bool) -> Self {
+        Self {
+            shard,
+            life,
+            pool: FramePool::default(),
+            ring,
+            frames: VecDeque::new(),
+            first: 1,
+            open: false,
+            chain: 0,
+            sealed: 0,
+            written: 0,
+            durable: 0,
+            in_flight: None,
+            tail_bytes: 0,
+            backlog_bytes: 0,
+            group_bytes_last: 0,
+            spare_touched: Vec::new(),
+            failed: false,
+            replaying,
+        }
+    }
+
+    /// Frames come from lent memory as long as there is any.
+    pub fn set_source(&mut self, source: Box<dyn crate::buffer::RegionSource + Send>) {
+        self.pool.set_source(source);
+    }
+
+    /// Ends recovery's way. Every frame must have been let go.
+    pub fn start_life(&mut self, ring: Ring) {
+        assert!(self.frames.is_empty(), "a life starts with an empty tail");
+        self.ring = ring;
+        self.replaying = false;
+        self.first = 1;
+        self.chain = 0;
+        self.sealed = 0;
+        self.written = 0;
+        self.durable = 0;
+    }
+
+    /// Highest sealed sequence.
+    pub fn sealed(&self) -> u64 {
+        self.sealed
+    }
+
+    /// Highest sequence on stable storage.
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// Sequence of the frame that the next entry goes into, or the last that has any.
+    pub fn open_sequence(&self) -> u64 {
+        self.sealed + u64::from(self.open)
+    }
+
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    pub fn backlog_bytes(&self) -> usize {
+        self.backlog_bytes
+    }
+
+    /// Whether the backlog takes `bytes` more.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.replaying || self.backlog_bytes == 0 || self.backlog_bytes + bytes <= BACKLOG_BYTES_MAX
+    }
+
+    /// The largest payload a frame takes.
+    pub fn payload_bytes_max(&self) -> usize {
+        if self.replaying {
+            return u32::MAX as usize >> 2;
+        }
+        self.ring.file_bytes() as usize - HEADER_BYTES - frame::ENTRY_HEADER_BYTES - ENTRY_ALIGN
+    }
+
+    /// Adds an entry to the open frame. `patch` changes the payload's copy before it is summed.
+    ///
+    /// The caller has checked `has_room` and `payload_bytes_max`.
+    pub fn append(
+        &mut self,
+        entry: &EntryHeader,
+        payload: &[u8],
+        touched: Touched,
+        patch: impl FnOnce(&mut [u8]),
+    ) -> Placed {
+        let needed = entry.entry_bytes();
+        if self.open && self.last_frame().memory.buf.remaining() < needed {
+            self.seal_open();
+        }
+        if !self.open {
+            self.open_frame(needed);
+        }
+        let frame = self.frames.back_mut().expect("a frame is open");
+        let buf = Arc::get_mut(&mut frame.memory.buf).expect("nobody else holds an open frame");
+        let at = buf.len();
+        buf.extend_from_slice(&entry.encode());
+        buf.extend_from_slice(payload);
+        let start = at + frame::ENTRY_HEADER_BYTES;
+        patch(&mut buf.as_mut_slice()[start..start + payload.len()]);
+        let padding = needed - frame::ENTRY_HEADER_BYTES - payload.len();
+        buf.extend_from_slice(&[0; ENTRY_ALIGN][..padding]);
+        frame.entries_crc = entry_crc(frame.entries_crc, &buf.as_slice()[at..], payload.len());
+        frame.entries_count += 1;
+        frame.has_memory |= touched.memory;
+        match frame.touched.iter_mut().rev().take(4).find(|known| known.log == touched.log) {
+            Some(known) => {
+                known.end = known.end.max(touched.end);
+                known.memory |= touched.memory;
+            }
+            None => frame.touched.push(touched),
+        }
+        self.backlog_bytes += needed;
+        Placed { sequence: frame.sequence, start: start as u32 }
+    }
+
+    /// Ends a turn: seals the open frame when its entries can leave at once or count as committed by
+    /// being sealed, and starts a write when none is under way.
+    pub fn seal(&mut self, ops: &mut Ops) {
+        if self.failed {
+            return;
+        }
+        let idle = self.in_flight.is_none() && self.ring.room() > 0;
+        if self.open && (idle || self.replaying || self.last_frame().has_memory) {
+            self.seal_open();
+        }
+        if self.replaying {
+            self.written = self.sealed;
+            self.durable = self.sealed;
+            self.backlog_bytes = 0;
+            return;
+        }
+        self.start_write(ops);
+    }
+
+    /// Takes the completion of the write in flight: the file's number, position and error when it failed.
+    pub fn handle_written(
+        &mut self,
+        result: Result<DiskOk, DiskError>,
+    ) -> Result<(), (u32, u64, DiskError)> {
+        let write = self.in_flight.take().expect("a completion belongs to the write in flight");
+        let error = match result {
+            Ok(DiskOk::Written { bytes, .. }) if bytes == write.bytes => None,
+            // A short write: the device did not do it, whatever it did.
+            Ok(_) => Some(DiskError::Io { errno: 0 }),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            // Final: the bytes may or may not be there, and a sync that failed once says nothing later.
+            self.failed = true;
+            return Err((write.number, write.position, error));
+        }
+        self.durable = write.last;
+        let rest = self.frames.iter().skip((self.durable + 1 - self.first) as usize);
+        self.backlog_bytes = rest.map(Frame::len).sum();
+        Ok(())
+    }
+
+    /// A frame still in memory.
+    pub fn frame(&self, sequence: u64) -> Option<&Frame> {
+        self.frames.get(sequence.checked_sub(self.first)? as usize)
+    }
+
+    /// Bytes the frames in memory take.
+    pub fn tail_bytes(&self) -> usize {
+        self.tail_bytes
+    }
+
+    /// The oldest frame in memory, unless it is open.
+    pub fn oldest(&self) -> Option<&Frame> {
+        let frame = self.frames.front()?;
+        (frame.sequence <= self.sealed).then_some(frame)
+    }
+
+    /// Lets the oldest frame go.
+    pub fn evict_oldest(&mut self) {
+        let mut frame = self.frames.pop_front().expect("the caller looked at the oldest frame");
+        assert!(frame.sequence <= self.durable, "a frame is durable before it is let go");
+        self.first = frame.sequence + 1;
+        self.tail_bytes -= frame.memory.buf.capacity();
+        frame.touched.clear();
+        self.spare_touched.push(frame.touched);
+        self.pool.give(frame.memory);
+    }
+
+    fn last_frame(&self) -> &Frame {
+        self.frames.back().expect("a frame is open")
+    }
+
+    fn open_frame(&mut self, needed: usize) {
+        let queued = self.backlog_bytes.min(GROUP_BYTES_MAX);
+        let wanted = self.group_bytes_last.max(2 * queued);
+        let mut memory = self.pool.take(HEADER_BYTES + needed, wanted);
+        let buf = Arc::get_mut(&mut memory.buf).expect("the pool gives buffers nobody holds");
+        buf.extend_from_slice(&[0; HEADER_BYTES]);
+        self.tail_bytes += buf.capacity();
+        self.frames.push_back(Frame {
+            sequence: self.sealed + 1,
+            memory,
+            touched: self.spare_touched.pop().unwrap_or_default(),
+            entries_count: 0,
+            entries_crc: 0,
+            has_memory: false,
+        });
+        self.open = true;
+    }
+
+    fn seal_open(&mut self) {
+        let frame = self.frames.back_mut().expect("a frame is open");
+        let buf = Arc::get_mut(&mut frame.memory.buf).expect("nobody else holds an open frame");
+        let header = FrameHeader {
+            shard: self.shard,
+            life: self.life,
+            sequence: frame.sequence,
+            durable_up_to: self.durable,
+            payload_bytes: (buf.len() - HEADER_BYTES) as u32,
+            entries_count: frame.entries_count,
+            previous_crc: self.chain,
+            entries_crc: frame.entries_crc,
+        };
+        let (bytes, crc) = header.encode();
+        buf.pad_to_block();
+        buf.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&bytes);
+        self.chain = crc;
+        self.sealed = frame.sequence;
+        self.open = false;
+    }
+
+    fn start_write(&mut self, ops: &mut Ops) {
+        if self.in_flight.is_some() || self.written == self.sealed {
+            return;
+        }
+        let from = (self.written + 1 - self.first) as usize;
+        let count = (self.sealed - self.written) as usize;
+        let head = self.frames[from].len();
+        // Fill the rest of the current file first; a frame that does not fit starts the next one.
+        let current = self.ring.current_room() as usize;
+        let room = if head <= current { current } else { self.ring.room() as usize };
+        if head > room {
+            return;
+        }
+        let (mut bytes, mut frames) = (0, 0);
+        for frame in self.frames.range(from..from + count.min(GROUP_FRAMES_MAX)) {
+            let more = bytes + frame.len();
+            if frames > 0 && (more > GROUP_BYTES_MAX || more > room) {
+                break;
+            }
+            bytes = more;
+            frames += 1;
+        }
+        let last = self.written + frames as u64;
+        let place = self.ring.place(bytes as u64, last).expect("the ring said that there is room");
+        let durability = Durability::Synced;
+        let (file, position) = (place.file, place.position);
+        if frames == 1 {
+            let shared = SharedBuf::new(Arc::clone(&self.frames[from].memory.buf));
+            let buffer = WriteBuf::Shared(shared);
+            ops.submit_urgent(Purpose::JournalWrite, |op| DiskOp::Write {
+                op,
+                file,
+                position,
+                buffer,
+                durability,
+            });
+        } else {
+            let shared = |frame: &Frame| SharedBuf::new(Arc::clone(&frame.memory.buf));
+            let buffers = self.frames.range(from..from + frames).map(shared).collect();
+            ops.submit_urgent(Purpose::JournalWrite, |op| DiskOp::WriteVectored {
+                op,
+                file,
+                position,
+                buffers,
+                durability,
+            });
+        }
+        self.written = last;
+        self.group_bytes_last = bytes;
+        self.in_flight =
+            Some(InFlight { last, bytes: bytes as u64, number: place.number, position });
+    }
+}

@@ -1,0 +1,109 @@
+//! Frame buffers, recycled: no allocation per append once the pool is warm.
+//!
+//! A buffer comes back when the tail lets its frame go. Readers on other cores may still hold it; it is
+//! used again only once the pool is its last holder.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::buffer::{AlignedBuf, RegionSource};
+use crate::limits::{FRAME_CLASSES_BYTES, POOL_BYTES_MAX};
+
+/// Buffers of a class looked at before a fresh one is made: readers hold buffers for a fetch's length, so
+/// the oldest ones are nearly always free.
+const LOOK_MAX: usize = 4;
+
+/// A buffer and where its memory is.
+#[derive(Debug)]
+pub(crate) struct FrameBuf {
+    pub buf: Arc<AlignedBuf>,
+    /// In memory that outlives the process.
+    pub lent: bool,
+}
+
+/// The pool of one shard.
+#[derive(Debug, Default)]
+pub(crate) struct FramePool {
+    source: Option<Box<dyn RegionSource + Send>>,
+    classes: [VecDeque<FrameBuf>; FRAME_CLASSES_BYTES.len()],
+    idle_bytes: usize,
+}
+
+impl FramePool {
+    /// Buffers come from `source` as long as it has any.
+    pub fn set_source(&mut self, source: Box<dyn RegionSource + Send>) {
+        self.source = Some(source);
+    }
+
+    /// An empty buffer of at least `bytes_min`, rather of `bytes_wanted` up to the largest class.
+    pub fn take(&mut self, bytes_min: usize, bytes_wanted: usize) -> FrameBuf {
+        let wanted = bytes_min.max(bytes_wanted);
+        let largest = FRAME_CLASSES_BYTES[FRAME_CLASSES_BYTES.len() - 1];
+        if bytes_min > largest {
+            return self.fresh(bytes_min.next_multiple_of(FRAME_CLASSES_BYTES[0]));
+        }
+        let class = FRAME_CLASSES_BYTES
+            .iter()
+            .position(|bytes| *bytes >= wanted)
+            .unwrap_or(FRAME_CLASSES_BYTES.len() - 1);
+        let queue = &mut self.classes[class];
+        for _ in 0..queue.len().min(LOOK_MAX) {
+            let mut frame = queue.pop_front().expect("the queue is at least that long");
+            match Arc::get_mut(&mut frame.buf) {
+                Some(buf) => {
+                    buf.clear();
+                    self.idle_bytes -= FRAME_CLASSES_BYTES[class];
+                    return frame;
+                }
+                None => queue.push_back(frame),
+            }
+        }
+        self.fresh(FRAME_CLASSES_BYTES[class])
+    }
+
+    /// Takes a buffer back. Others may still read it.
+    pub fn give(&mut self, frame: FrameBuf) {
+        let bytes = frame.buf.capacity();
+        let Some(class) = FRAME_CLASSES_BYTES.iter().position(|class| *class == bytes) else {
+            return;
+        };
+        // Lent memory is never let go: there is only so much of it.
+        if frame.lent || self.idle_bytes + bytes <= POOL_BYTES_MAX {
+            self.idle_bytes += bytes;
+            self.classes[class].push_back(frame);
+        }
+    }
+
+    fn fresh(&mut self, bytes: usize) -> FrameBuf {
+        if let Some(region) = self.source.as_mut().and_then(|source| source.region(bytes)) {
+            return FrameBuf { buf: Arc::new(AlignedBuf::from_region(region)), lent: true };
+        }
+        FrameBuf { buf: Arc::new(AlignedBuf::new(bytes)), lent: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_still_read_is_not_used_again() {
+        let mut pool = FramePool::default();
+        let frame = pool.take(100, 0);
+        let reader = Arc::clone(&frame.buf);
+        pool.give(frame);
+        assert!(!Arc::ptr_eq(&pool.take(100, 0).buf, &reader));
+        let address = Arc::as_ptr(&reader);
+        drop(reader);
+        assert_eq!(Arc::as_ptr(&pool.take(100, 0).buf), address);
+    }
+
+    #[test]
+    fn a_larger_batch_than_any_class_gets_a_buffer_of_its_own() {
+        let mut pool = FramePool::default();
+        let frame = pool.take(3 << 20, 0);
+        assert_eq!(frame.buf.capacity(), 3 << 20);
+        pool.give(frame);
+        assert_eq!(pool.idle_bytes, 0);
+    }
+}

@@ -1,0 +1,298 @@
+//! The journal's files: prepared before they are needed, filled one after the other, used again.
+//!
+//! A file is prepared by writing zeros over all of it and syncing it, so that a frame's write changes no
+//! metadata. It knows positions and sequences, not frames. A file is free again when a checkpoint says
+//! that everything in it is in segments.
+
+use crate::buffer::AlignedBuf;
+use crate::limits::{BLOCK_BYTES, PREPARE_BYTES};
+use crate::op::{
+    DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId, OpenMode, WriteBuf,
+};
+use crate::store::ops::{Ops, Purpose};
+
+/// The folder of a shard's journal, below `Root::Journal`.
+pub fn folder(shard: u16) -> String {
+    format!("journal/shard-{shard}")
+}
+
+/// A journal file's path, below `Root::Journal`.
+pub fn file_path(shard: u16, number: u32) -> String {
+    format!("{}/{number:08}.journal", folder(shard))
+}
+
+/// Reads a file's number back from its name.
+pub fn file_number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".journal")?;
+    (digits.len() == 8 && digits.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| digits.parse().ok())?
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum State {
+    /// Not there, or not of the right length.
+    Absent,
+    /// Being opened; `prepared` says whether its bytes are there already.
+    Opening {
+        prepared: bool,
+    },
+    /// Zeros are written up to `position`.
+    Zeroing {
+        position: u64,
+    },
+    Syncing,
+    SyncingFolder,
+    Free,
+    Current,
+    /// Holds frames up to `last`.
+    Full {
+        last: u64,
+    },
+}
+
+#[derive(Debug)]
+struct RingFile {
+    number: u32,
+    file: FileId,
+    bytes: u64,
+    state: State,
+}
+
+/// A place for a write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub file: FileId,
+    pub number: u32,
+    pub position: u64,
+}
+
+/// Files of one shard's journal.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    shard: u16,
+    files: Vec<RingFile>,
+    current: Option<usize>,
+    position: u64,
+    /// Last sequence placed.
+    last: u64,
+    preparing: bool,
+    /// Preparing failed for want of space; tried again after the next retry time.
+    starved: bool,
+}
+
+impl Ring {
+    /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist, whole.
+    pub fn new(shard: u16, file_bytes: u64, count: u32, prepared: &[u32], ops: &mut Ops) -> Self {
+        let mut ring = Self {
+            shard,
+            files: Vec::with_capacity(count as usize),
+            current: None,
+            position: 0,
+            last: 0,
+            preparing: false,
+            starved: false,
+        };
+        for number in 0..count {
+            let file = ops.next_file();
+            let state = if prepared.contains(&number) {
+                let slot = number as usize;
+                ring.open(slot, file, number, OpenMode::ReadWrite, ops);
+                State::Opening { prepared: true }
+            } else {
+                State::Absent
+            };
+            ring.files.push(RingFile { number, file, bytes: file_bytes, state });
+        }
+        ring
+    }
+
+    /// Bytes all files hold.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// Bytes of one file: no frame may be larger.
+    pub fn file_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).min().unwrap_or(0)
+    }
+
+    /// Bytes that can be placed without any file being freed.
+    pub fn free_bytes(&self) -> u64 {
+        let rest = self.current.map_or(0, |slot| self.files[slot].bytes - self.position);
+        let free = |file: &&RingFile| match file.state {
+            State::Free
+            | State::Absent
+            | State::Opening { .. }
+            | State::Zeroing { .. }
+            | State::Syncing
+            | State::SyncingFolder => true,
+            State::Current | State::Full { .. } => false,
+        };
+        rest + self.files.iter().filter(free).map(|file| file.bytes).sum::<u64>()
+    }
+
+    /// Bytes that can go into the place that `place` would give next, if any.
+    pub fn room(&self) -> u64 {
+        let rest = self.current.map_or(0, |slot| self.files[slot].bytes - self.position);
+        match self.next_free() {
+            Some(slot) => rest.max(self.files[slot].bytes),
+            None => rest,
+        }
+    }
+
+    /// A place for `bytes` that end with frame `last`; `None` until a file is freed or prepared.
+    pub fn place(&mut self, bytes: u64, last: u64) -> Option<Place> {
+        let fits = self.current.is_some_and(|slot| self.position + bytes <= self.files[slot].bytes);
+        if !fits {
+            let next = self.next_free()?;
+            assert!(bytes <= self.files[next].bytes, "no frame is larger than a file");
+            if let Some(slot) = self.current {
+                self.files[slot].state = State::Full { last: self.last };
+            }
+            self.files[next].state = State::Current;
+            self.current = Some(next);
+            self.position = 0;
+        }
+        let slot = self.current.expect("there is a current file");
+        let file = &self.files[slot];
+        let place = Place { file: file.file, number: file.number, position: self.position };
+        self.position += bytes;
+        self.last = last;
+        Some(place)
+    }
+
+    /// Bytes left in the current file.
+    pub fn current_room(&self) -> u64 {
+        self.current.map_or(0, |slot| self.files[slot].bytes - self.position)
+    }
+
+    /// Everything below `sequence` is in segments: files that hold nothing else are free.
+    pub fn release_below(&mut self, sequence: u64) {
+        for file in &mut self.files {
+            match file.state {
+                State::Full { last } if last < sequence => file.state = State::Free,
+                State::Full { .. }
+                | State::Absent
+                | State::Opening { .. }
+                | State::Zeroing { .. }
+                | State::Syncing
+                | State::SyncingFolder
+                | State::Free
+                | State::Current => {}
+            }
+        }
+    }
+
+    /// Prepares one more file when fewer than two are ready: one is never waited for, and a young broker
+    /// does not spend its first seconds writing zeros.
+    pub fn prepare(&mut self, ops: &mut Ops) {
+        if self.preparing || self.starved {
+            return;
+        }
+        let ready = |file: &&RingFile| {
+            matches!(file.state, State::Free | State::Opening { prepared: true })
+        };
+        if self.files.iter().filter(ready).count() >= 2 {
+            return;
+        }
+        let Some(slot) = self.files.iter().position(|file| file.state == State::Absent) else {
+            return;
+        };
+        self.preparing = true;
+        let (file, number) = (self.files[slot].file, self.files[slot].number);
+        self.files[slot].state = State::Opening { prepared: false };
+        self.open(slot, file, number, OpenMode::CreateOrOpen, ops);
+    }
+
+    /// Space may be back: preparing is tried again.
+    pub fn retry(&mut self) {
+        self.starved = false;
+    }
+
+    /// Takes a completion of a file's preparation. An error other than want of space is told once and
+    /// leaves the file out of the ring.
+    pub fn handle_disk(
+        &mut self,
+        slot: usize,
+        done: DiskDone,
+        ops: &mut Ops,
+    ) -> Result<(), (String, DiskError)> {
+        let path = file_path(self.shard, self.files[slot].number);
+        let ok = match done.result {
+            Ok(ok) => ok,
+            Err(error) => {
+                self.preparing = false;
+                self.starved = true;
+                self.files[slot].state = State::Absent;
+                self.files[slot].file = ops.next_file();
+                return Err((path, error));
+            }
+        };
+        let file = &mut self.files[slot];
+        file.state = match (file.state, ok) {
+            (State::Opening { prepared: true }, DiskOk::Opened { bytes })
+                if bytes >= file.bytes =>
+            {
+                State::Free
+            }
+            (State::Opening { .. }, _) => State::Zeroing { position: 0 },
+            (State::Zeroing { position }, DiskOk::Written { bytes, .. }) => {
+                // A short write of whole blocks goes on where it ended; one of nothing would never end.
+                let whole = bytes - bytes % BLOCK_BYTES as u64;
+                if whole == 0 {
+                    file.state = State::Absent;
+                    self.preparing = false;
+                    self.starved = true;
+                    return Err((path, DiskError::Io { errno: 0 }));
+                }
+                State::Zeroing { position: position + whole }
+            }
+            (State::Syncing, _) => State::SyncingFolder,
+            (State::SyncingFolder, _) => State::Free,
+            (state, _) => state,
+        };
+        let (id, bytes) = (file.file, file.bytes);
+        match file.state {
+            State::Zeroing { position } if position >= bytes => {
+                file.state = State::Syncing;
+                ops.submit(Purpose::RingFile { slot }, |op| DiskOp::Sync { op, file: id });
+            }
+            State::Zeroing { position } => {
+                self.preparing = true;
+                let mut zeros =
+                    AlignedBuf::new((bytes - position).min(PREPARE_BYTES as u64) as usize);
+                let len = zeros.capacity();
+                zeros.set_len(len);
+                ops.submit(Purpose::RingFile { slot }, |op| DiskOp::Write {
+                    op,
+                    file: id,
+                    position,
+                    buffer: WriteBuf::Owned(zeros),
+                    durability: Durability::Volatile,
+                });
+            }
+            State::SyncingFolder => {
+                let path = DiskPath::journal(folder(self.shard));
+                ops.submit(Purpose::RingFile { slot }, |op| DiskOp::SyncDir { op, path });
+            }
+            State::Free => {
+                self.preparing = false;
+            }
+            State::Absent
+            | State::Opening { .. }
+            | State::Syncing
+            | State::Current
+            | State::Full { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn open(&self, slot: usize, file: FileId, number: u32, mode: OpenMode, ops: &mut Ops) {
+        let path = DiskPath::journal(file_path(self.shard, number));
+        ops.submit(Purpose::RingFile { slot }, |op| DiskOp::Open { op, file, path, mode });
+    }
+
+    fn next_free(&self) -> Option<usize> {
+        self.files.iter().position(|file| file.state == State::Free)
+    }
+}

@@ -1,0 +1,92 @@
+//! Appending: checks, offsets, and the one copy into the journal's open frame.
+
+use protocol::batch::TimestampType;
+use protocol::batch::header::{
+    set_base_offset, set_max_timestamp_and_type, set_partition_leader_epoch,
+};
+
+use super::Store;
+use crate::journal::Touched;
+use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::segment::format::BatchMeta;
+use crate::tail::TailBatch;
+use crate::types::{AppendError, AppendHow, Appended, CommitSeq, DurabilityClass, LogId, Origin};
+
+impl Store {
+    /// Appends one batch that `protocol::batch` validated: gives it offsets, stamps base offset, leader
+    /// epoch and, when asked, the append time into the copy, and checks its producer's sequence.
+    ///
+    /// It is readable and may be acknowledged when `commit` is committed in its class.
+    pub fn append(
+        &mut self,
+        log_id: LogId,
+        batch: &[u8],
+        how: AppendHow,
+    ) -> Result<Appended, AppendError> {
+        if self.journal.failed() {
+            return Err(AppendError::Failed);
+        }
+        let log = self.logs.get_mut(log_id).ok_or(AppendError::Removed)?;
+        if log.failed.is_some() {
+            return Err(AppendError::Failed);
+        }
+        let mut meta = BatchMeta::read(batch).map_err(|_| AppendError::Malformed)?;
+        if meta.bytes as usize != batch.len() {
+            return Err(AppendError::Malformed);
+        }
+        let bytes_max = match how.origin {
+            Origin::Client => log.config.max_batch_bytes as usize,
+            Origin::Internal => usize::MAX,
+        };
+        let bytes_max = bytes_max.min(self.journal.payload_bytes_max());
+        if batch.len() > bytes_max {
+            return Err(AppendError::MessageTooLarge { bytes: batch.len(), bytes_max });
+        }
+        if !self.journal.has_room(batch.len()) {
+            return Err(AppendError::Busy);
+        }
+
+        meta.base_offset = log.log_end;
+        meta.leader_epoch = how.leader_epoch;
+        if how.log_append_time {
+            meta.max_timestamp = how.wall_ms;
+        }
+        let (base_offset, last_offset) = (meta.base_offset, meta.last_offset());
+        log.roll_for(last_offset, meta.bytes, meta.max_timestamp, how.wall_ms);
+        let memory = log.config.durability == DurabilityClass::Memory;
+        let entry = EntryHeader {
+            kind: EntryKind::Append,
+            partition: log.id,
+            leader_epoch: how.leader_epoch,
+            offset: base_offset,
+            payload_bytes: meta.bytes,
+        };
+        let touched = Touched { log: log_id, end: last_offset + 1, memory };
+        let placed = self.journal.append(&entry, batch, touched, |copy| {
+            set_base_offset(copy, base_offset);
+            set_partition_leader_epoch(copy, how.leader_epoch);
+            if how.log_append_time {
+                set_max_timestamp_and_type(copy, TimestampType::LogAppendTime, how.wall_ms);
+            }
+        });
+        log.push(TailBatch {
+            base_offset,
+            last_offset,
+            max_timestamp: meta.max_timestamp,
+            sequence: placed.sequence,
+            start: placed.start,
+            len: meta.bytes,
+            position: 0,
+            leader_epoch: how.leader_epoch,
+        });
+        Ok(Appended {
+            base_offset,
+            last_offset,
+            log_append_time_ms: if how.log_append_time { how.wall_ms } else { -1 },
+            log_start_offset: log.log_start,
+            commit: CommitSeq(placed.sequence),
+            durability: log.config.durability,
+            duplicate: false,
+        })
+    }
+}

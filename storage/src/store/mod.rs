@@ -1,0 +1,299 @@
+//! The facade of storage: one per shard, the only door to its journal and logs.
+//!
+//! Sans-IO: appends and reads come in as calls, completions as `handle_disk`, time as arguments; disk
+//! operations and events go out by `poll_op` and `poll_event`. The shard calls it; it knows nothing of
+//! clients, requests or replicas. The parts: `append`, `read`.
+
+mod append;
+pub(crate) mod ops;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use self::ops::{Ops, Purpose};
+use crate::buffer::RegionSource;
+use crate::journal::ring::Ring;
+use crate::journal::{Frame, Journal};
+use crate::limits::PARTITIONS_MAX;
+use crate::log::Log;
+use crate::op::{DiskDone, DiskOp};
+use crate::types::{
+    CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId, StoreEvent,
+};
+
+/// Settings of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreConfig {
+    /// `corelane.journal.bytes`: all files of one shard's journal.
+    pub journal_bytes: u64,
+    /// One journal file. The largest batch must fit into one.
+    pub journal_file_bytes: u64,
+    /// Budget of the memory tail. What is not in a segment stays in memory beyond it.
+    pub tail_bytes: usize,
+    /// Bytes not in segments from which they are flushed.
+    pub flush_bytes: usize,
+    /// Age from which they are flushed.
+    pub flush_ms: u64,
+    /// How often retention looks, and how long a failed flush waits.
+    pub retention_check_ms: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            journal_bytes: 256 << 20,
+            journal_file_bytes: 32 << 20,
+            tail_bytes: 64 << 20,
+            flush_bytes: 32 << 20,
+            flush_ms: 5_000,
+            retention_check_ms: 30_000,
+        }
+    }
+}
+
+/// Logs by their handles, which are never used twice.
+#[derive(Debug, Default)]
+pub(crate) struct Logs {
+    slots: Vec<Option<Box<Log>>>,
+    by_id: BTreeMap<PartitionId, LogId>,
+}
+
+impl Logs {
+    pub fn get(&self, log: LogId) -> Option<&Log> {
+        self.slots.get(log.0 as usize)?.as_deref()
+    }
+
+    pub fn get_mut(&mut self, log: LogId) -> Option<&mut Log> {
+        self.slots.get_mut(log.0 as usize)?.as_deref_mut()
+    }
+
+    pub fn find(&self, id: &PartitionId) -> Option<LogId> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn insert(&mut self, log: Log) -> LogId {
+        let log_id = LogId(u32::try_from(self.slots.len()).expect("fewer than 4 G creations"));
+        self.by_id.insert(log.id, log_id);
+        self.slots.push(Some(Box::new(log)));
+        log_id
+    }
+
+    /// Partitions and handles, in the partitions' order.
+    pub fn iter(&self) -> impl Iterator<Item = (LogId, &Log)> {
+        self.by_id.values().map(|log_id| (*log_id, self.get(*log_id).expect("it has a handle")))
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+/// One shard's storage.
+#[derive(Debug)]
+pub struct Store {
+    config: StoreConfig,
+    journal: Journal,
+    logs: Logs,
+    ops: Ops,
+    events: VecDeque<StoreEvent>,
+    /// Commits told, per class.
+    persisted: u64,
+    memory: u64,
+}
+
+impl Store {
+    /// An empty store of a new life, for a shard that never ran. `Recovery::finish` makes all others.
+    pub fn create(shard: u16, life: u64, config: StoreConfig) -> Self {
+        let mut ops = Ops::default();
+        let count = (config.journal_bytes / config.journal_file_bytes).max(2) as u32;
+        let ring = Ring::new(shard, config.journal_file_bytes, count, &[], &mut ops);
+        let mut store = Self {
+            config,
+            journal: Journal::new(shard, life, ring, false),
+            logs: Logs::default(),
+            ops,
+            events: VecDeque::new(),
+            persisted: 0,
+            memory: 0,
+        };
+        store.journal.ring.prepare(&mut store.ops);
+        store
+    }
+
+    /// Frames come from `source`, memory that outlives the process, as long as it has any.
+    pub fn set_region_source(&mut self, source: Box<dyn RegionSource + Send>) {
+        self.journal.set_source(source);
+    }
+
+    /// Adds a partition without a record. Costs no file and no operation.
+    pub fn create_partition(
+        &mut self,
+        id: PartitionId,
+        config: LogConfig,
+    ) -> Result<LogId, CreateError> {
+        if self.journal.failed() {
+            return Err(CreateError::Failed);
+        }
+        if self.logs.find(&id).is_some() {
+            return Err(CreateError::Exists);
+        }
+        if self.logs.len() >= PARTITIONS_MAX {
+            return Err(CreateError::TooMany);
+        }
+        Ok(self.logs.insert(Log::new(id, config)))
+    }
+
+    /// The partition's handle.
+    pub fn find(&self, id: &PartitionId) -> Option<LogId> {
+        self.logs.find(id)
+    }
+
+    /// Every partition, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, LogId)> {
+        self.logs.iter().map(|(log_id, log)| (log.id, log_id))
+    }
+
+    /// Other settings from here on. Sealed segments stay as they are.
+    pub fn set_config(&mut self, log: LogId, config: LogConfig) {
+        if let Some(log) = self.logs.get_mut(log) {
+            log.config = config;
+        }
+    }
+
+    /// Everything of the class up to here has its promise.
+    pub fn committed(&self, durability: DurabilityClass) -> CommitSeq {
+        match durability {
+            DurabilityClass::Persisted => CommitSeq(self.persisted),
+            DurabilityClass::Memory => CommitSeq(self.memory),
+        }
+    }
+
+    /// First offset a reader may ask for; `None` for a removed log, as below.
+    pub fn log_start(&self, log: LogId) -> Option<i64> {
+        self.logs.get(log).map(|log| log.log_start)
+    }
+
+    /// End of what is committed: readers see below it.
+    pub fn high_watermark(&self, log: LogId) -> Option<i64> {
+        self.logs.get(log).map(|log| log.high_watermark)
+    }
+
+    /// Offset the next batch gets.
+    pub fn log_end(&self, log: LogId) -> Option<i64> {
+        self.logs.get(log).map(|log| log.log_end)
+    }
+
+    /// Bytes of the log's batches, written to segments or not.
+    pub fn log_bytes(&self, log: LogId) -> Option<u64> {
+        self.logs.get(log).map(Log::bytes)
+    }
+
+    /// Why the log is offline.
+    pub fn failure(&self, log: LogId) -> Option<&str> {
+        self.logs.get(log)?.failed.as_deref()
+    }
+
+    /// Bytes appended and not on stable storage.
+    pub fn backlog_bytes(&self) -> usize {
+        self.journal.backlog_bytes()
+    }
+
+    /// Ends a turn of the event loop: what was appended in it leaves together.
+    pub fn seal(&mut self, _mono_ns: u64) {
+        self.journal.seal(&mut self.ops);
+        self.advance_commits();
+    }
+
+    /// Takes a completion.
+    pub fn handle_disk(&mut self, done: DiskDone, _mono_ns: u64, _wall_ms: i64) {
+        match self.ops.complete(done.op) {
+            Purpose::JournalWrite => {
+                if let Err((file, position, error)) = self.journal.handle_written(done.result) {
+                    self.events.push_back(StoreEvent::JournalFailed {
+                        why: format!("journal file {file:08} at {position}: {error}"),
+                    });
+                    return;
+                }
+                self.advance_commits();
+                self.evict();
+                self.journal.ring.prepare(&mut self.ops);
+            }
+            Purpose::RingFile { slot } => {
+                let handled = self.journal.ring.handle_disk(slot, done, &mut self.ops);
+                if let Err((path, error)) = handled {
+                    let text = format!("journal file {path} could not be prepared: {error}");
+                    self.events.push_back(StoreEvent::Notice(text));
+                }
+                self.journal.ring.prepare(&mut self.ops);
+                self.journal.seal(&mut self.ops);
+                self.advance_commits();
+            }
+        }
+    }
+
+    /// The next operation to execute.
+    pub fn poll_op(&mut self) -> Option<DiskOp> {
+        self.ops.poll()
+    }
+
+    /// The next thing to know.
+    pub fn poll_event(&mut self) -> Option<StoreEvent> {
+        let event = self.events.pop_front()?;
+        if let StoreEvent::Advanced(log) = &event
+            && let Some(log) = self.logs.get_mut(*log)
+        {
+            log.advance_queued = false;
+        }
+        Some(event)
+    }
+
+    fn advance_commits(&mut self) {
+        let (persisted, memory) = (self.persisted, self.memory);
+        let mut memory_told = false;
+        while self.memory < self.journal.sealed() {
+            let frame = self.journal.frame(self.memory + 1).expect("it is not let go before");
+            if frame.has_memory {
+                if !frame.lent() && frame.sequence > self.journal.durable() {
+                    break;
+                }
+                memory_told = true;
+                Self::advance(&mut self.logs, &mut self.events, frame, true);
+            }
+            self.memory += 1;
+        }
+        while self.persisted < self.journal.durable() {
+            let frame = self.journal.frame(self.persisted + 1).expect("it is not let go before");
+            Self::advance(&mut self.logs, &mut self.events, frame, false);
+            self.persisted += 1;
+        }
+        if memory_told && self.memory > memory {
+            let (durability, commit) = (DurabilityClass::Memory, CommitSeq(self.memory));
+            self.events.push_back(StoreEvent::Committed { durability, commit });
+        }
+        if self.persisted > persisted {
+            let (durability, commit) = (DurabilityClass::Persisted, CommitSeq(self.persisted));
+            self.events.push_back(StoreEvent::Committed { durability, commit });
+        }
+    }
+
+    fn advance(logs: &mut Logs, events: &mut VecDeque<StoreEvent>, frame: &Frame, memory: bool) {
+        for touched in &frame.touched {
+            if memory && !touched.memory {
+                continue;
+            }
+            let Some(log) = logs.get_mut(touched.log) else { continue };
+            if touched.end <= log.high_watermark {
+                continue;
+            }
+            log.high_watermark = touched.end;
+            if !log.advance_queued {
+                log.advance_queued = true;
+                events.push_back(StoreEvent::Advanced(touched.log));
+            }
+        }
+    }
+
+    fn evict(&mut self) {}
+}

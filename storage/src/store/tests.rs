@@ -1,0 +1,62 @@
+//! The store over a disk that does everything at once and never fails. Power cuts are in `tests/`.
+
+use super::*;
+use crate::op::{DiskOk, DiskOp};
+use crate::segment::format::sample::{Sample, batch};
+use crate::types::{AppendHow, Origin, ReadOutcome, TopicId};
+
+fn how() -> AppendHow {
+    AppendHow {
+        leader_epoch: 7,
+        origin: Origin::Client,
+        mono_ns: 0,
+        wall_ms: 1_000,
+        log_append_time: false,
+    }
+}
+
+fn partition(partition: i32) -> PartitionId {
+    PartitionId { topic_id: TopicId([1; 16]), partition }
+}
+
+/// Completes every operation as a disk without faults would, writes of the journal only if `writes`.
+fn pump(store: &mut Store, writes: bool) {
+    let mut held = Vec::new();
+    while let Some(op) = store.poll_op() {
+        let id = op.id();
+        let ok = match op {
+            DiskOp::WriteVectored { buffers, .. } if writes => DiskOk::Written {
+                bytes: buffers.iter().map(|buffer| buffer.len() as u64).sum(),
+                buffer: None,
+            },
+            DiskOp::Write { durability: crate::op::Durability::Synced, .. } if !writes => {
+                held.push(id);
+                continue;
+            }
+            DiskOp::Write { buffer, .. } => {
+                DiskOk::Written { bytes: buffer.as_slice().len() as u64, buffer: None }
+            }
+            DiskOp::Open { .. } => DiskOk::Opened { bytes: 0 },
+            _ => DiskOk::Done,
+        };
+        store.handle_disk(DiskDone { op: id, result: Ok(ok) }, 0, 0);
+    }
+}
+
+#[test]
+fn a_batch_is_readable_when_its_frame_is_on_stable_storage_and_not_before() {
+    let mut store = Store::create(0, 1, StoreConfig::default());
+    let log = store.create_partition(partition(0), LogConfig::default()).expect("there is room");
+    pump(&mut store, true);
+    let bytes = batch(Sample::default());
+    let appended = store.append(log, &bytes, how()).expect("it is a good batch");
+    store.seal(0);
+    let mut out = Vec::new();
+    let read = store.read(log, 0, 1 << 20, true, i64::MAX, &mut out);
+    assert_eq!(read, Ok(ReadOutcome::Done { bytes: 0 }));
+    pump(&mut store, true);
+    assert_eq!(store.committed(DurabilityClass::Persisted), appended.commit);
+    let read = store.read(log, 0, 1 << 20, true, i64::MAX, &mut out);
+    assert_eq!(read, Ok(ReadOutcome::Done { bytes: bytes.len() as u32 }));
+    assert_eq!(out[0].as_slice()[20..], bytes[20..], "the bytes are the producer's");
+}
