@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::buffer::SharedBuf;
+use crate::producer_state::SequenceError;
 
 /// A topic's id, as Kafka's `Uuid` lies on the wire: 16 bytes, big endian.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -159,24 +160,16 @@ pub struct Appended {
 /// An append that did not happen. The log is as before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// OUT_OF_ORDER_SEQUENCE_NUMBER (45).
-    #[error("sequence {sequence} of producer {producer_id} does not follow {expected}")]
-    OutOfOrderSequence { producer_id: i64, sequence: i32, expected: i32 },
-    /// INVALID_PRODUCER_EPOCH (47).
-    #[error("epoch {epoch} of producer {producer_id} is below {current}")]
-    InvalidProducerEpoch { producer_id: i64, epoch: i16, current: i16 },
-    /// DUPLICATE_SEQUENCE_NUMBER (46): below the window, its offsets are no longer known.
-    #[error("sequence {sequence} of producer {producer_id} is older than what is remembered")]
-    DuplicateSequence { producer_id: i64, sequence: i32 },
+    /// The producer's sequence or epoch: OUT_OF_ORDER_SEQUENCE_NUMBER (45), INVALID_PRODUCER_EPOCH (47),
+    /// INVALID_TXN_STATE (48), POLICY_VIOLATION (44) for too many producers.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
     /// MESSAGE_TOO_LARGE (10).
     #[error("a batch of {bytes} bytes; the log takes {bytes_max}")]
     MessageTooLarge { bytes: usize, bytes_max: usize },
     /// CORRUPT_MESSAGE (2): not a batch the caller validated.
     #[error("not one whole batch")]
     Malformed,
-    /// POLICY_VIOLATION (44): the bound on producers is reached.
-    #[error("too many producers in this partition")]
-    TooManyProducers,
     /// KAFKA_STORAGE_ERROR (56): the partition or the journal failed.
     #[error("the partition is offline after a storage failure")]
     Failed,

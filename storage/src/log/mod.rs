@@ -8,6 +8,9 @@ pub(crate) mod segment;
 use std::collections::VecDeque;
 
 use self::segment::Segment;
+use crate::epoch_cache::EpochCache;
+use crate::producer_state::ProducerStates;
+use crate::segment::format::BatchMeta;
 use crate::tail::{Tail, TailBatch};
 use crate::types::{LogConfig, PartitionId};
 
@@ -25,6 +28,8 @@ pub(crate) struct Log {
     /// Oldest first; the last one takes appends. Empty until the first append.
     pub segments: VecDeque<Segment>,
     pub tail: Tail,
+    pub producers: ProducerStates,
+    pub epochs: EpochCache,
     /// Why it is offline.
     pub failed: Option<String>,
     /// An `Advanced` event waits to be polled.
@@ -42,6 +47,8 @@ impl Log {
             high_watermark: 0,
             segments: VecDeque::new(),
             tail: Tail::default(),
+            producers: ProducerStates::default(),
+            epochs: EpochCache::default(),
             failed: None,
             advance_queued: false,
         }
@@ -59,6 +66,14 @@ impl Log {
         segment.record(&batch);
         self.log_end = batch.last_offset + 1;
         self.tail.push(batch);
+    }
+
+    /// What the log remembers of a batch beside its place. Markers are the coordinator's to record.
+    pub fn remember(&mut self, batch: &BatchMeta, wall_ms: i64) {
+        self.epochs.assign(batch.leader_epoch, batch.base_offset);
+        if !batch.is_control() {
+            self.producers.record(batch, batch.base_offset, wall_ms);
+        }
     }
 
     /// Starts a segment at the log's end when the last one cannot take the batch: Kafka 4.3's

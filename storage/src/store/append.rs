@@ -8,6 +8,7 @@ use protocol::batch::header::{
 use super::Store;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::producer_state::Verdict;
 use crate::segment::format::BatchMeta;
 use crate::tail::TailBatch;
 use crate::types::{AppendError, AppendHow, Appended, CommitSeq, DurabilityClass, LogId, Origin};
@@ -41,6 +42,24 @@ impl Store {
         let bytes_max = bytes_max.min(self.journal.payload_bytes_max());
         if batch.len() > bytes_max {
             return Err(AppendError::MessageTooLarge { bytes: batch.len(), bytes_max });
+        }
+        if how.origin == Origin::Client {
+            match log.producers.check(&meta)? {
+                Verdict::Append => {}
+                Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+                    // Its frame may be under way; where the tail has let it go it is long committed.
+                    let sequence = log.tail.at(base_offset).map_or(0, |batch| batch.sequence);
+                    return Ok(Appended {
+                        base_offset,
+                        last_offset,
+                        log_append_time_ms: if how.log_append_time { timestamp } else { -1 },
+                        log_start_offset: log.log_start,
+                        commit: CommitSeq(sequence),
+                        durability: log.config.durability,
+                        duplicate: true,
+                    });
+                }
+            }
         }
         if !self.journal.has_room(batch.len()) {
             return Err(AppendError::Busy);
@@ -79,6 +98,7 @@ impl Store {
             position: 0,
             leader_epoch: how.leader_epoch,
         });
+        log.remember(&meta, how.wall_ms);
         Ok(Appended {
             base_offset,
             last_offset,

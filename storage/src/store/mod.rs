@@ -7,6 +7,7 @@
 mod append;
 pub(crate) mod ops;
 mod read;
+mod retention;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +15,15 @@ use std::collections::{BTreeMap, VecDeque};
 
 use self::ops::{Ops, Purpose};
 use crate::buffer::RegionSource;
+use crate::epoch_cache::EpochEnd;
 use crate::journal::ring::Ring;
 use crate::journal::{Frame, Journal};
 use crate::limits::PARTITIONS_MAX;
 use crate::log::Log;
+use crate::log::segment::Segment;
 use crate::op::{DiskDone, DiskOp};
+use crate::producer_state::Producer;
+use crate::segment::time_index::TimestampOffset;
 use crate::types::{
     CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId, StoreEvent,
 };
@@ -80,6 +85,12 @@ impl Logs {
         log_id
     }
 
+    pub fn remove(&mut self, log_id: LogId) -> Option<Box<Log>> {
+        let log = self.slots.get_mut(log_id.0 as usize)?.take()?;
+        self.by_id.remove(&log.id);
+        Some(log)
+    }
+
     /// Partitions and handles, in the partitions' order.
     pub fn iter(&self) -> impl Iterator<Item = (LogId, &Log)> {
         self.by_id.values().map(|log_id| (*log_id, self.get(*log_id).expect("it has a handle")))
@@ -101,6 +112,7 @@ pub struct Store {
     /// Commits told, per class.
     persisted: u64,
     memory: u64,
+    stopping: bool,
 }
 
 impl Store {
@@ -117,6 +129,7 @@ impl Store {
             events: VecDeque::new(),
             persisted: 0,
             memory: 0,
+            stopping: false,
         };
         store.journal.ring.prepare(&mut store.ops);
         store
@@ -190,6 +203,30 @@ impl Store {
         self.logs.get(log).map(Log::bytes)
     }
 
+    /// Where `epoch` ended: the largest epoch known that is not above it, and its exclusive end. `None`
+    /// when `epoch` is later than any known, or none is.
+    pub fn epoch_end(&self, log: LogId, epoch: i32) -> Option<EpochEnd> {
+        let log = self.logs.get(log)?;
+        log.epochs.end_offset_for(epoch, log.log_end)
+    }
+
+    /// The epoch of the last batch.
+    pub fn latest_epoch(&self, log: LogId) -> Option<i32> {
+        self.logs.get(log)?.epochs.latest().map(|entry| entry.epoch)
+    }
+
+    /// The idempotent producers of the log, by id.
+    pub fn producers(&self, log: LogId) -> impl Iterator<Item = (i64, &Producer)> {
+        self.logs.get(log).into_iter().flat_map(|log| log.producers.iter())
+    }
+
+    /// Largest timestamp of the log and the last offset of the first batch that has it.
+    pub fn max_timestamp(&self, log: LogId) -> Option<TimestampOffset> {
+        let segments = self.logs.get(log)?.segments.iter();
+        let known = segments.map(Segment::max_timestamp).filter(|at| at.timestamp >= 0);
+        known.reduce(|a, b| if b.timestamp > a.timestamp { b } else { a })
+    }
+
     /// Why the log is offline.
     pub fn failure(&self, log: LogId) -> Option<&str> {
         self.logs.get(log)?.failed.as_deref()
@@ -218,6 +255,7 @@ impl Store {
                 }
                 self.advance_commits();
                 self.evict();
+                self.finish_stop();
                 self.journal.ring.prepare(&mut self.ops);
             }
             Purpose::RingFile { slot } => {
@@ -230,6 +268,28 @@ impl Store {
                 self.journal.seal(&mut self.ops);
                 self.advance_commits();
             }
+        }
+    }
+
+    /// Time reached `poll_timeout`.
+    pub fn handle_timeout(&mut self, _mono_ns: u64, _wall_ms: i64) {}
+
+    /// When `handle_timeout` is due, in monotonic nanoseconds.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        None
+    }
+
+    /// Takes no append any more and ends with `StoreEvent::Stopped`.
+    pub fn stop(&mut self, _mono_ns: u64) {
+        self.stopping = true;
+        self.journal.seal(&mut self.ops);
+        self.finish_stop();
+    }
+
+    fn finish_stop(&mut self) {
+        if self.stopping && self.journal.backlog_bytes() == 0 {
+            self.stopping = false;
+            self.events.push_back(StoreEvent::Stopped);
         }
     }
 
