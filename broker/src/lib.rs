@@ -1,5 +1,7 @@
-//! The broker: shard, APIs, control plane, and behind the feature `edge` the ring and the command line.
+//! The broker: shard, APIs, control plane, and behind the feature `edge` the ring and the command
+//! line.
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
+pub mod config;
 pub mod shard;
 pub mod time;

@@ -1,0 +1,68 @@
+//! Corelane's own keys: those of the broker and those of a topic.
+//!
+//! A table, read by `config::registry`. Every name begins with `corelane.`, so that none can ever
+//! collide with a key of Kafka.
+
+use crate::config::key::Check::{AtLeast, Between, OneOf};
+use crate::config::key::{Key, boolean, int, list, long, text};
+
+/// Broker keys.
+pub static BROKER_KEYS: &[Key] = &[
+    text("corelane.admin.listen", "Address of the admin page and the metrics, as host:port.")
+        .or("127.0.0.1:9644"),
+    boolean(
+        "corelane.busy.poll",
+        "Whether a core spins instead of sleeping when it has nothing to do.",
+    )
+    .or("false"),
+    text("corelane.cores", "Cores that run a shard, as in 0,2-5; all of them when unset."),
+    text("corelane.default.durability", "What an ack means, unless a topic says otherwise.")
+        .or("persisted")
+        .check(OneOf(&["persisted", "memory"]))
+        .cluster_wide(),
+    text("corelane.fetch.path", "How sealed data reaches a socket.")
+        .or("auto")
+        .check(OneOf(&["auto", "direct", "sendfile"])),
+    int(
+        "corelane.inflight.requests.max",
+        "Requests under way per connection before reading stops.",
+    )
+    .or("128")
+    .check(Between(1, 4096)),
+    long(
+        "corelane.inflight.bytes.max",
+        "Bytes of requests under way per connection before reading stops.",
+    )
+    .or("33554432")
+    .check(AtLeast(65536)),
+    long("corelane.journal.bytes", "Disk space of one core's journal.")
+        .or("268435456")
+        .check(Between(16777216, 1099511627776)),
+    list(
+        "corelane.journal.dir",
+        "Folder of the journals, for a faster device; the data folder when unset.",
+    ),
+    text(
+        "corelane.memory.dir",
+        "Folder in shared memory that keeps memory acks across a killed process.",
+    )
+    .or("/dev/shm"),
+    long(
+        "corelane.memory.flush.ms",
+        "Longest time an acked record of durability memory stays off the disk.",
+    )
+    .or("1000")
+    .check(Between(1, 60000)),
+    long("corelane.tail.bytes", "Memory of one core for recent batches.")
+        .or("67108864")
+        .check(Between(8388608, 1099511627776)),
+];
+
+/// Topic keys.
+pub static TOPIC_KEYS: &[Key] = &[text(
+    "corelane.durability",
+    "What an ack survives: persisted a power cut, memory a killed process.",
+)
+.or("persisted")
+.check(OneOf(&["persisted", "memory"]))
+.synonyms(&[("corelane.default.durability", crate::config::key::Unit::Same)])];
