@@ -8,8 +8,12 @@ pub mod journal;
 pub mod limits;
 mod log;
 pub mod op;
+#[cfg(any(test, feature = "sim"))]
+pub mod prng;
 pub mod producer_state;
 pub mod segment;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim_disk;
 pub mod store;
 mod tail;
 pub mod types;

@@ -136,7 +136,8 @@ pub enum DiskOp {
     RemoveTree { op: OpId, path: DiskPath },
     /// Creates a folder and those above it. An existing one is not an error.
     CreateDir { op: OpId, path: DiskPath },
-    /// Makes creations, renames and removals in a folder durable.
+    /// Makes creations, renames and removals in a folder durable, and the names of the folder itself
+    /// and of those above it (ext4 and XFS commit them together).
     SyncDir { op: OpId, path: DiskPath },
     /// Names in a folder (empty for a missing one), sorted. Used by recovery.
     List { op: OpId, path: DiskPath },
