@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod batch;
+pub mod client;
 pub mod compress;
 pub mod crc;
 pub mod error_code;

@@ -97,6 +97,8 @@ pub struct Spec {
     pub tag: Option<u32>,
     /// Whether a version that lacks it drops it whatever its value.
     pub ignorable: bool,
+    /// Whether `Debug` hides its value.
+    pub secret: bool,
 }
 
 /// A field carried since a version.
@@ -106,7 +108,13 @@ pub const fn since(min: i16) -> Spec {
 
 /// A field carried from version `min` to `max`.
 pub const fn in_versions(min: i16, max: i16) -> Spec {
-    Spec { versions: Versions { min, max }, nullable: Versions::NONE, tag: None, ignorable: false }
+    Spec {
+        versions: Versions { min, max },
+        nullable: Versions::NONE,
+        tag: None,
+        ignorable: false,
+        secret: false,
+    }
 }
 
 impl Spec {
@@ -128,6 +136,11 @@ impl Spec {
     /// A version that lacks it drops it silently.
     pub const fn ignorable(self) -> Self {
         Self { ignorable: true, ..self }
+    }
+
+    /// `Debug` hides its value, so that no log shows a password or a token.
+    pub const fn secret(self) -> Self {
+        Self { secret: true, ..self }
     }
 
     /// Whether `version` carries it.
@@ -256,7 +269,7 @@ macro_rules! message {
         }
     )*) => { $(
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Clone, PartialEq)]
         pub struct $name {
             $( $(#[$field_meta])* pub $field: $ty, )*
         }
@@ -274,6 +287,21 @@ macro_rules! message {
                 varint_size, At, DecodeError, EncodeError, EncodeErrorKind, Field, FieldInfo, Kind,
                 Nullable, Reader, StructInfo, Writer,
             };
+
+            impl ::core::fmt::Debug for $name {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    let mut all = f.debug_struct(stringify!($name));
+                    $({
+                        const SPEC: Spec = $spec;
+                        if SPEC.secret {
+                            all.field(stringify!($field), &format_args!("[secret]"));
+                        } else {
+                            all.field(stringify!($field), &self.$field);
+                        }
+                    })*
+                    all.finish()
+                }
+            }
 
             static INFO: StructInfo = StructInfo {
                 name: stringify!($name),

@@ -23,8 +23,8 @@ crate::message! {
         name: String, since(0);
         mechanism: i8, since(0);
         iterations: i32, since(0);
-        salt: Bytes, since(0);
-        salted_password: Bytes, since(0);
+        salt: Bytes, since(0).secret();
+        salted_password: Bytes, since(0).secret();
     }
 
     /// Response to [`AlterUserScramCredentialsRequest`].

@@ -31,7 +31,7 @@ crate::message! {
         expiry_timestamp_ms: i64, since(0);
         max_timestamp_ms: i64, since(0);
         token_id: String, since(0);
-        hmac: Bytes, since(0);
+        hmac: Bytes, since(0).secret();
         throttle_time_ms: i32, since(0);
     }
 }

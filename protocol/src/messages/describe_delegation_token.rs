@@ -34,7 +34,7 @@ crate::message! {
         expiry_timestamp: i64, since(0);
         max_timestamp: i64, since(0);
         token_id: String, since(0);
-        hmac: Bytes, since(0);
+        hmac: Bytes, since(0).secret();
         renewers: Vec<DescribedDelegationTokenRenewer>, since(0);
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 crate::message! {
     /// Request: ends a delegation token.
     pub struct ExpireDelegationTokenRequest[versions(1, 2).flexible(2)] {
-        hmac: Bytes, since(0);
+        hmac: Bytes, since(0).secret();
         expiry_time_period_ms: i64, since(0);
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 crate::message! {
     /// Request: prolongs a delegation token.
     pub struct RenewDelegationTokenRequest[versions(1, 2).flexible(2)] {
-        hmac: Bytes, since(0);
+        hmac: Bytes, since(0).secret();
         renew_period_ms: i64, since(0);
     }
 

@@ -217,3 +217,10 @@ fn defaults_are_kafkas() {
     assert_eq!(fetch::PartitionData::default().records, None);
     assert_eq!(fetch::FetchTopic::default().topic_id, Uuid::ZERO);
 }
+
+#[test]
+fn secrets_are_not_printed() {
+    let auth_bytes = Bytes::from_static(b"\0ada\0pass");
+    let printed = format!("{:?}", SaslAuthenticateRequest { auth_bytes });
+    assert_eq!(printed, "SaslAuthenticateRequest { auth_bytes: [secret] }");
+}
