@@ -13,7 +13,7 @@ use crate::messages::*;
 use crate::primitive::{DecodeError, EncodeError, EncodeErrorKind, Reader, Writer};
 
 macro_rules! apis {
-    ($($name:ident = $code:literal $(=> $module:ident::{$request:ident, $response:ident})?,)*) => {
+    ($($name:ident = $code:literal $(=> $request:ident + $response:ident)?,)*) => {
         /// An API key by Kafka's name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(i16)]
@@ -88,127 +88,109 @@ macro_rules! schema {
 }
 
 apis! {
-    Produce = 0 => produce::{ProduceRequest, ProduceResponse},
-    Fetch = 1 => fetch::{FetchRequest, FetchResponse},
-    ListOffsets = 2 => list_offsets::{ListOffsetsRequest, ListOffsetsResponse},
-    Metadata = 3 => metadata::{MetadataRequest, MetadataResponse},
+    Produce = 0 => ProduceRequest + ProduceResponse,
+    Fetch = 1 => FetchRequest + FetchResponse,
+    ListOffsets = 2 => ListOffsetsRequest + ListOffsetsResponse,
+    Metadata = 3 => MetadataRequest + MetadataResponse,
     LeaderAndIsr = 4,
     StopReplica = 5,
     UpdateMetadata = 6,
     ControlledShutdown = 7,
-    OffsetCommit = 8 => offset_commit::{OffsetCommitRequest, OffsetCommitResponse},
-    OffsetFetch = 9 => offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
-    FindCoordinator = 10 => find_coordinator::{FindCoordinatorRequest, FindCoordinatorResponse},
-    JoinGroup = 11 => join_group::{JoinGroupRequest, JoinGroupResponse},
-    Heartbeat = 12 => heartbeat::{HeartbeatRequest, HeartbeatResponse},
-    LeaveGroup = 13 => leave_group::{LeaveGroupRequest, LeaveGroupResponse},
-    SyncGroup = 14 => sync_group::{SyncGroupRequest, SyncGroupResponse},
-    DescribeGroups = 15 => describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
-    ListGroups = 16 => list_groups::{ListGroupsRequest, ListGroupsResponse},
-    SaslHandshake = 17 => sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse},
-    ApiVersions = 18 => api_versions::{ApiVersionsRequest, ApiVersionsResponse},
-    CreateTopics = 19 => create_topics::{CreateTopicsRequest, CreateTopicsResponse},
-    DeleteTopics = 20 => delete_topics::{DeleteTopicsRequest, DeleteTopicsResponse},
-    DeleteRecords = 21 => delete_records::{DeleteRecordsRequest, DeleteRecordsResponse},
-    InitProducerId = 22 => init_producer_id::{InitProducerIdRequest, InitProducerIdResponse},
-    OffsetForLeaderEpoch = 23
-        => offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse},
-    AddPartitionsToTxn = 24
-        => add_partitions_to_txn::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse},
-    AddOffsetsToTxn = 25 => add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse},
-    EndTxn = 26 => end_txn::{EndTxnRequest, EndTxnResponse},
-    WriteTxnMarkers = 27 => write_txn_markers::{WriteTxnMarkersRequest, WriteTxnMarkersResponse},
-    TxnOffsetCommit = 28 => txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
-    DescribeAcls = 29 => describe_acls::{DescribeAclsRequest, DescribeAclsResponse},
-    CreateAcls = 30 => create_acls::{CreateAclsRequest, CreateAclsResponse},
-    DeleteAcls = 31 => delete_acls::{DeleteAclsRequest, DeleteAclsResponse},
-    DescribeConfigs = 32 => describe_configs::{DescribeConfigsRequest, DescribeConfigsResponse},
-    AlterConfigs = 33 => alter_configs::{AlterConfigsRequest, AlterConfigsResponse},
-    AlterReplicaLogDirs = 34
-        => alter_replica_log_dirs::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse},
-    DescribeLogDirs = 35 => describe_log_dirs::{DescribeLogDirsRequest, DescribeLogDirsResponse},
-    SaslAuthenticate = 36 => sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse},
-    CreatePartitions = 37 => create_partitions::{CreatePartitionsRequest, CreatePartitionsResponse},
-    CreateDelegationToken = 38
-        => create_delegation_token::{CreateDelegationTokenRequest, CreateDelegationTokenResponse},
-    RenewDelegationToken = 39
-        => renew_delegation_token::{RenewDelegationTokenRequest, RenewDelegationTokenResponse},
-    ExpireDelegationToken = 40
-        => expire_delegation_token::{ExpireDelegationTokenRequest, ExpireDelegationTokenResponse},
+    OffsetCommit = 8 => OffsetCommitRequest + OffsetCommitResponse,
+    OffsetFetch = 9 => OffsetFetchRequest + OffsetFetchResponse,
+    FindCoordinator = 10 => FindCoordinatorRequest + FindCoordinatorResponse,
+    JoinGroup = 11 => JoinGroupRequest + JoinGroupResponse,
+    Heartbeat = 12 => HeartbeatRequest + HeartbeatResponse,
+    LeaveGroup = 13 => LeaveGroupRequest + LeaveGroupResponse,
+    SyncGroup = 14 => SyncGroupRequest + SyncGroupResponse,
+    DescribeGroups = 15 => DescribeGroupsRequest + DescribeGroupsResponse,
+    ListGroups = 16 => ListGroupsRequest + ListGroupsResponse,
+    SaslHandshake = 17 => SaslHandshakeRequest + SaslHandshakeResponse,
+    ApiVersions = 18 => ApiVersionsRequest + ApiVersionsResponse,
+    CreateTopics = 19 => CreateTopicsRequest + CreateTopicsResponse,
+    DeleteTopics = 20 => DeleteTopicsRequest + DeleteTopicsResponse,
+    DeleteRecords = 21 => DeleteRecordsRequest + DeleteRecordsResponse,
+    InitProducerId = 22 => InitProducerIdRequest + InitProducerIdResponse,
+    OffsetForLeaderEpoch = 23 => OffsetForLeaderEpochRequest + OffsetForLeaderEpochResponse,
+    AddPartitionsToTxn = 24 => AddPartitionsToTxnRequest + AddPartitionsToTxnResponse,
+    AddOffsetsToTxn = 25 => AddOffsetsToTxnRequest + AddOffsetsToTxnResponse,
+    EndTxn = 26 => EndTxnRequest + EndTxnResponse,
+    WriteTxnMarkers = 27 => WriteTxnMarkersRequest + WriteTxnMarkersResponse,
+    TxnOffsetCommit = 28 => TxnOffsetCommitRequest + TxnOffsetCommitResponse,
+    DescribeAcls = 29 => DescribeAclsRequest + DescribeAclsResponse,
+    CreateAcls = 30 => CreateAclsRequest + CreateAclsResponse,
+    DeleteAcls = 31 => DeleteAclsRequest + DeleteAclsResponse,
+    DescribeConfigs = 32 => DescribeConfigsRequest + DescribeConfigsResponse,
+    AlterConfigs = 33 => AlterConfigsRequest + AlterConfigsResponse,
+    AlterReplicaLogDirs = 34 => AlterReplicaLogDirsRequest + AlterReplicaLogDirsResponse,
+    DescribeLogDirs = 35 => DescribeLogDirsRequest + DescribeLogDirsResponse,
+    SaslAuthenticate = 36 => SaslAuthenticateRequest + SaslAuthenticateResponse,
+    CreatePartitions = 37 => CreatePartitionsRequest + CreatePartitionsResponse,
+    CreateDelegationToken = 38 => CreateDelegationTokenRequest + CreateDelegationTokenResponse,
+    RenewDelegationToken = 39 => RenewDelegationTokenRequest + RenewDelegationTokenResponse,
+    ExpireDelegationToken = 40 => ExpireDelegationTokenRequest + ExpireDelegationTokenResponse,
     DescribeDelegationToken = 41
-        => describe_delegation_token::{DescribeDelegationTokenRequest, DescribeDelegationTokenResponse},
-    DeleteGroups = 42 => delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
-    ElectLeaders = 43 => elect_leaders::{ElectLeadersRequest, ElectLeadersResponse},
+        => DescribeDelegationTokenRequest + DescribeDelegationTokenResponse,
+    DeleteGroups = 42 => DeleteGroupsRequest + DeleteGroupsResponse,
+    ElectLeaders = 43 => ElectLeadersRequest + ElectLeadersResponse,
     IncrementalAlterConfigs = 44
-        => incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse},
+        => IncrementalAlterConfigsRequest + IncrementalAlterConfigsResponse,
     AlterPartitionReassignments = 45
-        => alter_partition_reassignments::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse},
+        => AlterPartitionReassignmentsRequest + AlterPartitionReassignmentsResponse,
     ListPartitionReassignments = 46
-        => list_partition_reassignments::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse},
-    OffsetDelete = 47 => offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
-    DescribeClientQuotas = 48
-        => describe_client_quotas::{DescribeClientQuotasRequest, DescribeClientQuotasResponse},
-    AlterClientQuotas = 49
-        => alter_client_quotas::{AlterClientQuotasRequest, AlterClientQuotasResponse},
+        => ListPartitionReassignmentsRequest + ListPartitionReassignmentsResponse,
+    OffsetDelete = 47 => OffsetDeleteRequest + OffsetDeleteResponse,
+    DescribeClientQuotas = 48 => DescribeClientQuotasRequest + DescribeClientQuotasResponse,
+    AlterClientQuotas = 49 => AlterClientQuotasRequest + AlterClientQuotasResponse,
     DescribeUserScramCredentials = 50
-        => describe_user_scram_credentials::{DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse},
+        => DescribeUserScramCredentialsRequest + DescribeUserScramCredentialsResponse,
     AlterUserScramCredentials = 51
-        => alter_user_scram_credentials::{AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse},
+        => AlterUserScramCredentialsRequest + AlterUserScramCredentialsResponse,
     Vote = 52,
     BeginQuorumEpoch = 53,
     EndQuorumEpoch = 54,
-    DescribeQuorum = 55 => describe_quorum::{DescribeQuorumRequest, DescribeQuorumResponse},
+    DescribeQuorum = 55 => DescribeQuorumRequest + DescribeQuorumResponse,
     AlterPartition = 56,
-    UpdateFeatures = 57 => update_features::{UpdateFeaturesRequest, UpdateFeaturesResponse},
+    UpdateFeatures = 57 => UpdateFeaturesRequest + UpdateFeaturesResponse,
     Envelope = 58,
     FetchSnapshot = 59,
-    DescribeCluster = 60 => describe_cluster::{DescribeClusterRequest, DescribeClusterResponse},
-    DescribeProducers = 61
-        => describe_producers::{DescribeProducersRequest, DescribeProducersResponse},
+    DescribeCluster = 60 => DescribeClusterRequest + DescribeClusterResponse,
+    DescribeProducers = 61 => DescribeProducersRequest + DescribeProducersResponse,
     BrokerRegistration = 62,
     BrokerHeartbeat = 63,
-    UnregisterBroker = 64 => unregister_broker::{UnregisterBrokerRequest, UnregisterBrokerResponse},
-    DescribeTransactions = 65
-        => describe_transactions::{DescribeTransactionsRequest, DescribeTransactionsResponse},
-    ListTransactions = 66 => list_transactions::{ListTransactionsRequest, ListTransactionsResponse},
+    UnregisterBroker = 64 => UnregisterBrokerRequest + UnregisterBrokerResponse,
+    DescribeTransactions = 65 => DescribeTransactionsRequest + DescribeTransactionsResponse,
+    ListTransactions = 66 => ListTransactionsRequest + ListTransactionsResponse,
     AllocateProducerIds = 67,
-    ConsumerGroupHeartbeat = 68
-        => consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse},
-    ConsumerGroupDescribe = 69
-        => consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse},
+    ConsumerGroupHeartbeat = 68 => ConsumerGroupHeartbeatRequest + ConsumerGroupHeartbeatResponse,
+    ConsumerGroupDescribe = 69 => ConsumerGroupDescribeRequest + ConsumerGroupDescribeResponse,
     ControllerRegistration = 70,
     GetTelemetrySubscriptions = 71
-        => get_telemetry_subscriptions::{GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse},
-    PushTelemetry = 72 => push_telemetry::{PushTelemetryRequest, PushTelemetryResponse},
+        => GetTelemetrySubscriptionsRequest + GetTelemetrySubscriptionsResponse,
+    PushTelemetry = 72 => PushTelemetryRequest + PushTelemetryResponse,
     AssignReplicasToDirs = 73,
-    ListConfigResources = 74
-        => list_config_resources::{ListConfigResourcesRequest, ListConfigResourcesResponse},
+    ListConfigResources = 74 => ListConfigResourcesRequest + ListConfigResourcesResponse,
     DescribeTopicPartitions = 75
-        => describe_topic_partitions::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse},
-    ShareGroupHeartbeat = 76
-        => share_group_heartbeat::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse},
-    ShareGroupDescribe = 77
-        => share_group_describe::{ShareGroupDescribeRequest, ShareGroupDescribeResponse},
-    ShareFetch = 78 => share_fetch::{ShareFetchRequest, ShareFetchResponse},
-    ShareAcknowledge = 79 => share_acknowledge::{ShareAcknowledgeRequest, ShareAcknowledgeResponse},
-    AddRaftVoter = 80 => add_raft_voter::{AddRaftVoterRequest, AddRaftVoterResponse},
-    RemoveRaftVoter = 81 => remove_raft_voter::{RemoveRaftVoterRequest, RemoveRaftVoterResponse},
+        => DescribeTopicPartitionsRequest + DescribeTopicPartitionsResponse,
+    ShareGroupHeartbeat = 76 => ShareGroupHeartbeatRequest + ShareGroupHeartbeatResponse,
+    ShareGroupDescribe = 77 => ShareGroupDescribeRequest + ShareGroupDescribeResponse,
+    ShareFetch = 78 => ShareFetchRequest + ShareFetchResponse,
+    ShareAcknowledge = 79 => ShareAcknowledgeRequest + ShareAcknowledgeResponse,
+    AddRaftVoter = 80 => AddRaftVoterRequest + AddRaftVoterResponse,
+    RemoveRaftVoter = 81 => RemoveRaftVoterRequest + RemoveRaftVoterResponse,
     UpdateRaftVoter = 82,
     InitializeShareGroupState = 83,
     ReadShareGroupState = 84,
     WriteShareGroupState = 85,
     DeleteShareGroupState = 86,
     ReadShareGroupStateSummary = 87,
-    StreamsGroupHeartbeat = 88
-        => streams_group_heartbeat::{StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse},
-    StreamsGroupDescribe = 89
-        => streams_group_describe::{StreamsGroupDescribeRequest, StreamsGroupDescribeResponse},
+    StreamsGroupHeartbeat = 88 => StreamsGroupHeartbeatRequest + StreamsGroupHeartbeatResponse,
+    StreamsGroupDescribe = 89 => StreamsGroupDescribeRequest + StreamsGroupDescribeResponse,
     DescribeShareGroupOffsets = 90
-        => describe_share_group_offsets::{DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse},
-    AlterShareGroupOffsets = 91
-        => alter_share_group_offsets::{AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse},
+        => DescribeShareGroupOffsetsRequest + DescribeShareGroupOffsetsResponse,
+    AlterShareGroupOffsets = 91 => AlterShareGroupOffsetsRequest + AlterShareGroupOffsetsResponse,
     DeleteShareGroupOffsets = 92
-        => delete_share_group_offsets::{DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse},
+        => DeleteShareGroupOffsetsRequest + DeleteShareGroupOffsetsResponse,
 }
 
 impl ApiKey {
