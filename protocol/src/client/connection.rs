@@ -1,4 +1,4 @@
-//! One connection: correlation ids, what is in flight, and responses cut from the bytes that arrive.
+//! One connection: correlation ids, what is in flight, responses cut from the bytes that arrive.
 
 use std::collections::VecDeque;
 
@@ -15,7 +15,7 @@ use crate::primitive::{DecodeError, Reader};
 
 /// The client's state of one connection.
 ///
-/// Call `send*` to append requests to a vector that goes to the socket, `handle_bytes` with what the
+/// Call `send*` to append requests to a vector that goes to the socket, `handle_bytes` with what
 /// socket gave, and `poll_response` until it says `None`. A server answers in request order.
 #[derive(Debug)]
 pub struct Connection {

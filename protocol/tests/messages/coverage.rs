@@ -10,8 +10,8 @@ fn page() -> String {
         "# The APIs this wire speaks\n\n\
          Generated from the message rows of `protocol/src/messages` by\n\
          `UPDATE_GOLDEN=1 cargo test -p protocol --test messages`; do not edit.\n\n\
-         These are the versions the `protocol` crate decodes and encodes, requests and responses\n\
-         alike: those that Apache Kafka 4.3.1 accepts. What a broker advertises is its own list.\n\n\
+         The versions the `protocol` crate decodes and encodes, requests and responses alike:\n\
+         those that Apache Kafka 4.3.1 accepts. What a broker advertises is its own list.\n\n\
          | key | API | versions | flexible from |\n|---:|---|---|---|\n",
     );
     let mut absent = Vec::new();
