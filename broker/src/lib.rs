@@ -3,5 +3,7 @@
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
 pub mod config;
+pub mod controller;
+pub mod image;
 pub mod shard;
 pub mod time;
