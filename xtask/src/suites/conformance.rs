@@ -19,7 +19,15 @@ const PROGRAM_SECONDS: u64 = 180;
 /// A client's suite: its name and how its program is started.
 struct Client {
     name: &'static str,
-    program: fn(&Run) -> Result<Command, String>,
+    program: fn(&Run) -> Result<Command, Cannot>,
+}
+
+/// Why a program cannot be started.
+enum Cannot {
+    /// The machine lacks something.
+    Missing(String),
+    /// The program itself is wrong.
+    Broken(String),
 }
 
 const CLIENTS: [Client; 7] = [
@@ -48,7 +56,8 @@ pub fn run_all(run: &mut Run, wanted: &dyn Fn(&str, &str) -> bool) {
 fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
     let mut command = match (client.program)(run) {
         Ok(command) => command,
-        Err(reason) => return run.tally.missing(client.name, &reason),
+        Err(Cannot::Missing(reason)) => return run.tally.missing(client.name, &reason),
+        Err(Cannot::Broken(reason)) => return run.tally.fail(client.name, &reason),
     };
     if !run.broker_is_there() {
         return;
@@ -118,43 +127,43 @@ fn source(run: &Run, file: &str) -> PathBuf {
     run.workspace.root.join("tests/conformance").join(file)
 }
 
-fn python(run: &Run, file: &str) -> Result<Command, String> {
-    let mut command = process::command(provision::python(run.workspace)?);
+fn python(run: &Run, file: &str) -> Result<Command, Cannot> {
+    let mut command = process::command(provision::python(run.workspace).map_err(Cannot::Missing)?);
     command.arg("-u").arg(source(run, file)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 
-fn with_kcat(run: &Run, file: &str) -> Result<Command, String> {
-    let kcat = provision::kcat()?;
+fn with_kcat(run: &Run, file: &str) -> Result<Command, Cannot> {
+    let kcat = provision::kcat().map_err(Cannot::Missing)?;
     let mut command = python(run, file)?;
     command.arg("--kcat").arg(kcat);
     Ok(command)
 }
 
-fn node(run: &Run, file: &str) -> Result<Command, String> {
-    let node = provision::node(run.workspace)?;
+fn node(run: &Run, file: &str) -> Result<Command, Cannot> {
+    let node = provision::node(run.workspace).map_err(Cannot::Missing)?;
     // Modules are looked up from the program's own folder, so the program is copied to theirs.
     let folder = run.workspace.provision().join("node");
     for name in ["checks.mjs", file] {
         fs::copy(source(run, name), folder.join(name))
-            .map_err(|error| format!("{name}: {error}"))?;
+            .map_err(|error| Cannot::Broken(format!("{name}: {error}")))?;
     }
     let mut command = process::command(node);
     command.arg(folder.join(file)).env("KAFKAJS_NO_PARTITIONER_WARNING", "1");
     Ok(command)
 }
 
-fn java(run: &Run) -> Result<Command, String> {
-    let libs = provision::java(run.workspace)?.join("*");
+fn java(run: &Run) -> Result<Command, Cannot> {
+    let libs = provision::java(run.workspace).map_err(Cannot::Missing)?.join("*");
     let classes = run.workspace.provision().join("java/classes");
-    fs::create_dir_all(&classes).map_err(|error| error.to_string())?;
+    fs::create_dir_all(&classes).map_err(|error| Cannot::Broken(error.to_string()))?;
     let mut compile = process::command("javac");
     compile.arg("-cp").arg(&libs).arg("-d").arg(&classes);
     compile.arg(source(run, "java/Conformance.java"));
     let done = process::run(&mut compile, Duration::from_secs(120), |_| {})
-        .map_err(|error| format!("javac: {error}"))?;
+        .map_err(|error| Cannot::Broken(format!("javac: {error}")))?;
     if !done.success() {
-        return Err(format!("javac: {}", done.reason()));
+        return Err(Cannot::Broken(format!("javac: {}", done.reason())));
     }
     let mut command = jvm(run, &classes);
     command.arg("Conformance");
