@@ -7,6 +7,7 @@ pub mod epoch_cache;
 pub mod journal;
 pub mod limits;
 mod log;
+pub mod log_dump;
 pub mod op;
 #[cfg(any(test, feature = "sim"))]
 pub mod prng;

@@ -21,6 +21,7 @@ const CODEC_MASK: i16 = 0x07;
 const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+const DELETE_HORIZON: i16 = 0x40;
 
 /// The fixed header of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,6 +130,11 @@ impl BatchMeta {
     /// Whether the batch is a marker and not data.
     pub fn is_control(&self) -> bool {
         self.attributes & CONTROL != 0
+    }
+
+    /// When compaction may drop the batch's tombstones; stands in place of the base timestamp (KIP-534).
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 }
 
