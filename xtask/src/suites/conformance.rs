@@ -1,4 +1,4 @@
-//! The seven clients: one program each, below `tests/conformance`.
+//! The seven clients and bare bytes: one program each, below `tests/conformance`.
 //!
 //! A program gets `--bootstrap HOST:PORT`, prints `ok NAME`, `not ok NAME: reason` or
 //! `skip NAME: reason` per check, and ends with exit code 0 when it went through to its end.
@@ -30,7 +30,8 @@ enum Cannot {
     Broken(String),
 }
 
-const CLIENTS: [Client; 7] = [
+const CLIENTS: [Client; 8] = [
+    Client { name: "wire", program: |run| python(run, "wire.py") },
     Client { name: "kcat", program: |run| with_kcat(run, "kcat_.py") },
     Client { name: "confluent", program: |run| python(run, "confluent.py") },
     Client { name: "kafka-python", program: |run| python(run, "kafka_python.py") },

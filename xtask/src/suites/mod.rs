@@ -12,11 +12,12 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 14] = [
+const SUITES: [&str; 15] = [
     "rust",
     "tidy",
     "pure",
     "simulation",
+    "wire",
     "kcat",
     "confluent",
     "kafka-python",
