@@ -3,6 +3,8 @@
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
 pub mod buffer;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod epoch_cache;
 pub mod journal;
 pub mod limits;

@@ -102,6 +102,14 @@ impl WriteBuf {
             Self::Shared(buf) => buf.as_slice(),
         }
     }
+
+    /// The buffer to give back in the completion: the owned one.
+    pub fn into_owned(self) -> Option<AlignedBuf> {
+        match self {
+            Self::Owned(buf) => Some(buf),
+            Self::Shared(_) => None,
+        }
+    }
 }
 
 /// One request to the disk.
@@ -122,7 +130,9 @@ pub enum DiskOp {
         buffers: Vec<SharedBuf>,
         durability: Durability,
     },
-    /// Fills `buffer` (whole blocks) from `position`. A shorter count means the end of the file.
+    /// Fills `buffer` from `position`: as many bytes as its length says (whole blocks), or its whole
+    /// capacity when its length is 0. A shorter count means the end of the file; the buffer comes back
+    /// with its length set to the count.
     Read { op: OpId, file: FileId, position: u64, buffer: AlignedBuf },
     /// Makes everything completed on `file` so far durable (`fdatasync`).
     Sync { op: OpId, file: FileId },
