@@ -5,5 +5,7 @@
 pub mod config;
 pub mod controller;
 pub mod image;
+#[cfg(feature = "edge")]
+pub mod edge;
 pub mod shard;
 pub mod time;

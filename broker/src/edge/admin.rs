@@ -1,0 +1,139 @@
+//! The admin endpoint: `/health` and `/metrics` over HTTP, on a thread of its own that is pinned to no core.
+//!
+//! It only reads counters; it never waits for a shard and no shard ever waits for it.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::handle::Process;
+
+/// The running endpoint. Dropping it stops it.
+#[derive(Debug)]
+pub struct Admin {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+    shards: usize,
+}
+
+impl Admin {
+    /// Serves on a bound listener.
+    pub fn start(listener: TcpListener, process: Arc<Process>) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("admin".into()).spawn(move || {
+            runtime.block_on(async move {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+                let served = axum::serve(listener, router(process)).into_future();
+                tokio::select! {
+                    _ = served => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it serves, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        // Dropping the sender is the message.
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic was printed by the hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn router(process: Arc<Process>) -> Router {
+    Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(process)
+}
+
+async fn health(State(process): State<Arc<Process>>) -> Json<Health> {
+    Json(Health {
+        status: if process.all_stopped() { "stopping" } else { "ok" },
+        version: env!("CARGO_PKG_VERSION"),
+        shards: process.shards.len(),
+    })
+}
+
+async fn metrics(State(process): State<Arc<Process>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exposition(&process))
+}
+
+/// The counters of all shards in Prometheus' text format.
+fn exposition(process: &Process) -> String {
+    let mut text = String::new();
+    let Some(first) = process.shards.first() else { return text };
+    for (index, (name, kind, help, _)) in first.counters.each().enumerate() {
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let _ = writeln!(text, "# HELP corelane_{name}{suffix} {}", help.trim());
+        let _ = writeln!(text, "# TYPE corelane_{name}{suffix} {kind}");
+        for (shard, handle) in process.shards.iter().enumerate() {
+            if let Some((_, _, _, value)) = handle.counters.each().nth(index) {
+                let _ = writeln!(text, "corelane_{name}{suffix}{{shard=\"{shard}\"}} {value}");
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).expect("the endpoint listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    }
+
+    #[test]
+    fn health_metrics_and_nothing_else_are_served() {
+        let process = Arc::new(Process::new(2, 10, 10).expect("eventfds"));
+        process.shards[1].counters.requests.add(42);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let admin = Admin::start(listener, process).expect("a thread");
+        let health = get(admin.address(), "/health");
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+        assert!(
+            health.contains(r#""status":"ok""#) && health.contains(r#""shards":2"#),
+            "{health}"
+        );
+        let metrics = get(admin.address(), "/metrics");
+        assert!(metrics.contains("corelane_requests_total{shard=\"1\"} 42\n"), "{metrics}");
+        assert!(metrics.contains("# TYPE corelane_connections gauge\n"), "{metrics}");
+        assert!(get(admin.address(), "/other").starts_with("HTTP/1.1 404"));
+    }
+}

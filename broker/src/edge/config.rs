@@ -1,0 +1,144 @@
+//! What the edge is told at start. Kafka's keys are read elsewhere; here are plain values with units.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use storage::edge::files::SyncPath;
+
+/// A host and a port as the operator wrote them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    pub host: String,
+    /// 0: any free one.
+    pub port: u16,
+}
+
+/// Why a text is not `HOST:PORT`.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("`{0}` is not HOST:PORT, for example 127.0.0.1:9092 or [::1]:9092")]
+pub struct EndpointError(String);
+
+impl std::str::FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || EndpointError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(error)?;
+        let port = port.parse().map_err(|_| error())?;
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || bare.is_none() && host.contains(':') {
+            return Err(error());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Shared memory of a shard for `memory` durability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemorySlots {
+    /// A multiple of the block size.
+    pub slot_bytes: usize,
+    pub slots: usize,
+}
+
+/// What the edge is told at start.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// One shard per core, in this order.
+    pub cores: Vec<usize>,
+    pub listen: Endpoint,
+    pub admin_listen: Endpoint,
+    pub data_dir: PathBuf,
+    /// The data folder when not set.
+    pub journal_dir: Option<PathBuf>,
+    /// A folder of its own in /dev/shm when not set.
+    pub memory_dir: Option<PathBuf>,
+    pub memory: MemorySlots,
+    /// `socket.request.max.bytes`.
+    pub frame_bytes_max: u32,
+    /// `max.connections`.
+    pub connections_max: u32,
+    /// `max.connections.per.ip`.
+    pub connections_per_ip_max: u32,
+    /// `connections.max.idle.ms`.
+    pub idle_ms: u64,
+    /// Spin instead of sleeping.
+    pub busy_poll: bool,
+    pub sync_path: SyncPath,
+    /// Receive buffers per shard; a power of two.
+    pub receive_buffers: u16,
+    pub receive_buffer_bytes: usize,
+}
+
+impl EdgeConfig {
+    /// Kafka's defaults on one core.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            cores: vec![0],
+            listen: Endpoint { host: "127.0.0.1".into(), port: 9092 },
+            admin_listen: Endpoint { host: "127.0.0.1".into(), port: 9644 },
+            data_dir: data_dir.into(),
+            journal_dir: None,
+            memory_dir: None,
+            memory: MemorySlots { slot_bytes: 1024 * 1024, slots: 64 },
+            frame_bytes_max: 100 * 1024 * 1024,
+            connections_max: i32::MAX as u32,
+            connections_per_ip_max: u32::MAX,
+            idle_ms: 600_000,
+            busy_poll: false,
+            sync_path: SyncPath::Dsync,
+            receive_buffers: 128,
+            receive_buffer_bytes: 64 * 1024,
+        }
+    }
+
+    /// The folder of the journals.
+    pub fn journal_dir(&self) -> &Path {
+        self.journal_dir.as_deref().unwrap_or(&self.data_dir)
+    }
+
+    /// The folder of the shared memory: named after the data folder, so that a restarted process finds what
+    /// a killed one left.
+    pub fn memory_dir(&self) -> PathBuf {
+        if let Some(folder) = &self.memory_dir {
+            return folder.clone();
+        }
+        let absolute = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
+        // FNV-1a: the name must be the same for every build and every start.
+        let hash = absolute
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        PathBuf::from(format!("/dev/shm/corelane-{hash:016x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_and_written() {
+        for text in ["127.0.0.1:9092", "broker.example:0", "[::1]:19092"] {
+            let endpoint: Endpoint = text.parse().expect(text);
+            assert_eq!(endpoint.to_string(), text);
+        }
+        for text in ["", "9092", ":9092", "::1:9092", "host:port", "host:70000"] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What the threads of a process share: bells, ring descriptors, the wish to stop, counters, and the
+//! connection limits that hold over all shards.
+//!
+//! No data of a shard is here. The only lock is taken when a connection opens or closes under a limit per
+//! address.
+#![expect(unsafe_code, reason = "eventfd and its eight bytes")]
+#![expect(clippy::disallowed_types, reason = "the limit per address holds over all shards")]
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Barrier, Mutex};
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::counters::Counters;
+
+/// Wakes a ring from any thread.
+#[derive(Debug)]
+pub struct Bell(OwnedFd);
+
+impl Bell {
+    /// A silent bell.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and owned by nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes it readable.
+    pub fn ring(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight readable bytes that outlive the call.
+        let written = unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        assert!(written == 8, "an eventfd takes a count of one");
+    }
+
+    /// What a ring reads.
+    pub fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// What a shard's thread was doing, for its last words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Doing {
+    Starting,
+    Waiting,
+    Connected,
+    Frame,
+    Sent,
+    Disconnected,
+    Disk,
+    Mesh,
+    Timeout,
+    Stop,
+    EndTurn,
+    Outputs,
+}
+
+impl Doing {
+    const ALL: [Self; 12] = [
+        Self::Starting,
+        Self::Waiting,
+        Self::Connected,
+        Self::Frame,
+        Self::Sent,
+        Self::Disconnected,
+        Self::Disk,
+        Self::Mesh,
+        Self::Timeout,
+        Self::Stop,
+        Self::EndTurn,
+        Self::Outputs,
+    ];
+}
+
+/// One shard, seen from other threads.
+#[derive(Debug)]
+pub struct ShardHandle {
+    pub bell: Bell,
+    /// The ring other shards send wake-ups to, -1 before it exists.
+    pub ring_fd: AtomicI32,
+    pub stop: AtomicBool,
+    doing: AtomicU8,
+    pub counters: Counters,
+}
+
+impl ShardHandle {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            bell: Bell::new()?,
+            ring_fd: AtomicI32::new(-1),
+            stop: AtomicBool::new(false),
+            doing: AtomicU8::new(0),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Notes what the shard does next.
+    pub fn set_doing(&self, doing: Doing) {
+        self.doing.store(doing as u8, Ordering::Relaxed);
+    }
+
+    /// What the shard was last seen doing.
+    pub fn doing(&self) -> Doing {
+        Doing::ALL[usize::from(self.doing.load(Ordering::Relaxed))]
+    }
+}
+
+/// Everything shared by the threads of a process.
+#[derive(Debug)]
+pub struct Process {
+    pub shards: Vec<ShardHandle>,
+    /// Shards that said `Output::Stopped`.
+    stopped: AtomicU32,
+    connections_max: u32,
+    connections_per_ip_max: u32,
+    connections: AtomicU32,
+    per_ip: Mutex<HashMap<IpAddr, u32, FxBuildHasher>>,
+    /// Where shards meet before their rings go away.
+    end: Barrier,
+}
+
+/// Why a connection is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    Total,
+    PerIp,
+}
+
+impl Process {
+    /// Handles for `shards` shards and limits over all of them.
+    pub fn new(
+        shards: usize,
+        connections_max: u32,
+        connections_per_ip_max: u32,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            shards: (0..shards).map(|_| ShardHandle::new()).collect::<io::Result<_>>()?,
+            stopped: AtomicU32::new(0),
+            connections_max,
+            connections_per_ip_max,
+            connections: AtomicU32::new(0),
+            per_ip: Mutex::default(),
+            end: Barrier::new(shards),
+        })
+    }
+
+    /// Asks every shard to stop.
+    pub fn stop(&self) {
+        for shard in &self.shards {
+            shard.stop.store(true, Ordering::Release);
+            shard.bell.ring();
+        }
+    }
+
+    /// Notes that one more shard has stopped; the last one wakes all the others.
+    pub fn note_stopped(&self) {
+        let before = self.stopped.fetch_add(1, Ordering::AcqRel);
+        if before as usize + 1 == self.shards.len() {
+            for shard in &self.shards {
+                shard.bell.ring();
+            }
+        }
+    }
+
+    /// Whether every shard has stopped.
+    pub fn all_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire) as usize == self.shards.len()
+    }
+
+    /// Waits until every shard's thread came here.
+    pub fn wait_for_all(&self) {
+        self.end.wait();
+    }
+
+    fn limits_per_ip(&self) -> bool {
+        self.connections_per_ip_max < u32::MAX
+    }
+
+    /// Counts a connection in, or says which limit refuses it.
+    pub fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+            self.connections.fetch_sub(1, Ordering::Relaxed);
+            return Err(Refused::Total);
+        }
+        if self.limits_per_ip() {
+            let mut per_ip = self.per_ip.lock().expect("no thread panics holding it");
+            let count = per_ip.entry(peer).or_insert(0);
+            if *count >= self.connections_per_ip_max {
+                self.connections.fetch_sub(1, Ordering::Relaxed);
+                return Err(Refused::PerIp);
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Counts a connection out.
+    pub fn release(&self, peer: IpAddr) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.limits_per_ip() {
+            let mut per_ip = self.per_ip.lock().expect("no thread panics holding it");
+            if let Some(count) = per_ip.get_mut(&peer) {
+                *count -= 1;
+                if *count == 0 {
+                    per_ip.remove(&peer);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn limits_hold_and_free_up_when_connections_close() {
+        let process = Process::new(1, 3, 2).expect("an eventfd");
+        let [a, b] = [1, 2].map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        assert_eq!(process.admit(a), Ok(()));
+        assert_eq!(process.admit(a), Ok(()));
+        assert_eq!(process.admit(a), Err(Refused::PerIp));
+        assert_eq!(process.admit(b), Ok(()));
+        assert_eq!(process.admit(b), Err(Refused::Total));
+        process.release(a);
+        assert_eq!(process.admit(a), Ok(()));
+        for peer in [a, a, b] {
+            process.release(peer);
+        }
+        assert!(process.per_ip.lock().expect("not poisoned").is_empty());
+    }
+}

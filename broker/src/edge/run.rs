@@ -1,0 +1,261 @@
+//! A broker as a process: the folder's lock, recovery, the shards' threads, the admin endpoint, the ready
+//! line, signals, and the exit code.
+//!
+//! What recovery does and what a shard is comes from the caller (`boot`); this file only knows the order.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use storage::buffer::RegionSource;
+use storage::edge::blocking::PlainDisk;
+use storage::edge::files::Folders;
+use storage::edge::region::SharedMemory;
+use storage::op::BlockingDisk;
+
+use super::admin::Admin;
+use super::clock;
+use super::config::{EdgeConfig, Endpoint};
+use super::cpu;
+use super::handle::Process;
+use super::listener::Bound;
+use super::lock::FolderLock;
+use super::log::{self, Logger};
+use super::shards::{Shards, ShardsError};
+use super::signals::{self, Signal};
+use crate::shard::event::{Core, LogLevel, LogLine};
+use crate::time::Now;
+
+/// A stop that takes longer than this ends the process with code 1.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// Something the operator asked for cannot be: an option, a port, a folder in use, a kernel without io_uring.
+const EXIT_USAGE: u8 = 2;
+
+/// What `boot` works with, before any shard runs.
+pub struct BootContext<'a> {
+    /// Executes while the caller waits.
+    pub disk: &'a mut dyn BlockingDisk,
+    /// One per shard: shared memory that outlives the process. Empty where there is none (no /dev/shm).
+    pub regions: Vec<Box<dyn RegionSource + Send>>,
+    /// Where clients will connect, with the real port.
+    pub address: SocketAddr,
+    /// The same as the operator wrote it, with the real port.
+    pub endpoint: Endpoint,
+    pub now: Now,
+    /// Fresh randomness from the kernel, the only one a broker gets.
+    pub entropy: [u8; 32],
+    pub log: Logger,
+}
+
+impl fmt::Debug for BootContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BootContext")
+            .field("regions", &self.regions.len())
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a broker cannot start, in one line for the operator.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{line}")]
+pub struct BootError {
+    pub line: String,
+    /// 2 for what the operator must change, 1 for everything else.
+    pub exit_code: u8,
+}
+
+impl BootError {
+    /// Something the operator must change.
+    pub fn usage(line: impl fmt::Display) -> Self {
+        Self { line: line.to_string(), exit_code: EXIT_USAGE }
+    }
+
+    /// Something that failed.
+    pub fn failed(line: impl fmt::Display) -> Self {
+        Self { line: line.to_string(), exit_code: 1 }
+    }
+}
+
+impl From<ShardsError> for BootError {
+    fn from(error: ShardsError) -> Self {
+        match error {
+            ShardsError::Ring(_) => Self::usage(error),
+            ShardsError::Start { .. } | ShardsError::Panicked { .. } => Self::failed(error),
+        }
+    }
+}
+
+/// Called on SIGHUP.
+pub type OnHangUp = Box<dyn Fn(&Logger) + Send>;
+
+/// Runs a broker until it is told to stop. `boot` makes one core per shard.
+pub fn run<C: Core + Send + 'static>(
+    config: &EdgeConfig,
+    on_hang_up: OnHangUp,
+    boot: impl FnOnce(BootContext<'_>) -> Result<Vec<C>, BootError>,
+) -> ExitCode {
+    match try_run(config, on_hang_up, boot) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::print(&LogLine { level: LogLevel::Error, text: error.line });
+            ExitCode::from(error.exit_code)
+        }
+    }
+}
+
+fn try_run<C: Core + Send + 'static>(
+    config: &EdgeConfig,
+    on_hang_up: OnHangUp,
+    boot: impl FnOnce(BootContext<'_>) -> Result<Vec<C>, BootError>,
+) -> Result<(), BootError> {
+    let available = cpu::available().map_err(BootError::failed)?;
+    cpu::check(&config.cores, &available).map_err(BootError::usage)?;
+    signals::block().map_err(BootError::failed)?;
+    let _lock = FolderLock::acquire(&config.data_dir).map_err(BootError::usage)?;
+    let bound = bind(&config.listen, config.cores.len())?;
+    let admin_listener = bind_admin(&config.admin_listen)?;
+    let log = Logger::start().map_err(BootError::failed)?;
+    let folders =
+        Arc::new(Folders::new(&config.data_dir, config.journal_dir(), config.memory_dir()));
+
+    let mut disk = PlainDisk::new(Arc::clone(&folders));
+    let endpoint = Endpoint { host: config.listen.host.clone(), port: bound[0].address().port() };
+    let cores = boot(BootContext {
+        disk: &mut disk,
+        regions: regions(config, &log),
+        address: bound[0].address(),
+        endpoint: endpoint.clone(),
+        now: clock::now(),
+        entropy: entropy().map_err(BootError::failed)?,
+        log: log.clone(),
+    })?;
+    drop(disk);
+    if folders.take_buffered_notice() {
+        log.warn("the file system refuses direct I/O: writes go through the page cache");
+    }
+
+    let shards = Shards::start(config, bound, &folders, cores, &log)?;
+    install_panic_hook(Arc::clone(shards.process()));
+    let admin =
+        Admin::start(admin_listener, Arc::clone(shards.process())).map_err(BootError::failed)?;
+    let admin_endpoint =
+        Endpoint { host: config.admin_listen.host.clone(), port: admin.address().port() };
+    print_ready(config, &endpoint, &admin_endpoint).map_err(BootError::failed)?;
+
+    let process = Arc::clone(shards.process());
+    let signal_log = log.clone();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || handle_signals(&process, &on_hang_up, &signal_log))
+        .map_err(BootError::failed)?;
+    let result = shards.join();
+    drop(admin);
+    log.info("stopped");
+    log.flush();
+    result.map_err(BootError::from)
+}
+
+fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, BootError> {
+    let mut addresses = (endpoint.host.as_str(), endpoint.port)
+        .to_socket_addrs()
+        .map_err(|error| BootError::usage(format!("{endpoint} cannot be resolved: {error}")))?;
+    addresses
+        .next()
+        .ok_or_else(|| BootError::usage(format!("{endpoint} cannot be resolved: no address")))
+}
+
+fn bind(endpoint: &Endpoint, count: usize) -> Result<Vec<Bound>, BootError> {
+    let address = resolve(endpoint)?;
+    let in_use = |error| BootError::usage(format!("cannot listen on {endpoint}: {error}"));
+    // SO_REUSEPORT would let a second broker share the port of a first one: ask without it.
+    if address.port() != 0 {
+        drop(TcpListener::bind(address).map_err(in_use)?);
+    }
+    Bound::bind_all(address, count).map_err(in_use)
+}
+
+fn bind_admin(endpoint: &Endpoint) -> Result<TcpListener, BootError> {
+    TcpListener::bind(resolve(endpoint)?)
+        .map_err(|error| BootError::usage(format!("cannot listen on {endpoint}: {error}")))
+}
+
+fn regions(config: &EdgeConfig, log: &Logger) -> Vec<Box<dyn RegionSource + Send>> {
+    let folder = config.memory_dir();
+    let mut regions: Vec<Box<dyn RegionSource + Send>> = Vec::new();
+    for shard in 0..config.cores.len() {
+        let path = folder.join(format!("shard-{shard}"));
+        match SharedMemory::open(&path, config.memory.slot_bytes, config.memory.slots) {
+            Ok(memory) => regions.push(Box::new(memory)),
+            Err(error) => {
+                let folder = folder.display();
+                log.warn(format!(
+                    "no shared memory in {folder} ({error}): memory durability is off"
+                ));
+                return Vec::new();
+            }
+        }
+    }
+    regions
+}
+
+fn entropy() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn print_ready(config: &EdgeConfig, kafka: &Endpoint, admin: &Endpoint) -> io::Result<()> {
+    let data = config.data_dir.display();
+    let cores = cpu::format(&config.cores);
+    let mut out = io::stdout().lock();
+    writeln!(out, "ready kafka={kafka} admin={admin} data={data} cores={cores}")?;
+    out.flush()
+}
+
+fn handle_signals(process: &Process, on_hang_up: &OnHangUp, log: &Logger) {
+    loop {
+        match signals::wait(None) {
+            Some(Signal::HangUp) => on_hang_up(log),
+            Some(Signal::Stop) => break,
+            None => {}
+        }
+    }
+    log.info("stopping: answering what is under way, flushing");
+    process.stop();
+    // A second wish, or no end in time: the next start recovers what is missing here.
+    let why = match signals::wait(Some(STOP_MAX)) {
+        Some(Signal::Stop) => "a second signal",
+        Some(Signal::HangUp) | None => "10 s passed",
+    };
+    let waits: Vec<String> = process
+        .shards
+        .iter()
+        .enumerate()
+        .map(|(shard, handle)| format!("shard {shard}: {:?}", handle.doing()))
+        .collect();
+    let text = format!("stopped without flushing: {why} ({})", waits.join(", "));
+    log::print(&LogLine { level: LogLevel::Error, text });
+    std::process::exit(1);
+}
+
+/// A panic in any thread ends the process: no broker stays half alive.
+fn install_panic_hook(process: Arc<Process>) {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("unnamed");
+        let shard = name.strip_prefix("shard-").and_then(|shard| shard.parse::<usize>().ok());
+        let doing = shard
+            .and_then(|shard| process.shards.get(shard))
+            .map_or(String::new(), |handle| format!(" while handling {:?}", handle.doing()));
+        let text = format!("thread {name} panicked{doing}: {info}");
+        log::print(&LogLine { level: LogLevel::Error, text });
+        default(info);
+        std::process::abort();
+    }));
+}
