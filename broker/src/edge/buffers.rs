@@ -1,6 +1,7 @@
 //! The receive buffers of a shard, lent to the kernel through a provided-buffer ring.
 //!
-//! A multishot receive picks a buffer when bytes arrive, so that ten thousand idle connections need no memory.
+//! A multishot receive picks a buffer when bytes arrive, so that ten thousand idle connections need
+//! no memory.
 //! A buffer is ours from its completion until `give_back`; `publish` makes returned ones visible.
 #![expect(unsafe_code, reason = "the buffer ring is memory shared with the kernel")]
 
@@ -65,7 +66,8 @@ impl ReceiveBuffers {
         assert!(count.is_power_of_two(), "the kernel wants a power of two");
         let entries = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Pages::new(usize::from(count) * buffer_bytes)?;
-        // SAFETY: the entries are page-aligned memory of `count` entries; `Reactor::finish` keeps them mapped
+        // SAFETY: the entries are page-aligned memory of `count` entries; `Reactor::finish` keeps
+        // them mapped
         // when a receive may still be under way.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
@@ -92,7 +94,8 @@ impl ReceiveBuffers {
     /// The bytes received into a buffer the kernel has just completed.
     pub fn received(&self, buffer: u16, bytes: usize) -> &[u8] {
         assert!(bytes <= self.buffer_bytes, "the kernel fills at most a buffer");
-        // SAFETY: mapped and initialised (anonymous pages are zero); the kernel does not touch the buffer
+        // SAFETY: mapped and initialised (anonymous pages are zero); the kernel does not touch the
+        // buffer
         // between its completion and `publish` after `give_back`, which needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.address(buffer), bytes) }
     }
@@ -101,7 +104,8 @@ impl ReceiveBuffers {
     pub fn give_back(&mut self, buffer: u16) {
         let address = self.address(buffer) as u64;
         let place = usize::from(self.tail & (self.count - 1));
-        // SAFETY: `place` is below `count`; the kernel reads an entry only below the published tail, and at
+        // SAFETY: `place` is below `count`; the kernel reads an entry only below the published
+        // tail, and at
         // most `count` entries are ever outstanding, so this one is ours.
         let entry = unsafe { &mut *self.entries.start.cast::<BufRingEntry>().as_ptr().add(place) };
         entry.set_addr(address);
@@ -113,7 +117,8 @@ impl ReceiveBuffers {
     /// Makes returned buffers visible to the kernel.
     pub fn publish(&mut self) {
         let base = self.entries.start.cast::<BufRingEntry>().as_ptr();
-        // SAFETY: the tail lies in the first entry's reserved field, is aligned, and the kernel reads it
+        // SAFETY: the tail lies in the first entry's reserved field, is aligned, and the kernel
+        // reads it
         // atomically.
         let tail = unsafe { &*BufRingEntry::tail(base).cast::<AtomicU16>() };
         tail.store(self.tail, Ordering::Release);

@@ -1,4 +1,5 @@
-//! What the edge is told at start. Kafka's keys are read elsewhere; here are plain values with units.
+//! What the edge is told at start. Kafka's keys are read elsewhere; here are plain values with
+//! units.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,8 @@ impl EdgeConfig {
         self.journal_dir.as_deref().unwrap_or(&self.data_dir)
     }
 
-    /// The folder of the shared memory: named after the data folder, so that a restarted process finds what
+    /// The folder of the shared memory: named after the data folder, so that a restarted process
+    /// finds what
     /// a killed one left.
     pub fn memory_dir(&self) -> PathBuf {
         if let Some(folder) = &self.memory_dir {

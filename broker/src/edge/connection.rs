@@ -1,8 +1,11 @@
 //! The connections of a shard: their streams cut into frames, their responses in order, their end.
 //!
-//! A connection lives in a slot until its last operation on the ring has completed, because the kernel holds
-//! addresses of its memory until then. The shard hears `Disconnected` once, and nothing after it. What a frame
-//! means is not known here; each frame is expected to be answered by one `Output::Send`, an empty response
+//! A connection lives in a slot until its last operation on the ring has completed, because the
+//! kernel holds
+//! addresses of its memory until then. The shard hears `Disconnected` once, and nothing after it.
+//! What a frame
+//! means is not known here; each frame is expected to be answered by one `Output::Send`, an empty
+//! response
 //! when nothing goes out, so that a peer that closes its sending half still gets every answer.
 #![expect(unsafe_code, reason = "entries carry descriptors and addresses the slot keeps alive")]
 
@@ -383,7 +386,8 @@ impl Connections {
         self.mark_dirty(slot);
     }
 
-    /// Stops handing on frames. The receive is cancelled only when bytes arrive meanwhile: most pauses
+    /// Stops handing on frames. The receive is cancelled only when bytes arrive meanwhile: most
+    /// pauses
     /// are shorter than that.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some((_, connection)) = self.find(conn) {
@@ -404,7 +408,8 @@ impl Connections {
         }
     }
 
-    /// Tells the shard what no completion says: frames held while paused, responses without bytes, ends.
+    /// Tells the shard what no completion says: frames held while paused, responses without bytes,
+    /// ends.
     pub fn deliver_local(
         &mut self,
         ring: &mut Ring,
@@ -430,7 +435,8 @@ impl Connections {
         }
     }
 
-    /// Starts what the turn left to do: sends, ends, receives that wait for buffers. Called when buffers were
+    /// Starts what the turn left to do: sends, ends, receives that wait for buffers. Called when
+    /// buffers were
     /// published and before the ring is entered.
     pub fn flush(&mut self, ring: &mut Ring, counters: &Counters) {
         for _ in 0..self.starved.len() {
@@ -458,7 +464,8 @@ impl Connections {
                     connection.outbox.next_send(socket.as_raw_fd(), &mut self.spare_messages)
             {
                 counters.sends.add(1);
-                // SAFETY: the outbox keeps the responses and the message header until the completion.
+                // SAFETY: the outbox keeps the responses and the message header until the
+                // completion.
                 unsafe { ring.push(entry.user_data(user_data::of(Kind::Send, slot))) };
             }
             if connection.outbox.is_empty() {

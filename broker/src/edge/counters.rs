@@ -1,6 +1,7 @@
 //! What a shard's edge counts, readable from the admin thread.
 //!
-//! One writer (the shard's thread), any number of readers; a reader may see counters of two moments.
+//! One writer (the shard's thread), any number of readers; a reader may see counters of two
+//! moments.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,9 @@ impl Counter {
     }
 }
 
+/// Name, kind, help and value of a counter.
+pub type Reading = (&'static str, &'static str, &'static str, u64);
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])* $name:ident: $kind:literal;)*) => {
         /// A shard's counters. Aligned so that two shards never write to one cache line.
@@ -36,7 +40,7 @@ macro_rules! counters {
 
         impl Counters {
             /// Name, kind (`counter` or `gauge`), help and value of each.
-            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, &'static str, u64)> {
+            pub fn each(&self) -> impl Iterator<Item = Reading> {
                 [$((stringify!($name), $kind, concat!($($doc),*), self.$name.get()),)*].into_iter()
             }
         }

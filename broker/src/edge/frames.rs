@@ -1,7 +1,9 @@
 //! Cutting a byte stream into frames of a four-byte length and a body.
 //!
-//! Pure. A frame that lies whole in the received bytes is handed on where it lies; one that straddles
-//! receives is put together in a buffer that grows with the bytes really received, so that a peer's promise
+//! Pure. A frame that lies whole in the received bytes is handed on where it lies; one that
+//! straddles
+//! receives is put together in a buffer that grows with the bytes really received, so that a peer's
+//! promise
 //! of 50 MiB costs nothing. Which frame means what is the shard's business.
 
 /// Bytes of the length before each frame.
@@ -61,7 +63,8 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Takes received bytes and hands on every frame they complete; says how many had to be assembled.
+    /// Takes received bytes and hands on every frame they complete; says how many had to be
+    /// assembled.
     pub fn feed(
         &mut self,
         mut bytes: &[u8],
@@ -133,7 +136,8 @@ fn frame_length(bytes: &[u8], max: u32) -> Result<usize, FrameError> {
 
 #[cfg(test)]
 mod tests {
-    //! Frames come out as they went in, whatever the cuts; what is not a frame is refused before memory is
+    //! Frames come out as they went in, whatever the cuts; what is not a frame is refused before
+    //! memory is
     //! spent on it.
 
     use super::*;

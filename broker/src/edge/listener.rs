@@ -1,7 +1,9 @@
-//! Listening sockets: one per shard on the same port (SO_REUSEPORT), so that the kernel spreads connections
+//! Listening sockets: one per shard on the same port (SO_REUSEPORT), so that the kernel spreads
+//! connections
 //! over the cores without a lock.
 //!
-//! Bound before recovery, so that a port in use is known at once; listening only when every shard serves.
+//! Bound before recovery, so that a port in use is known at once; listening only when every shard
+//! serves.
 #![expect(unsafe_code, reason = "socket options before bind, and peers' addresses")]
 
 use std::io;
@@ -200,7 +202,8 @@ impl Listener {
         if completion.result >= 0 {
             // SAFETY: a new descriptor the kernel made for us.
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            // Without the option answers would wait for acknowledgements; a socket that refuses is gone.
+            // Without the option answers would wait for acknowledgements; a socket that refuses is
+            // gone.
             let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY);
             return match peer_of(&socket) {
                 Some(peer) => Accepted::Connection { socket, peer },

@@ -1,6 +1,7 @@
 //! Lines for the operator: standard error, one line each, UTC time and level first.
 //!
-//! A shard never waits for a slow terminal or a full pipe: lines go by a bounded channel to one thread, and
+//! A shard never waits for a slow terminal or a full pipe: lines go by a bounded channel to one
+//! thread, and
 //! what does not fit is counted and reported as such.
 #![expect(clippy::disallowed_methods, reason = "the log carries the wall clock's time")]
 
@@ -85,7 +86,8 @@ impl Logger {
     }
 }
 
-/// Prints a line at once, on the calling thread. For a process's last words and before threads exist.
+/// Prints a line at once, on the calling thread. For a process's last words and before threads
+/// exist.
 pub fn print(line: &LogLine) {
     let text = format_line(SystemTime::now(), line);
     // Nobody can be told that standard error is gone.

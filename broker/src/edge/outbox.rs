@@ -1,7 +1,9 @@
 //! The responses a connection still has to send, and the one send under way.
 //!
-//! Responses go out in order; as many as fit are joined into one vectored send, so that a pipelining client
-//! costs one operation for many answers. The memory a send points to stays in the queue until the kernel
+//! Responses go out in order; as many as fit are joined into one vectored send, so that a
+//! pipelining client
+//! costs one operation for many answers. The memory a send points to stays in the queue until the
+//! kernel
 //! has taken its last byte; then the response goes back to the shard.
 #![expect(unsafe_code, reason = "message headers carry addresses of queued responses")]
 
@@ -15,13 +17,15 @@ use crate::shard::response::Response;
 /// Pieces of one vectored send.
 const PIECES_MAX: usize = 64;
 
-/// Bytes of one send: enough to be cheap per byte, small enough that a slow reader's progress is seen.
+/// Bytes of one send: enough to be cheap per byte, small enough that a slow reader's progress is
+/// seen.
 const SEND_BYTES_MAX: usize = 1024 * 1024;
 
 /// Message headers kept for sends to come.
 const SPARE_MAX: usize = 1024;
 
-/// The kernel's view of one vectored send. Boxed, because it must not move while the send is under way.
+/// The kernel's view of one vectored send. Boxed, because it must not move while the send is under
+/// way.
 pub struct SendMessage {
     header: libc::msghdr,
     pieces: [libc::iovec; PIECES_MAX],
@@ -111,7 +115,8 @@ impl Outbox {
         self.first_sent = 0;
     }
 
-    /// The next send, if there is something to send and none is under way. The entry must be pushed.
+    /// The next send, if there is something to send and none is under way. The entry must be
+    /// pushed.
     pub fn next_send(&mut self, fd: RawFd, spare: &mut SpareMessages) -> Option<squeue::Entry> {
         if self.sending {
             return None;

@@ -1,7 +1,9 @@
 //! The event loop of a shard: one thread, one ring, one `io_uring_enter` per turn.
 //!
-//! A turn: take all completions and tell the core what happened, end the core's turn, do what it asks, enter
-//! the kernel. What arrives together is handled together, so that load makes turns larger and not more
+//! A turn: take all completions and tell the core what happened, end the core's turn, do what it
+//! asks, enter
+//! the kernel. What arrives together is handled together, so that load makes turns larger and not
+//! more
 //! frequent. One match arm per `Output`; no decision here is Kafka's.
 #![expect(unsafe_code, reason = "entries of the bell and the mesh")]
 
@@ -166,7 +168,8 @@ impl<C: Core> Reactor<C> {
         result
     }
 
-    /// Looks for work without sleeping. The yield after each empty look lets the kernel's workers finish disk
+    /// Looks for work without sleeping. The yield after each empty look lets the kernel's workers
+    /// finish disk
     /// writes on this CPU; without it a completion waits for the scheduler's tick.
     fn spin(&mut self, until: u64) -> io::Result<()> {
         loop {
@@ -386,7 +389,8 @@ impl<C: Core> Reactor<C> {
         }
     }
 
-    /// A stopped shard goes on turning until all have stopped, because others may still need it; then its
+    /// A stopped shard goes on turning until all have stopped, because others may still need it;
+    /// then its
     /// last responses go out and nothing may be under way any more.
     fn is_over(&mut self, state: &State) -> bool {
         let Some(stopped_at) = state.stopped_at_ns else { return false };

@@ -1,7 +1,9 @@
-//! A broker as a process: the folder's lock, recovery, the shards' threads, the admin endpoint, the ready
+//! A broker as a process: the folder's lock, recovery, the shards' threads, the admin endpoint, the
+//! ready
 //! line, signals, and the exit code.
 //!
-//! What recovery does and what a shard is comes from the caller (`boot`); this file only knows the order.
+//! What recovery does and what a shard is comes from the caller (`boot`); this file only knows the
+//! order.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -32,14 +34,16 @@ use crate::time::Now;
 /// A stop that takes longer than this ends the process with code 1.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// Something the operator asked for cannot be: an option, a port, a folder in use, a kernel without io_uring.
+/// Something the operator asked for cannot be: an option, a port, a folder in use, a kernel without
+/// io_uring.
 const EXIT_USAGE: u8 = 2;
 
 /// What `boot` works with, before any shard runs.
 pub struct BootContext<'a> {
     /// Executes while the caller waits.
     pub disk: &'a mut dyn BlockingDisk,
-    /// One per shard: shared memory that outlives the process. Empty where there is none (no /dev/shm).
+    /// One per shard: shared memory that outlives the process. Empty where there is none (no
+    /// /dev/shm).
     pub regions: Vec<Box<dyn RegionSource + Send>>,
     /// Where clients will connect, with the real port.
     pub address: SocketAddr,

@@ -1,6 +1,7 @@
 //! The threads of the shards: started, pinned, given a ring each, stopped and joined.
 //!
-//! No process-wide state: tests run several of these in one process. Signals, the folder lock, the ready line
+//! No process-wide state: tests run several of these in one process. Signals, the folder lock, the
+//! ready line
 //! and the exit code are `run`'s.
 
 use std::io;
@@ -159,7 +160,8 @@ fn serve<C: Core>(seat: Seat<C>) {
             let (Ok(()), Ok(listener)) = (told, listener.recv()) else { return };
             reactor.listener = Some(listener);
             if let Err(error) = reactor.run() {
-                // A ring that cannot be entered takes its shard with it, and no broker stays half alive.
+                // A ring that cannot be entered takes its shard with it, and no broker stays half
+                // alive.
                 let text = format!("shard thread {:?}: {error}", std::thread::current().name());
                 log::print(&LogLine { level: LogLevel::Error, text });
                 std::process::abort();
@@ -209,7 +211,8 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Listener>), Sha
     Ok((reactor, listener))
 }
 
-/// The kernel's own threads for what cannot be done inline: few, and off the shards' cores where there are
+/// The kernel's own threads for what cannot be done inline: few, and off the shards' cores where
+/// there are
 /// others. A kernel that cannot be told this works all the same.
 fn limit_kernel_workers(ring: &Ring, free_cores: &[usize]) {
     let mut workers = KERNEL_WORKERS_MAX;

@@ -49,7 +49,8 @@ pub fn wait(timeout: Option<Duration>) -> Option<Signal> {
     });
     loop {
         let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the set is valid, no details are asked for, the time is null or outlives the call.
+        // SAFETY: the set is valid, no details are asked for, the time is null or outlives the
+        // call.
         let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), time) };
         match signal {
             libc::SIGTERM | libc::SIGINT => return Some(Signal::Stop),

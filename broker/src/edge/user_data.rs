@@ -1,4 +1,5 @@
-//! Who an entry on the ring belongs to. `storage::edge::ring::DISK_BIT` is the disk's; the rest is here.
+//! Who an entry on the ring belongs to. `storage::edge::ring::DISK_BIT` is the disk's; the rest is
+//! here.
 
 use storage::edge::ring::DISK_BIT;
 

@@ -1,6 +1,8 @@
-//! An edge under test: shards of an echo core on free ports, and a client that speaks length frames.
+//! An edge under test: shards of an echo core on free ports, and a client that speaks length
+//! frames.
 //!
-//! The echo core stands for the broker. The first byte of a frame says what to do with it; everything else
+//! The echo core stands for the broker. The first byte of a frame says what to do with it;
+//! everything else
 //! comes back as it went.
 #![allow(dead_code, reason = "each test file uses its part")]
 

@@ -112,7 +112,8 @@ impl BlockingDisk for PlainDisk {
     }
 }
 
-/// Sets the length a read fills: what the caller asked for by the buffer's length, all of it when that is 0.
+/// Sets the length a read fills: what the caller asked for by the buffer's length, all of it when
+/// that is 0.
 pub(super) fn prepare_read(buffer: &mut AlignedBuf) {
     if buffer.is_empty() {
         buffer.set_len(buffer.capacity());
@@ -141,7 +142,8 @@ fn read_at(file: &File, bytes: &mut [u8], position: u64) -> io::Result<usize> {
             Ok(0) => break,
             Ok(count) => {
                 done += count;
-                // A count that is not whole blocks is the end of the file; asking on from there would
+                // A count that is not whole blocks is the end of the file; asking on from there
+                // would
                 // break the alignment rule of direct I/O.
                 if !count.is_multiple_of(BLOCK_BYTES) {
                     break;

@@ -1,7 +1,9 @@
 //! Folders, opening, and the path operations of a disk, by plain system calls.
 //!
-//! They block: `BlockingDisk` calls them during recovery, the helper thread of a `UringDisk` while the shard
-//! runs. Durable renames and removals are the caller's business (`SyncDir`), except inside `ReplaceFile`.
+//! They block: `BlockingDisk` calls them during recovery, the helper thread of a `UringDisk` while
+//! the shard
+//! runs. Durable renames and removals are the caller's business (`SyncDir`), except inside
+//! `ReplaceFile`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,11 +16,13 @@ use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, OpenMode, Root};
 /// How a durable write is made (`Durability::Synced`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SyncPath {
-    /// One write with `RWF_DSYNC`: no helper thread of the kernel, about a third less CPU. Its completion
+    /// One write with `RWF_DSYNC`: no helper thread of the kernel, about a third less CPU. Its
+    /// completion
     /// waits for the scheduler of the CPU that took the disk's interrupt.
     #[default]
     Dsync,
-    /// A write and an `fdatasync` linked to it: runs on a kernel worker, robust when another thread spins
+    /// A write and an `fdatasync` linked to it: runs on a kernel worker, robust when another thread
+    /// spins
     /// on the interrupt's CPU.
     LinkedFdatasync,
 }
@@ -57,7 +61,8 @@ impl Folders {
         }
     }
 
-    /// A path under its root. Panics on one that could leave it: paths are built by storage, never taken
+    /// A path under its root. Panics on one that could leave it: paths are built by storage, never
+    /// taken
     /// from a client.
     pub fn resolve(&self, path: &DiskPath) -> PathBuf {
         let relative = Path::new(&path.path);
@@ -83,7 +88,8 @@ pub struct OpenedFile {
     pub bytes: u64,
 }
 
-/// Opens a file for direct I/O, or buffered where the file system refuses it (tmpfs on older kernels).
+/// Opens a file for direct I/O, or buffered where the file system refuses it (tmpfs on older
+/// kernels).
 pub fn open(folders: &Folders, path: &DiskPath, mode: OpenMode) -> Result<OpenedFile, DiskError> {
     let absolute = folders.resolve(path);
     let mut options = OpenOptions::new();

@@ -1,7 +1,10 @@
-//! One thread per shard for what may block and has no place on the ring: opening, names, closing, lengths.
+//! One thread per shard for what may block and has no place on the ring: opening, names, closing,
+//! lengths.
 //!
-//! The shard's core never waits for it: jobs go by channel, results come back by channel, and an eventfd
-//! the ring reads says that there are some. It runs unpinned at the same priority; jobs run in order.
+//! The shard's core never waits for it: jobs go by channel, results come back by channel, and an
+//! eventfd
+//! the ring reads says that there are some. It runs unpinned at the same priority; jobs run in
+//! order.
 
 use std::fs::File;
 use std::io;

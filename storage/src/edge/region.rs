@@ -1,10 +1,13 @@
 //! Shared memory that outlives the process: one file per shard, cut into slots of one size.
 //!
-//! Frames of `memory` durability are built in it. A killed process leaves the file behind, and recovery reads
-//! it through `Root::Memory` like any other file. What is in a slot and whether it is still of use is the
+//! Frames of `memory` durability are built in it. A killed process leaves the file behind, and
+//! recovery reads
+//! it through `Root::Memory` like any other file. What is in a slot and whether it is still of use
+//! is the
 //! store's business; here a slot is only taken and given back.
 //!
-//! A slot's pages are reserved when it is first taken: touching a page that a full tmpfs cannot provide
+//! A slot's pages are reserved when it is first taken: touching a page that a full tmpfs cannot
+//! provide
 //! would kill the process with SIGBUS.
 #![expect(unsafe_code, reason = "a mapping is memory the compiler does not know")]
 
@@ -19,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::buffer::{Region, RegionSource};
 use crate::limits::BLOCK_BYTES;
 
-/// A mapped file and which of its slots are free. Shared by the regions lent out, which may be dropped on
+/// A mapped file and which of its slots are free. Shared by the regions lent out, which may be
+/// dropped on
 /// any core.
 #[derive(Debug)]
 struct Mapping {
@@ -31,7 +35,8 @@ struct Mapping {
     file: File,
 }
 
-// SAFETY: the mapping is plain memory that lives until `Drop`; a slot is handed to one region at a time
+// SAFETY: the mapping is plain memory that lives until `Drop`; a slot is handed to one region at a
+// time
 // (the bit in `free` decides), and only that region touches its bytes.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `free` is atomic.
@@ -39,7 +44,8 @@ unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: `start` and `bytes` are what mmap returned, and no region is left: each holds an `Arc`.
+        // SAFETY: `start` and `bytes` are what mmap returned, and no region is left: each holds an
+        // `Arc`.
         let result = unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
         assert!(result == 0, "a whole mapping can be unmapped");
     }
@@ -56,7 +62,8 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    /// Opens or creates `path` and maps `slots` slots of `slot_bytes` (a multiple of the block size). What an
+    /// Opens or creates `path` and maps `slots` slots of `slot_bytes` (a multiple of the block
+    /// size). What an
     /// earlier process left in the file stays as it is.
     pub fn open(path: &Path, slot_bytes: usize, slots: usize) -> io::Result<Self> {
         assert!(slots > 0 && slot_bytes > 0, "a mapping holds something");
@@ -105,7 +112,8 @@ impl SharedMemory {
         for step in 0..words {
             let index = (self.next + step) % words;
             let word = &self.mapping.free[index];
-            // Acquire pairs with the Release of the region's drop: its last writes come before ours.
+            // Acquire pairs with the Release of the region's drop: its last writes come before
+            // ours.
             let bits = word.load(Ordering::Acquire);
             if bits != 0 {
                 let bit = bits.trailing_zeros();
@@ -169,7 +177,8 @@ impl Slot {
 
 impl Region for Slot {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: `bytes` bytes from `start` are mapped while `self` holds the mapping, initialised (a file's
+        // SAFETY: `bytes` bytes from `start` are mapped while `self` holds the mapping, initialised
+        // (a file's
         // bytes), and written only through `&mut self`.
         unsafe { std::slice::from_raw_parts(self.start(), self.bytes) }
     }

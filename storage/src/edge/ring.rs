@@ -1,7 +1,9 @@
 //! One core's io_uring: set-up with fallbacks, pushing entries, one `io_uring_enter` per turn.
 //!
-//! Not an event loop: it knows neither sockets nor files. The broker's edge owns one per shard and lends it
-//! to `UringDisk`; user data with `DISK_BIT` set belongs to the disk, everything else to the broker.
+//! Not an event loop: it knows neither sockets nor files. The broker's edge owns one per shard and
+//! lends it
+//! to `UringDisk`; user data with `DISK_BIT` set belongs to the disk, everything else to the
+//! broker.
 //! Flags and why: `DEFER_TASKRUN` is worth 16 to 28 % CPU per request on small requests (measured).
 #![expect(unsafe_code, reason = "the ring takes raw addresses; every caller of push promises them")]
 
@@ -36,7 +38,8 @@ struct EnterArg {
 pub struct RingOptions {
     /// Submission entries; rounded up to a power of two by the kernel.
     pub entries: u32,
-    /// Completion entries. More than these at once are kept by the kernel and cost it an allocation.
+    /// Completion entries. More than these at once are kept by the kernel and cost it an
+    /// allocation.
     pub completions: u32,
 }
 
@@ -94,7 +97,8 @@ pub enum Wait {
 pub enum RingError {
     /// The kernel has no io_uring, or an administrator switched it off.
     #[error(
-        "io_uring is not available ({0}): a Linux kernel 5.19 or newer with io_uring enabled is needed \
+        "io_uring is not available ({0}): a Linux kernel 5.19 or newer with io_uring enabled is \
+         needed \
          (sysctl kernel.io_uring_disabled=0; a container's seccomp profile must allow it)"
     )]
     Unavailable(io::Error),
@@ -109,7 +113,8 @@ pub struct Ring {
     flavor: RingFlavor,
     probe: Probe,
     no_iowait: bool,
-    /// Entries, and what is linked to them, that found the submission queue full and the kernel unwilling;
+    /// Entries, and what is linked to them, that found the submission queue full and the kernel
+    /// unwilling;
     /// they go first.
     backlog: VecDeque<(squeue::Entry, Option<squeue::Entry>)>,
     enters: u64,
@@ -204,7 +209,8 @@ impl Ring {
                 return;
             }
             self.enters += 1;
-            // A full queue is handed to the kernel; if it is not willing, the entries wait in order.
+            // A full queue is handed to the kernel; if it is not willing, the entries wait in
+            // order.
             // SAFETY: the caller's promise.
             if self.uring.submit().is_ok()
                 && unsafe { Self::try_push(&mut self.uring, &first, second.as_ref()) }
@@ -288,7 +294,8 @@ impl Ring {
         match result {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                // Interrupted, timed out, or completions must be taken first: all of them mean "go on".
+                // Interrupted, timed out, or completions must be taken first: all of them mean "go
+                // on".
                 Some(libc::EINTR | libc::ETIME | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 Some(_) | None => Err(error),
             },

@@ -1,6 +1,7 @@
 //! Operations under way on a ring, and the memory pinned for them.
 //!
-//! A slot keeps an operation's buffers until its final completion; nothing else may hold them mutably in the
+//! A slot keeps an operation's buffers until its final completion; nothing else may hold them
+//! mutably in the
 //! meantime. Slots and their vectors are used again, so that a steady load allocates nothing.
 
 use slab::Slab;
@@ -70,7 +71,8 @@ pub(super) struct Slots {
     spare_pieces: Vec<Vec<libc::iovec>>,
 }
 
-// An `iovec` holds an address: it is only ever read by the kernel, on behalf of the thread that owns the
+// An `iovec` holds an address: it is only ever read by the kernel, on behalf of the thread that
+// owns the
 // slots.
 #[expect(unsafe_code, reason = "iovec is not Send because of its pointer")]
 // SAFETY: the pointers are into buffers owned by the same slot, which move with it.

@@ -1,11 +1,16 @@
-//! The disk of a shard: `DiskOp`s become entries on the core's ring, completions become `DiskDone`s.
+//! The disk of a shard: `DiskOp`s become entries on the core's ring, completions become
+//! `DiskDone`s.
 //!
-//! Reads, writes and syncs go through the ring; what may block (opening, names, closing, lengths) goes to
-//! one helper thread, so that the core never waits. It decides nothing: no retry of a failed write or sync,
-//! short counts are reported as they are. Only a read goes on after a short count, until the end of the file,
+//! Reads, writes and syncs go through the ring; what may block (opening, names, closing, lengths)
+//! goes to
+//! one helper thread, so that the core never waits. It decides nothing: no retry of a failed write
+//! or sync,
+//! short counts are reported as they are. Only a read goes on after a short count, until the end of
+//! the file,
 //! because that is what a shorter count means to the store.
 //!
-//! The owner of the ring calls `submit` for each operation, `handle_completion` for each completion whose
+//! The owner of the ring calls `submit` for each operation, `handle_completion` for each completion
+//! whose
 //! user data has `DISK_BIT`, then `poll_done` until it is empty.
 #![expect(unsafe_code, reason = "entries carry addresses of buffers the slots keep alive")]
 
@@ -302,10 +307,12 @@ impl UringDisk {
         if linked {
             let first = entry.flags(squeue::Flags::IO_LINK);
             let second = sync_entry(target).user_data(user_data(PART_SYNC, index));
-            // SAFETY: the slot keeps buffers and pieces where they are until both completions arrived.
+            // SAFETY: the slot keeps buffers and pieces where they are until both completions
+            // arrived.
             unsafe { ring.push_linked(first, second) };
         } else {
-            // SAFETY: the slot keeps buffers and pieces where they are until the completion arrived.
+            // SAFETY: the slot keeps buffers and pieces where they are until the completion
+            // arrived.
             unsafe { ring.push(entry) };
         }
     }
@@ -354,7 +361,8 @@ impl UringDisk {
         let bytes = transferred as u64;
         assert!(bytes <= asked, "the kernel moves at most what was asked");
         slot.moved += bytes;
-        // A short write breaks the link and cancels the sync: the count says it, not the cancellation.
+        // A short write breaks the link and cancels the sync: the count says it, not the
+        // cancellation.
         if bytes == asked && slot.sync_result < 0 {
             let errno = -slot.sync_result;
             return self.complete(index, Err(disk_error_of(errno)));
