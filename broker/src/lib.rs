@@ -4,8 +4,8 @@
 
 pub mod config;
 pub mod controller;
-pub mod image;
 #[cfg(feature = "edge")]
 pub mod edge;
+pub mod image;
 pub mod shard;
 pub mod time;
