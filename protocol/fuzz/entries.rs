@@ -1,0 +1,157 @@
+//! What the fuzzers run: one function per decoder, each total over any bytes.
+//!
+//! Shared by the `cargo fuzz` targets and by `tests/batch_fuzz.rs`, which runs them over the corpus
+//! and over random mutations of it on every test run. Beyond "does not panic", each asserts what
+//! must hold of whatever was read.
+
+use protocol::batch::control::{read_control_key, read_end_txn_value};
+use protocol::batch::{
+    BatchHeader, HEADER_BYTES, RecordChecks, RecordIter, TimestampType, ValidateConfig, header,
+    open_records, validate_produce,
+};
+use protocol::compress::{Codecs, Compression};
+use protocol::hot::{FetchView, ProduceView};
+use protocol::{murmur2, varint};
+
+/// Bound of decompression while fuzzing: small, so that many inputs are tried.
+const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
+/// Every entry with the name of its target and of its corpus folder.
+#[allow(dead_code, reason = "each fuzz target uses one entry, the test all of them")]
+pub const ENTRIES: [(&str, fn(&[u8])); 6] = [
+    ("produce_view", produce_view),
+    ("fetch_view", fetch_view),
+    ("batch", batch),
+    ("records", records),
+    ("decompress", decompress),
+    ("small", small),
+];
+
+/// A Produce body. The first byte is the version.
+pub fn produce_view(data: &[u8]) {
+    let Some((&version, body)) = data.split_first() else { return };
+    let Ok(view) = ProduceView::parse(i16::from(version), body) else { return };
+    let mut count = 0;
+    for partition in view.partitions() {
+        count += 1;
+        assert!(partition.topic_index < view.topics_count);
+        if let Some(records) = partition.records {
+            let end = partition.records_start + records.len();
+            assert_eq!(body.get(partition.records_start..end), Some(records));
+        }
+    }
+    assert_eq!(count, view.partitions_count);
+}
+
+/// A Fetch body. The first byte is the version.
+pub fn fetch_view(data: &[u8]) {
+    let Some((&version, body)) = data.split_first() else { return };
+    let Ok(view) = FetchView::parse(i16::from(version), body) else { return };
+    let partitions = view.partitions().inspect(|partition| {
+        assert!(partition.topic_index < view.topics_count);
+    });
+    assert_eq!(partitions.count(), view.partitions_count as usize);
+    assert!(view.forgotten().count() <= body.len());
+}
+
+/// A produced batch, as it is and with its length and checksum made right, so that mutations get
+/// past them.
+pub fn batch(data: &[u8]) {
+    check_batch(data);
+    if data.len() >= HEADER_BYTES {
+        let mut mended = data.to_vec();
+        let length = (data.len() - header::LOG_OVERHEAD_BYTES) as i32;
+        mended[8..12].copy_from_slice(&length.to_be_bytes());
+        mended[..8].fill(0);
+        mended[16] = 2;
+        header::set_crc(&mut mended);
+        assert_eq!(header::check_crc(&mended), Ok(()));
+        check_batch(&mended);
+    }
+}
+
+fn check_batch(data: &[u8]) {
+    let mut codecs = Codecs::new();
+    for record_checks in [RecordChecks::HeaderOnly, RecordChecks::All] {
+        for (compacted, timestamp_type) in
+            [(false, TimestampType::CreateTime), (true, TimestampType::LogAppendTime)]
+        {
+            let config = ValidateConfig {
+                compacted,
+                timestamp_type,
+                timestamp_after_max_ms: i64::MAX,
+                records_bytes_max: OUTPUT_BYTES_MAX,
+                record_checks,
+                ..ValidateConfig::new(0)
+            };
+            match validate_produce(data, &config, &mut codecs) {
+                Ok(valid) => {
+                    assert!(valid.header.total_bytes() <= data.len());
+                    assert_eq!(valid.header.next_offset(), i64::from(valid.header.records_count));
+                }
+                Err(error) => {
+                    assert!(error.error_code() > 0);
+                    assert!(!error.to_string().is_empty());
+                }
+            }
+        }
+    }
+    if let Ok((header, records)) = open_records(data, &mut codecs, OUTPUT_BYTES_MAX) {
+        for record in records.flatten() {
+            record.timestamp_ms(&header);
+            record.offset(&header);
+        }
+    }
+    if let Ok(header) = BatchHeader::parse(data) {
+        assert_eq!(header.to_bytes()[..], data[..HEADER_BYTES]);
+        assert_eq!(header::base_offset(data), Some(header.base_offset));
+        assert_eq!(header::last_offset(data), Some(header.last_offset()));
+        assert!(header.last_sequence() >= -1);
+        header.next_offset();
+    }
+}
+
+/// Uncompressed records. The first byte is their count.
+pub fn records(data: &[u8]) {
+    let Some((&count, bytes)) = data.split_first() else { return };
+    let mut read = 0;
+    for record in RecordIter::new(bytes, i32::from(count)) {
+        let Ok(record) = record else { break };
+        read += 1;
+        assert!(record.bytes.len() <= bytes.len());
+        assert_eq!(record.headers.len(), record.headers.count());
+    }
+    assert!(read <= usize::from(count));
+}
+
+/// Compressed bytes. The first byte is the codec.
+pub fn decompress(data: &[u8]) {
+    let Some((&codec, bytes)) = data.split_first() else { return };
+    let Some(codec) = Compression::from_attributes(i16::from(codec)) else { return };
+    let mut codecs = Codecs::new();
+    let mut out = Vec::new();
+    match codecs.decompress(codec, bytes, OUTPUT_BYTES_MAX, &mut out) {
+        Ok(()) => assert!(out.len() <= OUTPUT_BYTES_MAX),
+        Err(_) => assert!(out.is_empty()),
+    }
+    // Twice with the same contexts: a failure must not spoil them.
+    let mut again = Vec::new();
+    let result = codecs.decompress(codec, bytes, OUTPUT_BYTES_MAX, &mut again);
+    assert!(result.is_err() || again == out);
+}
+
+/// The small decoders: control records, numbers, the key hash.
+pub fn small(data: &[u8]) {
+    let _ = read_control_key(Some(data));
+    let _ = read_end_txn_value(Some(data));
+    assert!((0..7).contains(&murmur2::partition_for_key(data, 7)));
+    for read in [
+        |rest: &mut &[u8]| varint::read_uvarint(rest).is_some(),
+        |rest: &mut &[u8]| varint::read_varint(rest).is_some(),
+        |rest: &mut &[u8]| varint::read_varlong(rest).is_some(),
+    ] {
+        let mut rest = data;
+        let ok = read(&mut rest);
+        assert_eq!(ok, rest.len() < data.len());
+    }
+}
