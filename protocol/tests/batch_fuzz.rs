@@ -1,8 +1,9 @@
 //! Every fuzz entry over its committed corpus and over 10,000 random mutations of it.
 //!
-//! What `cargo fuzz` looks for with hours, a test run looks for with a second: any bytes give a value
-//! or a typed error. Mutations come from a fixed seed, so that a failure repeats; a panic's message
-//! names the entry and the bytes. `UPDATE_GOLDEN=1` writes the corpus anew from the golden files.
+//! What `cargo fuzz` looks for with hours, a test run looks for with a second: any bytes give a
+//! value or a typed error. Mutations come from a fixed seed, so that a failure repeats; a panic's
+//! message names the entry and the bytes. `UPDATE_GOLDEN=1` writes the corpus anew from the golden
+//! files; run the other test after it.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The hot views and writers against the `kafka-protocol` crate, every version of the four messages.
+//! The hot views and writers against the `kafka-protocol` crate, for every version.
 //!
 //! Method: one message with every field set to a telling value is encoded by one side and decoded
 //! by the other, for each version; a field read at the wrong place, width or version differs.

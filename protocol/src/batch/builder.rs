@@ -1,8 +1,8 @@
 //! Builds a record batch: for our own clients, for the broker's internal topics and for markers.
 //!
-//! Records are encoded as they are added; [`BatchBuilder::build`] compresses them, writes the header
-//! and the checksum, and leaves the builder empty for the next batch with its buffer kept. The layout
-//! is Kafka's byte for byte: a Java consumer and `DumpLogSegments` read the result.
+//! Records are encoded as they are added; [`BatchBuilder::build`] compresses them, writes the
+//! header and the checksum, and leaves the builder empty for the next batch with its buffer kept.
+//! The layout is Kafka's byte for byte: a Java consumer and `DumpLogSegments` read the result.
 
 use super::error::BatchError;
 use super::header::{

@@ -88,8 +88,8 @@ impl ValidateConfig {
 /// A batch that may be appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValidBatch {
-    /// Its header as sent. `header.total_bytes()` bytes of the input are the batch; a cut-off second
-    /// one behind it is dropped, as Kafka does.
+    /// Its header as sent. `header.total_bytes()` bytes of the input are the batch; a cut-off
+    /// second one behind it is dropped, as Kafka does.
     pub header: BatchHeader,
     /// Its codec.
     pub compression: Compression,

@@ -1,8 +1,8 @@
 //! A cursor over a request's body that checks every step: the bottom of the hot views.
 //!
 //! It never allocates and never panics: each method moves past a field or says which field the
-//! bytes do not hold. Kafka's laxness is kept: bytes after the last field are not looked at, and any
-//! negative length of a nullable field is null.
+//! bytes do not hold. Kafka's laxness is kept: bytes after the last field are not looked at, and
+//! any negative length of a nullable field is null.
 
 use crate::varint;
 

@@ -1,5 +1,7 @@
-//! What `validate_produce` answers, case by case. The numbers are the codes that Kafka 4.3.1 was seen
-//! to answer to the same bytes, or the documented better one where it answers -1.
+//! What `validate_produce` answers, case by case.
+//!
+//! The numbers are the codes that Kafka 4.3.1 was seen to answer to the same bytes, or the
+//! documented better one where it answers -1.
 
 use super::*;
 
