@@ -186,6 +186,11 @@ impl Service {
         Ok(Service { guard, lines, log: log.to_path_buf(), spawned })
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.guard.child.id()
+    }
+
     /// When it was started.
     pub fn spawned(&self) -> Instant {
         self.spawned
@@ -227,8 +232,8 @@ impl Service {
     }
 
     /// Asks it to end and waits; `None` if it did not in time (it is killed then).
-    pub fn stop(mut self, timeout: Duration) -> Option<ExitStatus> {
-        signal_group(self.guard.child.id(), libc::SIGTERM);
+    pub fn stop(mut self, signal: i32, timeout: Duration) -> Option<ExitStatus> {
+        signal_group(self.guard.child.id(), signal);
         let status = self.guard.wait_until(Instant::now() + timeout).ok().flatten();
         while let Ok(line) = self.lines.try_recv() {
             self.note(&line);

@@ -79,17 +79,23 @@ impl Plan {
         Ok(server)
     }
 
-    fn start_corelane(&self) -> Result<Server, String> {
-        let data = self.folder.join("data");
+    /// Corelane's command line for this plan.
+    pub fn command(&self) -> std::process::Command {
         let mut command = process::command(&self.release);
         command
             .arg("start")
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&data);
+            .arg(self.folder.join("data"));
         for (key, value) in OVERRIDES {
             command.args(["--override", &format!("{key}={value}")]);
         }
+        command
+    }
+
+    fn start_corelane(&self) -> Result<Server, String> {
+        let data = self.folder.join("data");
+        let mut command = self.command();
         let service = Service::start(&mut command, &self.folder.join("broker.log"))
             .map_err(|error| format!("{}: {error}", self.release.display()))?;
         let bootstrap = service.wait_line(Duration::from_secs(CORELANE_READY_SECONDS), |line| {
@@ -162,16 +168,32 @@ impl Server {
         self.service.kill();
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.service.pid()
+    }
+
     /// SIGTERM; an error says how a clean stop failed.
     pub fn stop(self) -> Result<(), String> {
+        self.end(libc::SIGTERM)
+    }
+
+    /// SIGINT, which is to do the same.
+    pub fn interrupt(self) -> Result<(), String> {
+        self.end(libc::SIGINT)
+    }
+
+    fn end(self, signal: i32) -> Result<(), String> {
         let tail = self.service.tail();
-        match (self.kind, self.service.stop(Duration::from_secs(15))) {
-            (_, None) => Err(format!("still ran 15 s after SIGTERM and was killed; {tail}")),
+        match (self.kind, self.service.stop(signal, Duration::from_secs(15))) {
+            (_, None) => {
+                Err(format!("still ran 15 s after signal {signal} and was killed; {tail}"))
+            }
             // A JVM that ended by SIGTERM says 143 when all went well.
             (ServerKind::Kafka, Some(_)) => Ok(()),
             (ServerKind::Corelane, Some(status)) if status.success() => Ok(()),
             (ServerKind::Corelane, Some(status)) => {
-                Err(format!("SIGTERM ended it with {status}; {tail}"))
+                Err(format!("signal {signal} ended it with {status}; {tail}"))
             }
         }
     }

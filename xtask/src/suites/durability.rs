@@ -96,7 +96,7 @@ fn kill_and_restart(
     run.tally.pass(&format!("durability/{kills} restarts after kill -9"));
 
     let tail = producer.tail();
-    match producer.stop(DRAIN) {
+    match producer.stop(libc::SIGTERM, DRAIN) {
         Some(status) if status.success() => {
             run.tally.pass("durability/the load's last records were acknowledged");
             Ok((server, acks))

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod durability;
+pub mod restart;
 pub mod rust;
 pub mod tools;
 
@@ -12,7 +13,7 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 15] = [
+const SUITES: [&str; 16] = [
     "rust",
     "tidy",
     "pure",
@@ -26,6 +27,7 @@ const SUITES: [&str; 15] = [
     "platformatic",
     "java",
     "tools",
+    "restart",
     "durability",
     "conformance",
 ];
@@ -63,6 +65,7 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     }
     conformance::run_all(&mut run, &wanted);
     run.suite(wanted("tools", ""), "tools", tools::run);
+    run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
     run.tally
 }

@@ -102,13 +102,27 @@ fn count_tests(workspace: &Workspace, tally: &mut Tally, arguments: &[&str], tim
         tally.skip(name, "marked #[ignore]");
     }
     if !done.success() {
-        println!("{}", done.output);
+        println!("{}", failures(&done.output));
         if counts.failed.is_empty() {
             tally.fail("cargo test", &done.reason());
         }
     } else if counts.passed == 0 {
         tally.fail("cargo test", "no test ran");
     }
+}
+
+/// What failing tests printed; everything, if it is not tests that failed.
+fn failures(output: &str) -> String {
+    let mut kept = String::new();
+    let mut inside = false;
+    for line in output.lines() {
+        inside = (inside || line == "failures:") && !line.starts_with("test result:");
+        if inside {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    if kept.is_empty() { output.to_string() } else { kept }
 }
 
 /// What test binaries reported.
