@@ -3,6 +3,7 @@
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
 pub mod buffer;
+pub mod checkpoint;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod epoch_cache;

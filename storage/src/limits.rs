@@ -47,6 +47,21 @@ pub const PREPARE_BYTES: usize = 1 << 20;
 /// Partitions one shard may hold. Beyond, `create_partition` errs.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 
+/// Partitions flushed at the same time. Each has one operation under way, so that the journal's write
+/// never waits behind more than these.
+pub const FLUSH_JOBS_MAX: usize = 4;
+
+/// Bytes one segment write carries, unless a single batch is larger. Large enough for the device's full
+/// rate, small enough that a journal write behind it waits about a millisecond.
+pub const FLUSH_RUN_BYTES: usize = 512 << 10;
+
+/// Nanoseconds until a flush that found no space, or a checkpoint that failed, is tried again.
+pub const RETRY_NS: u64 = 1_000_000_000;
+
+/// The largest checkpoint read back, in bytes: 1 M partitions of about 200 bytes, and their producers. A
+/// larger file is refused as damaged.
+pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
+
 const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);
 const _: () = assert!(GROUP_BYTES_MAX >= FRAME_CLASSES_BYTES[4]);
 const _: () = assert!(BACKLOG_BYTES_MAX > 4 * GROUP_BYTES_MAX);

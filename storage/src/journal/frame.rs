@@ -127,6 +127,8 @@ pub struct EntryHeader {
     pub leader_epoch: i32,
     pub offset: i64,
     pub payload_bytes: u32,
+    /// The batch starts a segment. Written down so that replay makes the same files.
+    pub rolled: bool,
 }
 
 impl EntryHeader {
@@ -139,6 +141,7 @@ impl EntryHeader {
     pub fn encode(&self) -> [u8; ENTRY_HEADER_BYTES] {
         let mut bytes = [0u8; ENTRY_HEADER_BYTES];
         bytes[0] = self.kind.code();
+        bytes[1] = u8::from(self.rolled);
         bytes[4..8].copy_from_slice(&self.payload_bytes.to_le_bytes());
         bytes[8..24].copy_from_slice(&self.partition.topic_id.0);
         bytes[24..28].copy_from_slice(&self.partition.partition.to_le_bytes());
@@ -161,6 +164,7 @@ impl EntryHeader {
             },
             leader_epoch: u32_at(bytes, 28) as i32,
             offset: u64_at(bytes, 32) as i64,
+            rolled: bytes[1] & 1 != 0,
         })
     }
 }
@@ -295,6 +299,7 @@ mod tests {
             leader_epoch: -1,
             offset: i64::MAX,
             payload_bytes: 13,
+            rolled: true,
         };
         assert_eq!(EntryHeader::decode(&entry.encode()), Some(entry));
         assert_eq!(entry.entry_bytes(), 56);

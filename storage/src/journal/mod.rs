@@ -139,6 +139,7 @@ impl Journal {
     /// Ends recovery's way. Every frame must have been let go.
     pub fn start_life(&mut self, ring: Ring) {
         assert!(self.frames.is_empty(), "a life starts with an empty tail");
+        assert!(self.replaying, "a life starts once");
         self.ring = ring;
         self.replaying = false;
         self.first = 1;
@@ -156,6 +157,27 @@ impl Journal {
     /// Highest sequence on stable storage.
     pub fn durable(&self) -> u64 {
         self.durable
+    }
+
+    pub fn shard(&self) -> u16 {
+        self.shard
+    }
+
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Whether frames wait for a journal file to be freed.
+    pub fn stalled(&self) -> bool {
+        self.in_flight.is_none()
+            && !self.failed
+            && self.written < self.open_sequence()
+            && self.ring.prepared()
+            && (self.ring.room() as usize) < self.next_len()
+    }
+
+    fn next_len(&self) -> usize {
+        self.frames.get((self.written + 1 - self.first) as usize).map_or(0, Frame::len)
     }
 
     /// Sequence of the frame that the next entry goes into, or the last that has any.

@@ -81,17 +81,27 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist, whole.
-    pub fn new(shard: u16, file_bytes: u64, count: u32, prepared: &[u32], ops: &mut Ops) -> Self {
-        let mut ring = Self {
+    /// Files of `journal_bytes` in all: at least two, so that one is freed while the other fills.
+    pub fn files_count(journal_bytes: u64, file_bytes: u64) -> u32 {
+        (journal_bytes / file_bytes).clamp(2, 1 << 16) as u32
+    }
+
+    /// A ring of no file, for recovery.
+    pub fn none(shard: u16) -> Self {
+        Self {
             shard,
-            files: Vec::with_capacity(count as usize),
+            files: Vec::new(),
             current: None,
             position: 0,
             last: 0,
             preparing: false,
             starved: false,
-        };
+        }
+    }
+
+    /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist, whole.
+    pub fn new(shard: u16, file_bytes: u64, count: u32, prepared: &[u32], ops: &mut Ops) -> Self {
+        let mut ring = Self::none(shard);
         for number in 0..count {
             let file = ops.next_file();
             let state = if prepared.contains(&number) {
@@ -104,6 +114,11 @@ impl Ring {
             ring.files.push(RingFile { number, file, bytes: file_bytes, state });
         }
         ring
+    }
+
+    /// Whether some file was ever ready.
+    pub fn prepared(&self) -> bool {
+        self.current.is_some() || self.next_free().is_some()
     }
 
     /// Bytes all files hold.
@@ -183,16 +198,16 @@ impl Ring {
         }
     }
 
-    /// Prepares one more file when fewer than two are ready: one is never waited for, and a young broker
-    /// does not spend its first seconds writing zeros.
-    pub fn prepare(&mut self, ops: &mut Ops) {
+    /// Prepares one more file when fewer than `ready_min` are ready: with two, one is never waited for,
+    /// and a young broker does not spend its first seconds writing zeros.
+    pub fn prepare(&mut self, ready_min: usize, ops: &mut Ops) {
         if self.preparing || self.starved {
             return;
         }
         let ready = |file: &&RingFile| {
             matches!(file.state, State::Free | State::Opening { prepared: true })
         };
-        if self.files.iter().filter(ready).count() >= 2 {
+        if self.files.iter().filter(ready).count() >= ready_min {
             return;
         }
         let Some(slot) = self.files.iter().position(|file| file.state == State::Absent) else {

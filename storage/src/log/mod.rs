@@ -8,11 +8,24 @@ pub(crate) mod segment;
 use std::collections::VecDeque;
 
 use self::segment::Segment;
+use crate::checkpoint::LogImage;
 use crate::epoch_cache::EpochCache;
+use crate::limits::BLOCK_BYTES;
 use crate::producer_state::ProducerStates;
 use crate::segment::format::BatchMeta;
 use crate::tail::{Tail, TailBatch};
 use crate::types::{LogConfig, PartitionId};
+
+/// A batch that a failed log could not write to its segment.
+#[derive(Debug)]
+pub(crate) struct Salvaged {
+    /// The youngest frame that holds it.
+    pub sequence: u64,
+    pub offset: i64,
+    pub leader_epoch: i32,
+    pub rolled: bool,
+    pub batch: Vec<u8>,
+}
 
 /// One log of a store.
 #[derive(Debug)]
@@ -30,8 +43,23 @@ pub(crate) struct Log {
     pub tail: Tail,
     pub producers: ProducerStates,
     pub epochs: EpochCache,
+    /// Why it is offline until someone repairs it, whatever restarts: what was durable is damaged.
+    pub quarantine: Option<String>,
+    /// Producers and epochs know of every batch below: replay does not tell them again.
+    pub known_end: i64,
     /// Why it is offline.
     pub failed: Option<String>,
+    /// End of the batches handed to segments, and of those that are durable there.
+    pub written_end: i64,
+    pub synced_end: i64,
+    /// Folders to be synced, inner first, because a file may have been created: its own, the topic's,
+    /// `topics`.
+    pub folders_unsynced: u8,
+    /// It is in the store's list of logs to flush.
+    pub dirty: bool,
+    /// Batches of a failed log that only the journal holds: they are appended to it again before it lets
+    /// their frames go.
+    pub salvage: Vec<Salvaged>,
     /// An `Advanced` event waits to be polled.
     pub advance_queued: bool,
 }
@@ -49,8 +77,60 @@ impl Log {
             tail: Tail::default(),
             producers: ProducerStates::default(),
             epochs: EpochCache::default(),
+            quarantine: None,
+            known_end: 0,
             failed: None,
+            written_end: 0,
+            synced_end: 0,
+            folders_unsynced: 0,
+            dirty: false,
+            salvage: Vec::new(),
             advance_queued: false,
+        }
+    }
+
+    /// The log a checkpoint describes, up to what is durable in its segments. `None` when the image
+    /// contradicts itself.
+    pub fn from_image(image: LogImage, config: LogConfig) -> Option<Self> {
+        let mut segments = VecDeque::with_capacity(image.segments.len());
+        for segment in image.segments {
+            segments.push_back(Segment::from_image(segment, &config)?);
+        }
+        let quarantine = Some(image.quarantine).filter(|why| !why.is_empty());
+        Some(Self {
+            log_start: image.log_start,
+            log_end: image.synced_end,
+            high_watermark: image.synced_end,
+            segments,
+            producers: image.producers,
+            epochs: image.epochs,
+            failed: quarantine.clone(),
+            quarantine,
+            known_end: image.log_end,
+            written_end: image.synced_end,
+            synced_end: image.synced_end,
+            ..Self::new(image.id, config)
+        })
+    }
+
+    /// Whether a stop has something to do for its files.
+    pub fn needs_trim(&self) -> bool {
+        self.failed.is_none()
+            && self
+                .segments
+                .back()
+                .is_some_and(|segment| !segment.trimmed || self.synced_end < self.log_end)
+    }
+
+    /// What was handed to the disk and not synced counts as never written: after a failure nobody knows.
+    pub fn forget_unsynced(&mut self) {
+        self.written_end = self.synced_end;
+        for segment in &mut self.segments {
+            if !segment.finished {
+                segment.written = segment.synced;
+                let whole = (segment.written.log as usize).is_multiple_of(BLOCK_BYTES);
+                segment.partial = whole.then(Vec::new);
+            }
         }
     }
 
@@ -70,6 +150,9 @@ impl Log {
 
     /// What the log remembers of a batch beside its place. Markers are the coordinator's to record.
     pub fn remember(&mut self, batch: &BatchMeta, wall_ms: i64) {
+        if batch.base_offset < self.known_end {
+            return;
+        }
         self.epochs.assign(batch.leader_epoch, batch.base_offset);
         if !batch.is_control() {
             self.producers.record(batch, batch.base_offset, wall_ms);
@@ -77,8 +160,14 @@ impl Log {
     }
 
     /// Starts a segment at the log's end when the last one cannot take the batch: Kafka 4.3's
-    /// `LogSegment.shouldRoll`, in its order.
-    pub fn roll_for(&mut self, last_offset: i64, bytes: u32, max_timestamp: i64, wall_ms: i64) {
+    /// `LogSegment.shouldRoll`. Gives whether it did.
+    pub fn roll_for(
+        &mut self,
+        last_offset: i64,
+        bytes: u32,
+        max_timestamp: i64,
+        wall_ms: i64,
+    ) -> bool {
         let config = &self.config;
         let roll = match self.segments.back() {
             None => true,
@@ -93,10 +182,19 @@ impl Log {
         // A batch larger than a segment stands alone in one, and an empty segment is never rolled.
         let empty = self.segments.back().is_some_and(|segment| segment.bytes == 0);
         if roll && !empty {
-            if let Some(segment) = self.segments.back_mut() {
-                segment.close();
-            }
-            self.segments.push_back(Segment::new(self.log_end, config, wall_ms));
+            self.roll(wall_ms);
         }
+        roll && !empty
+    }
+
+    /// Starts a segment at the log's end.
+    pub fn roll(&mut self, wall_ms: i64) {
+        let mut segment = Segment::new(self.log_end, &self.config, wall_ms);
+        if let Some(last) = self.segments.back_mut() {
+            last.close();
+            // Kafka's snapshot of producers belongs to the first offset it does not cover.
+            segment.snapshot = Some(self.producers.encode_snapshot());
+        }
+        self.segments.push_back(segment);
     }
 }

@@ -1,11 +1,28 @@
-//! One segment of a log as memory knows it: its sizes, indexes and timestamps.
+//! One segment of a log as memory knows it: its sizes, indexes and timestamps, and what of it is on disk.
 //!
-//! Told of every batch at its append; the flusher writes the files later. It decides nothing about files.
+//! Told of every batch at its append; the flusher says later what it wrote. It decides nothing about
+//! files. Indexes reach their files in whole blocks as they grow; what does not fill a block is in the
+//! checkpoint until the segment closes.
 
+use crate::checkpoint::SegmentImage;
+use crate::limits::BLOCK_BYTES;
 use crate::segment::indexes::SegmentIndexes;
-use crate::segment::time_index::TimestampOffset;
+use crate::segment::offset_index::{self, OffsetIndex, OffsetPosition};
+use crate::segment::time_index::{self, TimeIndex, TimestampOffset};
 use crate::tail::TailBatch;
 use crate::types::LogConfig;
+
+/// How far the files of a segment have come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Progress {
+    /// Bytes of the log file, ending with a batch.
+    pub log: u32,
+    /// Bytes of the index files, whole blocks until the segment closes.
+    pub offsets: u32,
+    pub times: u32,
+    /// Largest timestamp among those batches.
+    pub max: Option<TimestampOffset>,
+}
 
 /// A segment, growing or sealed.
 #[derive(Debug)]
@@ -13,11 +30,26 @@ pub(crate) struct Segment {
     pub base: i64,
     /// Bytes appended, written or not.
     pub bytes: u32,
-    /// Both indexes, less what is only on disk.
+    /// Both indexes, less what `offsets_on_disk` and `times_on_disk` count.
     pub indexes: SegmentIndexes,
+    /// Bytes at the start of the index files that memory does not hold.
+    pub offsets_on_disk: u32,
+    pub times_on_disk: u32,
     /// Largest timestamp of its first batch, by which Kafka measures its age; `None` before the first.
     pub first_timestamp: Option<i64>,
     pub created_ms: i64,
+    /// Handed to the disk.
+    pub written: Progress,
+    /// Known to be on stable storage.
+    pub synced: Progress,
+    /// Bytes of the log file's last block, when it is not whole; `None` when only the disk knows them.
+    pub partial: Option<Vec<u8>>,
+    /// Its files have their true lengths, though more may be added.
+    pub trimmed: bool,
+    /// Its files have their true lengths and nothing will be added.
+    pub finished: bool,
+    /// Kafka's snapshot of producers as of `base`, until it is written.
+    pub snapshot: Option<Vec<u8>>,
 }
 
 impl Segment {
@@ -27,9 +59,49 @@ impl Segment {
             base,
             bytes: 0,
             indexes: SegmentIndexes::new(base, config.index_interval_bytes, config.index_bytes_max),
+            offsets_on_disk: 0,
+            times_on_disk: 0,
             first_timestamp: None,
             created_ms: wall_ms,
+            written: Progress::default(),
+            synced: Progress::default(),
+            partial: Some(Vec::new()),
+            trimmed: false,
+            finished: false,
+            snapshot: None,
         }
+    }
+
+    /// The segment a checkpoint describes. `None` when the image contradicts itself.
+    pub fn from_image(image: SegmentImage, config: &LogConfig) -> Option<Self> {
+        let SegmentImage { base, bytes, finished, offsets_from, times_from, .. } = image;
+        let bytes_max = |from: u32| config.index_bytes_max.saturating_sub(from);
+        let blocks = |bytes: usize| (bytes - bytes % BLOCK_BYTES) as u32;
+        let written = Progress {
+            log: bytes,
+            offsets: blocks(offsets_from as usize + image.offsets.len()),
+            times: blocks(times_from as usize + image.times.len()),
+            max: Some(image.max_timestamp),
+        };
+        let offsets = OffsetIndex::decode(base, bytes_max(offsets_from), image.offsets).ok()?;
+        let times = TimeIndex::decode(base, bytes_max(times_from), image.times).ok()?;
+        let last = offsets.last().map_or(0, |entry| entry.position);
+        let interval = config.index_interval_bytes;
+        let since = u64::from(bytes.checked_sub(last)?);
+        let max = image.max_timestamp;
+        Some(Self {
+            bytes,
+            indexes: SegmentIndexes::resume(offsets, times, interval, since, max),
+            offsets_on_disk: offsets_from,
+            times_on_disk: times_from,
+            first_timestamp: image.first_timestamp,
+            written,
+            synced: written,
+            partial: (bytes as usize).is_multiple_of(BLOCK_BYTES).then(Vec::new),
+            trimmed: image.trimmed,
+            finished,
+            ..Self::new(base, config, image.created_ms)
+        })
     }
 
     /// A batch was appended at the end.
@@ -53,8 +125,59 @@ impl Segment {
     /// `timeWaitedForRoll`).
     pub fn waited_ms(&self, max_timestamp: i64, wall_ms: i64) -> i64 {
         match self.first_timestamp {
-            Some(first) if first >= 0 => max_timestamp - first,
-            Some(_) | None => wall_ms - self.created_ms,
+            Some(first) if first >= 0 => max_timestamp.saturating_sub(first),
+            Some(_) | None => wall_ms.saturating_sub(self.created_ms),
         }
     }
+
+    /// Bytes of the whole offset index.
+    pub fn offsets_bytes(&self) -> u32 {
+        self.offsets_on_disk + self.indexes.offsets.as_bytes().len() as u32
+    }
+
+    /// Bytes of the whole time index.
+    pub fn times_bytes(&self) -> u32 {
+        self.times_on_disk + self.indexes.times.as_bytes().len() as u32
+    }
+
+    /// Where reading for `offset` starts, or `None` when only the disk's part of the index knows.
+    pub fn position_for(&self, offset: i64) -> Option<OffsetPosition> {
+        let offsets = &self.indexes.offsets;
+        let known = !offsets.is_empty() && offsets.entry(0).offset <= offset;
+        (known || self.offsets_on_disk == 0).then(|| offsets.lookup(offset))
+    }
+
+    /// The part of the offset index that belongs to the first `synced.log` bytes and that a checkpoint
+    /// must carry: where it starts in the file, and its bytes. It keeps at least the last entry that is
+    /// on disk, from which the distance to the next entry follows.
+    pub fn offsets_remainder(&self) -> (u32, &[u8]) {
+        let offsets = &self.indexes.offsets;
+        let mut count = offsets.len();
+        while count > 0 && offsets.entry(count - 1).position >= self.synced.log {
+            count -= 1;
+        }
+        let bytes = &offsets.as_bytes()[..count * offset_index::ENTRY_BYTES];
+        remainder(bytes, self.offsets_on_disk, self.synced.offsets, offset_index::ENTRY_BYTES)
+    }
+
+    /// As `offsets_remainder`, for the time index and the batches below `end`.
+    pub fn times_remainder(&self, end: i64) -> (u32, &[u8]) {
+        let times = &self.indexes.times;
+        let mut count = times.len();
+        while count > 0 && times.entry(count - 1).offset >= end {
+            count -= 1;
+        }
+        let bytes = &times.as_bytes()[..count * time_index::ENTRY_BYTES];
+        remainder(bytes, self.times_on_disk, self.synced.times, time_index::ENTRY_BYTES)
+    }
+}
+
+/// The end of an index of which memory holds `bytes` from `on_disk` on, so that the file's whole blocks
+/// below `synced`, less one entry, need not be carried.
+fn remainder(bytes: &[u8], on_disk: u32, synced: u32, entry_bytes: usize) -> (u32, &[u8]) {
+    let blocks = synced as usize - synced as usize % BLOCK_BYTES;
+    let keep_from = (blocks / entry_bytes).saturating_sub(1) * entry_bytes;
+    let last = (on_disk as usize + bytes.len()).saturating_sub(entry_bytes);
+    let from = keep_from.min(last).max(on_disk as usize);
+    (from as u32, &bytes[from - on_disk as usize..])
 }

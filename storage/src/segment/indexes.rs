@@ -32,6 +32,18 @@ impl SegmentIndexes {
         }
     }
 
+    /// For a segment that has batches already: what a checkpoint says of it. The indexes may lack
+    /// entries at their start, which are then only on disk.
+    pub fn resume(
+        offsets: OffsetIndex,
+        times: TimeIndex,
+        interval_bytes: u32,
+        bytes_since_entry: u64,
+        max_timestamp: TimestampOffset,
+    ) -> Self {
+        Self { offsets, times, interval_bytes, bytes_since_entry, max_timestamp }
+    }
+
     /// A batch stands at `position` of the segment.
     pub fn record(&mut self, batch: &BatchMeta, position: u32) {
         self.record_parts(batch.last_offset(), batch.max_timestamp, position, batch.bytes);

@@ -24,7 +24,7 @@ impl Store {
         batch: &[u8],
         how: AppendHow,
     ) -> Result<Appended, AppendError> {
-        if self.journal.failed() {
+        if self.journal.failed() || self.stopping || self.stopped {
             return Err(AppendError::Failed);
         }
         let log = self.logs.get_mut(log_id).ok_or(AppendError::Removed)?;
@@ -62,7 +62,20 @@ impl Store {
             }
         }
         if !self.journal.has_room(batch.len()) {
-            return Err(AppendError::Busy);
+            return Err(if self.flusher.space_low() {
+                AppendError::Full
+            } else {
+                AppendError::Busy
+            });
+        }
+        // What is in the journal already must still find its way out of it: coordinators may use the
+        // rest, clients may not.
+        let ring = &self.journal.ring;
+        if self.flusher.space_low()
+            && how.origin == Origin::Client
+            && ring.free_bytes() < ring.bytes() / 4
+        {
+            return Err(AppendError::Full);
         }
 
         meta.base_offset = log.log_end;
@@ -71,7 +84,7 @@ impl Store {
             meta.max_timestamp = how.wall_ms;
         }
         let (base_offset, last_offset) = (meta.base_offset, meta.last_offset());
-        log.roll_for(last_offset, meta.bytes, meta.max_timestamp, how.wall_ms);
+        let rolled = log.roll_for(last_offset, meta.bytes, meta.max_timestamp, how.wall_ms);
         let memory = log.config.durability == DurabilityClass::Memory;
         let entry = EntryHeader {
             kind: EntryKind::Append,
@@ -79,6 +92,7 @@ impl Store {
             leader_epoch: how.leader_epoch,
             offset: base_offset,
             payload_bytes: meta.bytes,
+            rolled,
         };
         let touched = Touched { log: log_id, end: last_offset + 1, memory };
         let placed = self.journal.append(&entry, batch, touched, |copy| {
@@ -99,6 +113,7 @@ impl Store {
             leader_epoch: how.leader_epoch,
         });
         log.remember(&meta, how.wall_ms);
+        self.flusher.appended(log_id, &mut log.dirty, batch.len(), how.mono_ns);
         Ok(Appended {
             base_offset,
             last_offset,

@@ -5,18 +5,22 @@
 //! clients, requests or replicas. The parts: `append`, `read`.
 
 mod append;
+mod flush;
+mod flush_job;
 pub(crate) mod ops;
 mod read;
+mod replay;
 mod retention;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::flush::Flusher;
 use self::ops::{Ops, Purpose};
 use crate::buffer::RegionSource;
 use crate::epoch_cache::EpochEnd;
-use crate::journal::ring::Ring;
 use crate::journal::{Frame, Journal};
 use crate::limits::PARTITIONS_MAX;
 use crate::log::Log;
@@ -109,29 +113,22 @@ pub struct Store {
     logs: Logs,
     ops: Ops,
     events: VecDeque<StoreEvent>,
+    flusher: Flusher,
     /// Commits told, per class.
     persisted: u64,
     memory: u64,
     stopping: bool,
+    stopped: bool,
+    /// Recovery feeds it what journals held.
+    replaying: bool,
 }
 
 impl Store {
-    /// An empty store of a new life, for a shard that never ran. `Recovery::finish` makes all others.
+    /// A store of a new life without a record, on a disk that may hold older journal files.
+    /// `Recovery::finish` makes all others.
     pub fn create(shard: u16, life: u64, config: StoreConfig) -> Self {
-        let mut ops = Ops::default();
-        let count = (config.journal_bytes / config.journal_file_bytes).max(2) as u32;
-        let ring = Ring::new(shard, config.journal_file_bytes, count, &[], &mut ops);
-        let mut store = Self {
-            config,
-            journal: Journal::new(shard, life, ring, false),
-            logs: Logs::default(),
-            ops,
-            events: VecDeque::new(),
-            persisted: 0,
-            memory: 0,
-            stopping: false,
-        };
-        store.journal.ring.prepare(&mut store.ops);
+        let mut store = Self::for_replay(shard, life, config);
+        store.start_life(&[]);
         store
     }
 
@@ -238,25 +235,26 @@ impl Store {
     }
 
     /// Ends a turn of the event loop: what was appended in it leaves together.
-    pub fn seal(&mut self, _mono_ns: u64) {
+    pub fn seal(&mut self, mono_ns: u64) {
         self.journal.seal(&mut self.ops);
         self.advance_commits();
+        self.maybe_flush(mono_ns);
     }
 
     /// Takes a completion.
-    pub fn handle_disk(&mut self, done: DiskDone, _mono_ns: u64, _wall_ms: i64) {
+    pub fn handle_disk(&mut self, done: DiskDone, mono_ns: u64, _wall_ms: i64) {
         match self.ops.complete(done.op) {
             Purpose::JournalWrite => {
                 if let Err((file, position, error)) = self.journal.handle_written(done.result) {
                     self.events.push_back(StoreEvent::JournalFailed {
                         why: format!("journal file {file:08} at {position}: {error}"),
                     });
-                    return;
+                } else {
+                    self.advance_commits();
+                    self.evict();
+                    self.pass_barrier();
+                    self.journal.ring.prepare(2, &mut self.ops);
                 }
-                self.advance_commits();
-                self.evict();
-                self.finish_stop();
-                self.journal.ring.prepare(&mut self.ops);
             }
             Purpose::RingFile { slot } => {
                 let handled = self.journal.ring.handle_disk(slot, done, &mut self.ops);
@@ -264,33 +262,28 @@ impl Store {
                     let text = format!("journal file {path} could not be prepared: {error}");
                     self.events.push_back(StoreEvent::Notice(text));
                 }
-                self.journal.ring.prepare(&mut self.ops);
+                self.journal.ring.prepare(2, &mut self.ops);
                 self.journal.seal(&mut self.ops);
                 self.advance_commits();
             }
+            Purpose::Flush { slot } => self.handle_flush(slot, done, mono_ns),
+            Purpose::Checkpoint => self.handle_checkpoint(done, mono_ns),
+            Purpose::Ignored => {}
         }
+        self.maybe_flush(mono_ns);
+        self.maybe_stopped();
     }
 
     /// Time reached `poll_timeout`.
-    pub fn handle_timeout(&mut self, _mono_ns: u64, _wall_ms: i64) {}
+    pub fn handle_timeout(&mut self, mono_ns: u64, _wall_ms: i64) {
+        self.journal.ring.retry();
+        self.journal.ring.prepare(2, &mut self.ops);
+        self.maybe_flush(mono_ns);
+    }
 
     /// When `handle_timeout` is due, in monotonic nanoseconds.
     pub fn poll_timeout(&self) -> Option<u64> {
-        None
-    }
-
-    /// Takes no append any more and ends with `StoreEvent::Stopped`.
-    pub fn stop(&mut self, _mono_ns: u64) {
-        self.stopping = true;
-        self.journal.seal(&mut self.ops);
-        self.finish_stop();
-    }
-
-    fn finish_stop(&mut self) {
-        if self.stopping && self.journal.backlog_bytes() == 0 {
-            self.stopping = false;
-            self.events.push_back(StoreEvent::Stopped);
-        }
+        self.flusher.due_at(self.config.flush_ms)
     }
 
     /// The next operation to execute.
@@ -354,6 +347,4 @@ impl Store {
             }
         }
     }
-
-    fn evict(&mut self) {}
 }

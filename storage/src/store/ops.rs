@@ -15,6 +15,12 @@ pub(crate) enum Purpose {
     JournalWrite,
     /// A journal file being prepared; its place in the ring.
     RingFile { slot: usize },
+    /// A flush job's.
+    Flush { slot: usize },
+    /// A shard's checkpoint.
+    Checkpoint,
+    /// Nobody waits for it.
+    Ignored,
 }
 
 /// Bits of an `OpId` that name a slot; the rest counts, so that no id is used twice.
@@ -31,6 +37,12 @@ pub(crate) struct Ops {
 }
 
 impl Ops {
+    /// Names of operations and files that differ between shards, which recovery runs on one disk.
+    pub fn new(shard: u16) -> Self {
+        let issued = (u64::from(shard) + 1) << 28;
+        Self { issued, files: (u32::from(shard) + 1) << 15, ..Self::default() }
+    }
+
     /// Queues an operation; `make` gets its name.
     pub fn submit(&mut self, purpose: Purpose, make: impl FnOnce(OpId) -> DiskOp) {
         let op = self.name(purpose);

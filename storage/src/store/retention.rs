@@ -38,6 +38,7 @@ impl Store {
             leader_epoch: -1,
             offset: before,
             payload_bytes: 0,
+            rolled: false,
         };
         let touched = Touched { log: log_id, end: 0, memory: false };
         let placed = self.journal.append(&entry, &[], touched, |_| {});
@@ -57,6 +58,7 @@ impl Store {
             leader_epoch: -1,
             offset: log.log_end,
             payload_bytes: 0,
+            rolled: false,
         };
         let touched = Touched { log: log_id, end: 0, memory: false };
         self.journal.append(&entry, &[], touched, |_| {});

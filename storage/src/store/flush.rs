@@ -1,0 +1,400 @@
+//! Flushing: rounds of jobs from the tail to segments, then a checkpoint, then journal and tail are freed.
+//!
+//! Off the ack path. A round takes every log that has something the journal has; a few jobs run at a time.
+//! Only a round that wrote everything ends with a checkpoint: only then may the journal forget. Why a
+//! checkpoint waits for the journal: it holds producers and epochs of batches that are in the tail only;
+//! after a power cut those batches must be there too.
+
+use slab::Slab;
+
+use super::Store;
+use super::flush_job::{FlushJob, JobState};
+use super::ops::Purpose;
+use crate::buffer::AlignedBuf;
+use crate::checkpoint::{self, CheckpointHeader, Garbage};
+use crate::journal::Touched;
+use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::limits::{FLUSH_JOBS_MAX, FLUSH_RUN_BYTES, RETRY_NS};
+use crate::log::Salvaged;
+use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
+use crate::types::{LogId, StoreEvent};
+
+/// What the flusher remembers between rounds.
+#[derive(Debug, Default)]
+pub(crate) struct Flusher {
+    /// Logs with batches that are not in segments.
+    dirty: Vec<LogId>,
+    round: Option<Round>,
+    jobs: Slab<FlushJob>,
+    buffers: Vec<AlignedBuf>,
+    /// Frames up to here are in segments and covered by a checkpoint.
+    pub flushed: u64,
+    generation: u64,
+    /// Bytes ever appended, and those of them that the last round took.
+    appended_bytes: u64,
+    flushed_bytes: u64,
+    /// When the oldest batch that no round took was appended.
+    dirty_since: Option<u64>,
+    /// Not before: the last round found no space.
+    retry_at: Option<u64>,
+    space_low: bool,
+    /// Files that no log needs, from the next checkpoint on.
+    pub garbage: Vec<Garbage>,
+}
+
+#[derive(Debug)]
+struct Round {
+    up_to: u64,
+    todo: Vec<LogId>,
+    /// Also trims: the store stops.
+    closing: bool,
+    stuck: bool,
+    bytes: u64,
+    started: u64,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Jobs,
+    /// The checkpoint is encoded; frames up to `sequence` must be durable before it is written.
+    Barrier {
+        sequence: u64,
+        bytes: Vec<u8>,
+    },
+    Writing,
+}
+
+impl Flusher {
+    /// A batch of `bytes` was appended to a log that may not be in the list yet.
+    pub fn appended(&mut self, log: LogId, dirty: &mut bool, bytes: usize, mono_ns: u64) {
+        self.appended_bytes += bytes as u64;
+        self.dirty_since.get_or_insert(mono_ns);
+        if !*dirty {
+            *dirty = true;
+            self.dirty.push(log);
+        }
+    }
+
+    /// Bytes that no finished round took.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.appended_bytes - self.flushed_bytes
+    }
+
+    /// Whether segments cannot grow.
+    pub fn space_low(&self) -> bool {
+        self.space_low
+    }
+
+    /// Whether a round is under way.
+    pub fn busy(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// Whether the last round failed and waits.
+    pub fn retrying(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
+    /// When the next round is due at the latest.
+    pub fn due_at(&self, flush_ms: u64) -> Option<u64> {
+        if self.round.is_some() {
+            return None;
+        }
+        let aged = self.dirty_since.map(|since| since + flush_ms * 1_000_000);
+        match (aged, self.retry_at) {
+            (Some(aged), Some(retry)) => Some(aged.max(retry)),
+            (aged, retry) => aged.or(retry),
+        }
+    }
+
+    /// Another life begins: its frames count from 1.
+    pub fn start_life(&mut self) {
+        assert!(self.round.is_none(), "no round is under way between two lives");
+        self.flushed = 0;
+        self.generation = 0;
+    }
+}
+
+impl Store {
+    /// Starts a round when one is due.
+    pub(super) fn maybe_flush(&mut self, mono_ns: u64) {
+        let flusher = &self.flusher;
+        if flusher.round.is_some() || self.journal.failed() {
+            return;
+        }
+        if flusher.retry_at.is_some_and(|at| at > mono_ns) {
+            return;
+        }
+        let ring_bytes = self.journal.ring.bytes();
+        let bytes_max = (self.config.flush_bytes as u64).min(ring_bytes / 4);
+        let old = flusher.due_at(self.config.flush_ms).is_some_and(|at| at <= mono_ns);
+        let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.stalled();
+        // A stop waits until the journal has everything, so that one round takes everything.
+        let stop = self.stopping && self.journal.backlog_bytes() == 0;
+        if stop || due && self.journal.durable() > flusher.flushed {
+            self.start_round(stop, mono_ns);
+        }
+    }
+
+    pub(super) fn start_round(&mut self, closing: bool, mono_ns: u64) {
+        let mut todo = std::mem::take(&mut self.flusher.dirty);
+        for log_id in &todo {
+            if let Some(log) = self.logs.get_mut(*log_id) {
+                log.dirty = false;
+            }
+        }
+        if closing {
+            self.close_active_segments();
+            todo = self.logs.iter().filter(|(_, log)| log.needs_trim()).map(|(id, _)| id).collect();
+        }
+        self.flusher.retry_at = None;
+        self.flusher.dirty_since = None;
+        self.flusher.round = Some(Round {
+            up_to: self.journal.durable(),
+            todo,
+            closing,
+            stuck: false,
+            bytes: self.flusher.appended_bytes,
+            started: mono_ns,
+            phase: Phase::Jobs,
+        });
+        self.start_jobs(mono_ns);
+    }
+
+    fn start_jobs(&mut self, mono_ns: u64) {
+        while self.flusher.jobs.len() < FLUSH_JOBS_MAX {
+            let Some(round) = &mut self.flusher.round else { return };
+            if !matches!(round.phase, Phase::Jobs) {
+                return;
+            }
+            let Some(log_id) = round.todo.pop() else {
+                if self.flusher.jobs.is_empty() {
+                    self.end_jobs(mono_ns);
+                }
+                return;
+            };
+            let (up_to, closing) = (round.up_to, round.closing);
+            if round.stuck || self.logs.get(log_id).is_none_or(|log| log.failed.is_some()) {
+                self.mark_dirty(log_id, mono_ns);
+                continue;
+            }
+            let buffer = self.flusher.buffers.pop();
+            let slot = self.flusher.jobs.insert(FlushJob::new(log_id, up_to, closing, buffer));
+            let job = &mut self.flusher.jobs[slot];
+            let state = job.start(slot, &mut self.logs, &self.journal, &mut self.ops);
+            self.job_moved(slot, state, mono_ns);
+        }
+    }
+
+    /// Takes a completion of a job's operation.
+    pub(super) fn handle_flush(&mut self, slot: usize, done: DiskDone, mono_ns: u64) {
+        let job = &mut self.flusher.jobs[slot];
+        let state = job.handle_disk(slot, done, &mut self.logs, &self.journal, &mut self.ops);
+        self.job_moved(slot, state, mono_ns);
+        self.start_jobs(mono_ns);
+    }
+
+    fn job_moved(&mut self, slot: usize, state: JobState, mono_ns: u64) {
+        match state {
+            JobState::UnderWay => return,
+            JobState::Done => {}
+            JobState::Failed { file, error: DiskError::NoSpace } => {
+                let round = self.flusher.round.as_mut().expect("a job belongs to a round");
+                round.stuck = true;
+                self.no_space(&file);
+            }
+            JobState::Failed { file, error } => {
+                let log = self.flusher.jobs[slot].log;
+                self.fail_partition(log, format!("{file}: {error}"));
+            }
+        }
+        let mut job = self.flusher.jobs.remove(slot);
+        if let Some(buffer) = job.take_buffer()
+            && buffer.capacity() <= FLUSH_RUN_BYTES
+        {
+            self.flusher.buffers.push(buffer);
+        }
+        self.mark_dirty(job.log, mono_ns);
+    }
+
+    /// Puts a log that still has unflushed batches back into the list.
+    fn mark_dirty(&mut self, log_id: LogId, mono_ns: u64) {
+        if let Some(log) = self.logs.get_mut(log_id)
+            && log.synced_end < log.log_end
+            && log.failed.is_none()
+            && !log.dirty
+        {
+            log.dirty = true;
+            self.flusher.dirty.push(log_id);
+            self.flusher.dirty_since.get_or_insert(mono_ns);
+        }
+    }
+
+    /// Every job of the round has ended: its checkpoint follows, unless something could not be written.
+    fn end_jobs(&mut self, mono_ns: u64) {
+        let round = self.flusher.round.as_ref().expect("a round is under way");
+        if round.stuck {
+            self.flusher.round = None;
+            self.flusher.retry_at = Some(mono_ns + RETRY_NS);
+            return;
+        }
+        if self.flusher.space_low {
+            self.flusher.space_low = false;
+            self.events.push_back(StoreEvent::SpaceBack);
+        }
+        if self.replaying {
+            // Recovery writes one manifest for all shards instead.
+            let round = self.flusher.round.take().expect("a round is under way");
+            self.flusher.flushed = round.up_to;
+            self.flusher.flushed_bytes = round.bytes;
+            self.evict();
+            return;
+        }
+        let round = self.flusher.round.as_ref().expect("a round is under way");
+        let (up_to, clean) = (round.up_to, round.closing);
+        self.carry_over(up_to);
+        let sequence = self.journal.open_sequence();
+        let header = CheckpointHeader {
+            shard: self.journal.shard(),
+            start: 0,
+            life: self.journal.life(),
+            generation: self.flusher.generation + 1,
+            replay_from: up_to + 1,
+            durable: sequence,
+            clean,
+        };
+        let shard = self.journal.shard();
+        let logs = self.logs.iter().map(|(_, log)| (shard, log));
+        let bytes = checkpoint::encode(&header, logs, &self.flusher.garbage);
+        let round = self.flusher.round.as_mut().expect("a round is under way");
+        round.phase = Phase::Barrier { sequence, bytes };
+        self.pass_barrier();
+    }
+
+    /// Writes the checkpoint once the journal has what it speaks of.
+    pub(super) fn pass_barrier(&mut self) {
+        let Some(round) = &mut self.flusher.round else { return };
+        let Phase::Barrier { sequence, bytes } = &mut round.phase else { return };
+        if *sequence > self.journal.durable() {
+            return;
+        }
+        let bytes = std::mem::take(bytes);
+        round.phase = Phase::Writing;
+        let generation = self.flusher.generation + 1;
+        let path = DiskPath::data(checkpoint::shard_path(self.journal.shard(), generation));
+        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile { op, path, bytes });
+    }
+
+    /// The checkpoint is written, or could not be.
+    pub(super) fn handle_checkpoint(&mut self, done: DiskDone, mono_ns: u64) {
+        let round = self.flusher.round.take().expect("a checkpoint belongs to a round");
+        if let Err(error) = done.result {
+            // It is written anew as a whole, so a later success is a true one.
+            let slot = checkpoint::shard_path(self.journal.shard(), self.flusher.generation + 1);
+            self.flusher.retry_at = Some(mono_ns + RETRY_NS);
+            self.flusher.dirty_since.get_or_insert(round.started);
+            match error {
+                DiskError::NoSpace => self.no_space(&slot),
+                error => {
+                    let text = format!("checkpoint {slot}: {error}; it will be tried again");
+                    self.events.push_back(StoreEvent::Notice(text));
+                }
+            }
+            return;
+        }
+        self.flusher.generation += 1;
+        self.flusher.flushed = round.up_to;
+        self.flusher.flushed_bytes = round.bytes;
+        self.journal.ring.retry();
+        self.journal.ring.release_below(round.up_to + 1);
+        self.evict();
+        self.journal.seal(&mut self.ops);
+        self.advance_commits();
+        if round.closing {
+            self.events.push_back(StoreEvent::Stopped);
+            self.stopping = false;
+            self.stopped = true;
+        }
+    }
+
+    fn no_space(&mut self, file: &str) {
+        if !self.flusher.space_low {
+            self.flusher.space_low = true;
+            self.events.push_back(StoreEvent::Notice(format!("{file}: no space left on device")));
+            self.events.push_back(StoreEvent::SpaceLow);
+        }
+    }
+
+    /// Takes a log offline. What only the journal holds of it is kept there.
+    pub(super) fn fail_partition(&mut self, log_id: LogId, why: String) {
+        let Some(log) = self.logs.get_mut(log_id) else { return };
+        if log.failed.is_some() {
+            return;
+        }
+        for batch in log.tail.from_offset(log.synced_end) {
+            let frame =
+                self.journal.frame(batch.sequence).expect("what is not in a segment is in memory");
+            log.salvage.push(Salvaged {
+                sequence: batch.sequence,
+                offset: batch.base_offset,
+                leader_epoch: batch.leader_epoch,
+                rolled: log.segments.iter().any(|segment| segment.base == batch.base_offset),
+                batch: frame.bytes(batch.start, batch.len).to_vec(),
+            });
+        }
+        log.tail.clear();
+        log.failed = Some(why.clone());
+        self.events.push_back(StoreEvent::PartitionFailed { log: log_id, why });
+    }
+
+    /// Appends again what failed logs have only in frames that the coming checkpoint gives up.
+    fn carry_over(&mut self, up_to: u64) {
+        let failed: Vec<LogId> =
+            self.logs.iter().filter(|(_, log)| !log.salvage.is_empty()).map(|(id, _)| id).collect();
+        for log_id in failed {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            for batch in log.salvage.iter_mut().filter(|batch| batch.sequence <= up_to) {
+                let entry = EntryHeader {
+                    kind: EntryKind::Append,
+                    partition: log.id,
+                    leader_epoch: batch.leader_epoch,
+                    offset: batch.offset,
+                    payload_bytes: batch.batch.len() as u32,
+                    rolled: batch.rolled,
+                };
+                let touched = Touched { log: log_id, end: 0, memory: false };
+                batch.sequence =
+                    self.journal.append(&entry, &batch.batch, touched, |_| {}).sequence;
+            }
+        }
+    }
+
+    /// Lets frames go that are in segments and over the tail's budget.
+    pub(super) fn evict(&mut self) {
+        while self.journal.tail_bytes() > self.config.tail_bytes {
+            let Some(frame) = self.journal.oldest() else { return };
+            if frame.sequence > self.flusher.flushed {
+                return;
+            }
+            for touched in &frame.touched {
+                if let Some(log) = self.logs.get_mut(touched.log) {
+                    log.tail.evict_up_to(frame.sequence);
+                }
+            }
+            self.journal.evict_oldest();
+        }
+    }
+
+    fn close_active_segments(&mut self) {
+        let ids: Vec<LogId> = self.logs.iter().map(|(id, _)| id).collect();
+        for log_id in ids {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            if log.needs_trim()
+                && let Some(segment) = log.segments.back_mut()
+            {
+                segment.close();
+            }
+        }
+    }
+}

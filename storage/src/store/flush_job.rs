@@ -1,0 +1,538 @@
+//! One partition's way from the tail to its segment files, one operation at a time.
+//!
+//! A job writes the batches that the journal has, in large aligned runs, then the index blocks that are
+//! whole, and syncs each file it wrote. A segment after which another has begun is closed: rest of the
+//! indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not: after any failure a
+//! later job starts where the synced progress says. `flush` starts jobs and decides about their failures.
+
+use super::Logs;
+use super::ops::{Ops, Purpose};
+use crate::buffer::AlignedBuf;
+use crate::journal::Journal;
+use crate::limits::{BLOCK_BYTES, FLUSH_RUN_BYTES};
+use crate::log::Log;
+use crate::log::segment::{Progress, Segment};
+use crate::op::{
+    DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId, OpId, OpenMode, WriteBuf,
+};
+use crate::segment::indexes::SegmentIndexes;
+use crate::segment::log_names::{LEADER_EPOCHS, LogFileKind, LogName};
+use crate::segment::offset_index::OffsetIndex;
+use crate::segment::time_index::{TimeIndex, TimestampOffset};
+use crate::types::LogId;
+
+/// What the operation under way is.
+#[derive(Debug)]
+enum Step {
+    Start,
+    Open(LogFileKind),
+    ReadPartial,
+    WriteLog { reached: Progress, end: i64 },
+    WriteIndex { kind: LogFileKind, bytes: u32 },
+    Truncate,
+    Sync,
+    Close,
+    Snapshot,
+    Epochs,
+    Folder,
+}
+
+/// A job under way.
+#[derive(Debug)]
+pub(crate) struct FlushJob {
+    pub log: LogId,
+    /// Batches of frames up to here are flushed.
+    up_to: u64,
+    /// Also gives the growing segment its true lengths, because the store stops.
+    closing: bool,
+    step: Step,
+    file: Option<(FileId, LogFileKind)>,
+    /// The open file was written or cut since its last sync.
+    unsynced: bool,
+    truncated: bool,
+    /// Files of the segment being closed that have their true lengths.
+    trimmed: [bool; 3],
+    epochs_written: bool,
+    /// The segment the job is in.
+    base: i64,
+    buffer: Option<AlignedBuf>,
+}
+
+/// What a job says after a completion.
+#[derive(Debug)]
+pub(crate) enum JobState {
+    /// It has submitted its next operation.
+    UnderWay,
+    /// Everything it was asked for is synced, or the log is gone.
+    Done,
+    /// It cannot go on. `file` is the path.
+    Failed { file: String, error: DiskError },
+}
+
+const KINDS: [LogFileKind; 3] =
+    [LogFileKind::Log, LogFileKind::OffsetIndex, LogFileKind::TimeIndex];
+
+impl FlushJob {
+    /// A job for what `log` has in frames up to `up_to`.
+    pub fn new(log: LogId, up_to: u64, closing: bool, buffer: Option<AlignedBuf>) -> Self {
+        Self {
+            log,
+            up_to,
+            closing,
+            step: Step::Start,
+            file: None,
+            unsynced: false,
+            truncated: false,
+            trimmed: [false; 3],
+            epochs_written: false,
+            base: -1,
+            buffer,
+        }
+    }
+
+    /// The run buffer, when the job is over.
+    pub fn take_buffer(&mut self) -> Option<AlignedBuf> {
+        self.buffer.take()
+    }
+
+    /// Submits the first operation.
+    pub fn start(
+        &mut self,
+        slot: usize,
+        logs: &mut Logs,
+        journal: &Journal,
+        ops: &mut Ops,
+    ) -> JobState {
+        self.advance(slot, logs, journal, ops)
+    }
+
+    /// Takes the completion of the job's operation and submits the next.
+    pub fn handle_disk(
+        &mut self,
+        slot: usize,
+        done: DiskDone,
+        logs: &mut Logs,
+        journal: &Journal,
+        ops: &mut Ops,
+    ) -> JobState {
+        let step = std::mem::replace(&mut self.step, Step::Start);
+        let error = match done.result {
+            Ok(ok) => match logs.get_mut(self.log) {
+                Some(log) => self.apply(step, ok, log).err(),
+                None => {
+                    if matches!(step, Step::Close) {
+                        self.file = None;
+                    }
+                    None
+                }
+            },
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            let file = self.path_text(logs);
+            self.close_quietly(ops);
+            if let Some(log) = logs.get_mut(self.log) {
+                log.forget_unsynced();
+            }
+            return JobState::Failed { file, error };
+        }
+        self.advance(slot, logs, journal, ops)
+    }
+
+    fn apply(&mut self, step: Step, ok: DiskOk, log: &mut Log) -> Result<(), DiskError> {
+        const SHORT: DiskError = DiskError::Io { errno: 0 };
+        let base = self.base;
+        let closed = match step {
+            Step::Close => self.file.take(),
+            _ => None,
+        };
+        let Some(segment) = log.segments.iter_mut().find(|segment| segment.base == base) else {
+            // Retention removed it meanwhile: the next step finds the next segment.
+            return Ok(());
+        };
+        match (step, ok) {
+            (Step::Open(_), DiskOk::Opened { .. }) => {
+                self.unsynced = false;
+                self.truncated = false;
+            }
+            (Step::ReadPartial, DiskOk::Read { bytes, buffer }) => {
+                let held = segment.written.log as usize % BLOCK_BYTES;
+                if (bytes as usize) < held {
+                    return Err(SHORT);
+                }
+                segment.partial = Some(buffer.as_slice()[..held].to_vec());
+            }
+            (Step::WriteLog { reached, end }, DiskOk::Written { bytes, buffer }) => {
+                let buffer = buffer.ok_or(SHORT)?;
+                if bytes != buffer.len() as u64 {
+                    return Err(SHORT);
+                }
+                let held = reached.log as usize % BLOCK_BYTES;
+                let start = segment.written.log as usize / BLOCK_BYTES * BLOCK_BYTES;
+                let from = reached.log as usize - held - start;
+                segment.partial = Some(buffer.as_slice()[from..from + held].to_vec());
+                segment.written =
+                    Progress { log: reached.log, max: reached.max, ..segment.written };
+                segment.trimmed = false;
+                log.written_end = end;
+                self.unsynced = true;
+                self.buffer = Some(buffer);
+            }
+            (Step::WriteIndex { kind, bytes: reached }, DiskOk::Written { bytes, buffer }) => {
+                let buffer = buffer.ok_or(SHORT)?;
+                if bytes != buffer.len() as u64 {
+                    return Err(SHORT);
+                }
+                match kind {
+                    LogFileKind::OffsetIndex => segment.written.offsets = reached,
+                    _ => segment.written.times = reached,
+                }
+                self.unsynced = true;
+                self.buffer = Some(buffer);
+            }
+            (Step::Truncate, _) => {
+                self.truncated = true;
+                self.unsynced = true;
+            }
+            (Step::Sync, _) => self.unsynced = false,
+            (Step::Close, _) => {
+                let (_, kind) = closed.expect("a file was open");
+                match kind {
+                    LogFileKind::OffsetIndex => segment.synced.offsets = segment.written.offsets,
+                    LogFileKind::TimeIndex => segment.synced.times = segment.written.times,
+                    _ => {
+                        segment.synced.log = segment.written.log;
+                        segment.synced.max = segment.written.max;
+                        log.synced_end = log.written_end;
+                    }
+                }
+                if self.truncated {
+                    self.trimmed[KINDS.iter().position(|k| *k == kind).expect("one of three")] =
+                        true;
+                }
+            }
+            (Step::Snapshot, _) => segment.snapshot = None,
+            (Step::Epochs, _) => self.epochs_written = true,
+            (Step::Folder, _) => log.folders_unsynced -= 1,
+            (Step::Start, _) => {}
+            (
+                Step::Open(_) | Step::ReadPartial | Step::WriteLog { .. } | Step::WriteIndex { .. },
+                _,
+            ) => return Err(SHORT),
+        }
+        Ok(())
+    }
+
+    /// Submits what is to be done next.
+    fn advance(
+        &mut self,
+        slot: usize,
+        logs: &mut Logs,
+        journal: &Journal,
+        ops: &mut Ops,
+    ) -> JobState {
+        loop {
+            let Some(log) = logs.get_mut(self.log) else {
+                self.close_quietly(ops);
+                return JobState::Done;
+            };
+            let Some(at) = log.segments.iter().position(|segment| !segment.finished) else {
+                return JobState::Done;
+            };
+            let last = at + 1 == log.segments.len();
+            if self.base != log.segments[at].base {
+                self.close_quietly(ops);
+                self.base = log.segments[at].base;
+                self.trimmed = [false; 3];
+            }
+            let segment = &log.segments[at];
+            // The next batch to write, when it is durable in the journal.
+            let more = segment.written.log < segment.bytes
+                && log
+                    .tail
+                    .from_offset(log.written_end)
+                    .next()
+                    .is_some_and(|batch| batch.sequence <= self.up_to);
+            let closing = segment.written.log == segment.bytes && (!last || self.closing);
+            if let Some(kind) = self.next_kind(segment, more, closing) {
+                self.work_on(slot, kind, log, at, more, closing, journal, ops);
+                return JobState::UnderWay;
+            }
+            if closing {
+                log.segments[at].trimmed = true;
+            }
+            if log.folders_unsynced > 0 {
+                self.sync_folder(slot, log, ops);
+                return JobState::UnderWay;
+            }
+            if closing && let Some(bytes) = log.segments[at].snapshot.clone() {
+                let path = self.path(log, LogFileKind::Snapshot);
+                self.submit(slot, Step::Snapshot, ops, |op| DiskOp::ReplaceFile {
+                    op,
+                    path,
+                    bytes,
+                });
+                return JobState::UnderWay;
+            }
+            if closing && !self.epochs_written {
+                let path = DiskPath::data(format!("{}/{LEADER_EPOCHS}", log.id.folder()));
+                let bytes = log.epochs.encode().into_bytes();
+                self.submit(slot, Step::Epochs, ops, |op| DiskOp::ReplaceFile { op, path, bytes });
+                return JobState::UnderWay;
+            }
+            if closing && !last {
+                finish_segment(&mut log.segments[at]);
+                continue;
+            }
+            return JobState::Done;
+        }
+    }
+
+    /// The file that has something to be done, the open one first.
+    fn next_kind(&self, segment: &Segment, more: bool, closing: bool) -> Option<LogFileKind> {
+        if let Some((_, kind)) = self.file {
+            return Some(kind);
+        }
+        if more || closing && !self.trimmed[0] {
+            return Some(LogFileKind::Log);
+        }
+        // An index block is written when it is whole: what the file lacks is in the checkpoint.
+        let due = |total: u32, written: u32, trimmed: bool| {
+            total / BLOCK_BYTES as u32 > written / BLOCK_BYTES as u32 || closing && !trimmed
+        };
+        if due(segment.offsets_bytes(), segment.written.offsets, self.trimmed[1]) {
+            return Some(LogFileKind::OffsetIndex);
+        }
+        if due(segment.times_bytes(), segment.written.times, self.trimmed[2]) {
+            return Some(LogFileKind::TimeIndex);
+        }
+        None
+    }
+
+    fn work_on(
+        &mut self,
+        slot: usize,
+        kind: LogFileKind,
+        log: &mut Log,
+        at: usize,
+        more: bool,
+        closing: bool,
+        journal: &Journal,
+        ops: &mut Ops,
+    ) {
+        let Some((file, _)) = self.file else {
+            let path = self.path(log, kind);
+            let file = ops.next_file();
+            self.file = Some((file, kind));
+            self.note_new_file(log, at, kind);
+            let mode = OpenMode::CreateOrOpen;
+            self.submit(slot, Step::Open(kind), ops, |op| DiskOp::Open { op, file, path, mode });
+            return;
+        };
+        let segment = &log.segments[at];
+        let true_bytes = match kind {
+            LogFileKind::OffsetIndex => segment.offsets_bytes(),
+            LogFileKind::TimeIndex => segment.times_bytes(),
+            _ => segment.bytes,
+        };
+        let write = match kind {
+            LogFileKind::OffsetIndex => self.index_run(
+                segment.indexes.offsets.as_bytes(),
+                segment.offsets_on_disk,
+                segment.written.offsets,
+                closing,
+            ),
+            LogFileKind::TimeIndex => self.index_run(
+                segment.indexes.times.as_bytes(),
+                segment.times_on_disk,
+                segment.written.times,
+                closing,
+            ),
+            _ if more => {
+                let Some(partial) = &segment.partial else {
+                    let mut buffer = AlignedBuf::new(BLOCK_BYTES);
+                    buffer.set_len(BLOCK_BYTES);
+                    let position =
+                        u64::from(segment.written.log) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+                    self.submit(slot, Step::ReadPartial, ops, |op| DiskOp::Read {
+                        op,
+                        file,
+                        position,
+                        buffer,
+                    });
+                    return;
+                };
+                Some(self.log_run(log, at, partial, journal))
+            }
+            _ => None,
+        };
+        if let Some((position, buffer, step)) = write {
+            self.submit(slot, step, ops, |op| DiskOp::Write {
+                op,
+                file,
+                position,
+                buffer: WriteBuf::Owned(buffer),
+                durability: Durability::Volatile,
+            });
+        } else if closing && !self.truncated {
+            let bytes = u64::from(true_bytes);
+            self.submit(slot, Step::Truncate, ops, |op| DiskOp::Truncate { op, file, bytes });
+        } else if self.unsynced {
+            self.submit(slot, Step::Sync, ops, |op| DiskOp::Sync { op, file });
+        } else {
+            self.submit(slot, Step::Close, ops, |op| DiskOp::Close { op, file });
+        }
+    }
+
+    /// A file that has no byte yet may be about to be created.
+    fn note_new_file(&self, log: &mut Log, at: usize, kind: LogFileKind) {
+        let written = log.segments[at].written;
+        let bytes = match kind {
+            LogFileKind::OffsetIndex => written.offsets,
+            LogFileKind::TimeIndex => written.times,
+            _ => written.log,
+        };
+        if bytes == 0 {
+            // All three levels: which of them exist already is not worth remembering.
+            log.folders_unsynced = 3;
+        }
+    }
+
+    /// The next run of batches: everything durable that the run buffer holds, after the bytes of the
+    /// block they start in.
+    fn log_run(
+        &mut self,
+        log: &Log,
+        at: usize,
+        partial: &[u8],
+        journal: &Journal,
+    ) -> (u64, AlignedBuf, Step) {
+        let segment = &log.segments[at];
+        let next_base = log.segments.get(at + 1).map_or(i64::MAX, |next| next.base);
+        let batches = || {
+            log.tail
+                .from_offset(log.written_end)
+                .take_while(|batch| batch.sequence <= self.up_to && batch.base_offset < next_base)
+        };
+        let first = batches().next().expect("there is a batch to write").len as usize;
+        let needed = (partial.len() + first).max(FLUSH_RUN_BYTES);
+        let mut buffer = match self.buffer.take() {
+            Some(buffer) if buffer.capacity() >= needed => buffer,
+            Some(_) | None => AlignedBuf::new(needed),
+        };
+        buffer.clear();
+        buffer.extend_from_slice(partial);
+        let mut reached = segment.written;
+        let mut end = log.written_end;
+        for batch in batches() {
+            if buffer.remaining() < batch.len as usize {
+                break;
+            }
+            assert!(batch.position == reached.log, "batches of a segment are without gaps");
+            let frame =
+                journal.frame(batch.sequence).expect("what is not in a segment is in memory");
+            buffer.extend_from_slice(frame.bytes(batch.start, batch.len));
+            reached.log += batch.len;
+            end = batch.last_offset + 1;
+            if reached.max.is_none_or(|max| batch.max_timestamp > max.timestamp) {
+                reached.max = Some(TimestampOffset {
+                    timestamp: batch.max_timestamp,
+                    offset: batch.last_offset,
+                });
+            }
+        }
+        buffer.pad_to_block();
+        let position = u64::from(segment.written.log) - partial.len() as u64;
+        (position, buffer, Step::WriteLog { reached, end })
+    }
+
+    /// The next run of an index: its whole blocks, or all of it when the segment closes.
+    fn index_run(
+        &mut self,
+        bytes: &[u8],
+        on_disk: u32,
+        written: u32,
+        closing: bool,
+    ) -> Option<(u64, AlignedBuf, Step)> {
+        let (_, kind) = self.file.expect("the file is open");
+        let total = on_disk as usize + bytes.len();
+        let from = written as usize / BLOCK_BYTES * BLOCK_BYTES;
+        let to = if closing { total } else { total / BLOCK_BYTES * BLOCK_BYTES };
+        if to <= written as usize {
+            return None;
+        }
+        let to = to.min(from + FLUSH_RUN_BYTES);
+        let mut buffer = match self.buffer.take() {
+            Some(buffer) if buffer.capacity() >= to - from => buffer,
+            Some(_) | None => AlignedBuf::new(to - from),
+        };
+        buffer.clear();
+        buffer.extend_from_slice(&bytes[from - on_disk as usize..to - on_disk as usize]);
+        buffer.pad_to_block();
+        Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
+    }
+
+    /// New names become durable from the inside out: the file's in its folder, then, for a partition's
+    /// first file, the folders' own names.
+    fn sync_folder(&mut self, slot: usize, log: &Log, ops: &mut Ops) {
+        let folder = log.id.folder();
+        let topic = folder.rsplit_once('/').map_or("", |(topic, _)| topic);
+        let path = DiskPath::data(match log.folders_unsynced {
+            1 => "topics",
+            2 => topic,
+            _ => &folder,
+        });
+        self.submit(slot, Step::Folder, ops, |op| DiskOp::SyncDir { op, path });
+    }
+
+    fn submit(
+        &mut self,
+        slot: usize,
+        step: Step,
+        ops: &mut Ops,
+        make: impl FnOnce(OpId) -> DiskOp,
+    ) {
+        self.step = step;
+        ops.submit(Purpose::Flush { slot }, make);
+    }
+
+    fn close_quietly(&mut self, ops: &mut Ops) {
+        if let Some((file, _)) = self.file.take() {
+            ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+        }
+        self.unsynced = false;
+        self.truncated = false;
+    }
+
+    fn path(&self, log: &Log, kind: LogFileKind) -> DiskPath {
+        DiskPath::data(format!("{}/{}", log.id.folder(), LogName::new(self.base, kind)))
+    }
+
+    fn path_text(&self, logs: &Logs) -> String {
+        let kind = self.file.map_or(LogFileKind::Log, |(_, kind)| kind);
+        match logs.get(self.log) {
+            Some(log) if self.base >= 0 => self.path(log, kind).path,
+            Some(log) => log.id.folder(),
+            None => String::from("a removed partition's file"),
+        }
+    }
+}
+
+/// A segment's files are complete: memory keeps what retention and lookups ask for.
+fn finish_segment(segment: &mut Segment) {
+    segment.finished = true;
+    let (offsets, times) = (segment.offsets_bytes(), segment.times_bytes());
+    segment.synced = Progress { log: segment.bytes, offsets, times, max: segment.written.max };
+    segment.written = segment.synced;
+    segment.offsets_on_disk = offsets;
+    segment.times_on_disk = times;
+    let max = segment.max_timestamp();
+    segment.indexes = SegmentIndexes::resume(
+        OffsetIndex::new(segment.base, 0),
+        TimeIndex::new(segment.base, 0),
+        0,
+        0,
+        max,
+    );
+    segment.partial = None;
+}

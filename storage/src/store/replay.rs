@@ -1,0 +1,198 @@
+//! Recovery's door to a store: logs as a checkpoint left them, then what journals hold, then a new life.
+//!
+//! Replay is append by other means: the same tail, the same rolls, the same flush jobs. Only the journal is
+//! passed by, because the bytes came from one.
+
+use std::collections::VecDeque;
+
+use super::ops::Ops;
+use super::{Logs, Store, StoreConfig};
+use crate::checkpoint::Garbage;
+use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::journal::ring::Ring;
+use crate::journal::{Journal, Touched};
+use crate::log::Log;
+use crate::segment::format::BatchMeta;
+use crate::tail::TailBatch;
+use crate::types::{LogId, PartitionId, StoreEvent};
+
+/// What became of an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Replayed {
+    /// It is part of the log.
+    Applied,
+    /// The log had it already, or is offline.
+    Skipped,
+    /// Batches before it are missing.
+    Gap { expected: i64 },
+}
+
+impl Store {
+    /// A store that recovery fills.
+    pub(crate) fn for_replay(shard: u16, life: u64, config: StoreConfig) -> Self {
+        Self {
+            config,
+            journal: Journal::new(shard, life, Ring::none(shard), true),
+            logs: Logs::default(),
+            ops: Ops::new(shard),
+            events: VecDeque::new(),
+            flusher: super::Flusher::default(),
+            persisted: 0,
+            memory: 0,
+            stopping: false,
+            stopped: false,
+            replaying: true,
+        }
+    }
+
+    /// Adds a log as its checkpoint left it.
+    pub(crate) fn insert_recovered(&mut self, log: Log) -> LogId {
+        self.logs.insert(log)
+    }
+
+    /// Replays one entry of a journal.
+    pub(crate) fn replay(
+        &mut self,
+        log_id: LogId,
+        entry: &EntryHeader,
+        batch: &[u8],
+        wall_ms: i64,
+    ) -> Replayed {
+        let Some(log) = self.logs.get_mut(log_id) else { return Replayed::Skipped };
+        if log.failed.is_some() {
+            return Replayed::Skipped;
+        }
+        match entry.kind {
+            EntryKind::Append => {}
+            EntryKind::LogStart => {
+                if entry.offset > log.log_start {
+                    log.log_start = entry.offset;
+                    log.epochs.truncate_from_start(entry.offset);
+                }
+                return Replayed::Applied;
+            }
+            EntryKind::Remove => {
+                let (id, config) = (log.id, log.config);
+                self.forget_log(log_id);
+                self.logs.insert(Log::new(id, config));
+                return Replayed::Applied;
+            }
+        }
+        if entry.offset < log.log_end {
+            return Replayed::Skipped;
+        }
+        if entry.offset > log.log_end {
+            return Replayed::Gap { expected: log.log_end };
+        }
+        let meta = BatchMeta::read(batch).expect("the frame's checks passed");
+        if entry.rolled || log.segments.is_empty() {
+            log.roll(wall_ms);
+        }
+        let touched = Touched { log: log_id, end: meta.next_offset(), memory: false };
+        let placed = self.journal.append(entry, batch, touched, |_| {});
+        log.push(TailBatch {
+            base_offset: meta.base_offset,
+            last_offset: meta.last_offset(),
+            max_timestamp: meta.max_timestamp,
+            sequence: placed.sequence,
+            start: placed.start,
+            len: meta.bytes,
+            position: 0,
+            leader_epoch: meta.leader_epoch,
+        });
+        log.remember(&meta, wall_ms);
+        self.flusher.appended(log_id, &mut log.dirty, batch.len(), 0);
+        Replayed::Applied
+    }
+
+    /// Takes a log offline for good: what was durable is damaged.
+    pub(crate) fn quarantine(&mut self, log_id: LogId, why: &str) {
+        if let Some(log) = self.logs.get_mut(log_id)
+            && log.quarantine.is_none()
+        {
+            log.quarantine = Some(why.to_string());
+            log.failed = Some(why.to_string());
+        }
+    }
+
+    /// Bytes replayed and not in segments.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        self.flusher.unflushed_bytes()
+    }
+
+    /// Starts to write everything replayed into segments; the caller pumps operations until none is left.
+    pub(crate) fn start_replay_flush(&mut self) {
+        self.journal.seal(&mut self.ops);
+        self.advance_commits();
+        self.start_round(false, 0);
+    }
+
+    /// Whether all that was replayed is in segments.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.flusher.busy()
+            && self
+                .logs
+                .iter()
+                .all(|(_, log)| log.failed.is_some() || log.synced_end == log.log_end)
+    }
+
+    /// Logs and garbage for the manifest.
+    pub(crate) fn recovered(&self) -> (impl Iterator<Item = &Log>, Vec<Garbage>) {
+        (self.logs.iter().map(|(_, log)| log), self.flusher.garbage.clone())
+    }
+
+    /// Whether anything went wrong while replayed bytes were written.
+    pub(crate) fn take_failure(&mut self) -> Option<String> {
+        let mut failure = None;
+        while let Some(event) = self.poll_event() {
+            match event {
+                StoreEvent::PartitionFailed { why, .. } => failure = Some(why),
+                StoreEvent::Notice(text) => {
+                    failure.get_or_insert(text);
+                }
+                _ => {}
+            }
+        }
+        failure
+    }
+
+    /// Begins the life: `prepared` journal files exist whole. From here on appends are taken.
+    pub(crate) fn start_life(&mut self, prepared: &[u32]) {
+        while self.journal.oldest().is_some() {
+            self.journal.evict_oldest();
+        }
+        let ids: Vec<LogId> = self.logs.iter().map(|(log_id, _)| log_id).collect();
+        for log_id in ids {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            log.tail.clear();
+            log.known_end = 0;
+        }
+        let (shard, config) = (self.journal.shard(), self.config);
+        let count = Ring::files_count(config.journal_bytes, config.journal_file_bytes);
+        let bytes = config.journal_file_bytes;
+        let ring = Ring::new(shard, bytes, count, prepared, &mut self.ops);
+        self.journal.start_life(ring);
+        self.journal.ring.prepare(1, &mut self.ops);
+        self.flusher.start_life();
+        self.persisted = 0;
+        self.memory = 0;
+        self.replaying = false;
+        self.events.clear();
+    }
+
+    fn forget_log(&mut self, log_id: LogId) {
+        if let Some(log) = self.logs.remove(log_id) {
+            self.flusher.garbage.push(Garbage::Partition { id: log.id });
+        }
+    }
+
+    /// The partition's files are garbage: it was deleted while it was not looked at.
+    pub(crate) fn add_garbage(&mut self, id: PartitionId) {
+        self.flusher.garbage.push(Garbage::Partition { id });
+    }
+
+    /// Operations waiting to be executed or completed.
+    pub(crate) fn operations_under_way(&self) -> usize {
+        self.ops.under_way()
+    }
+}
