@@ -15,6 +15,7 @@ pub mod op;
 #[cfg(any(test, feature = "sim"))]
 pub mod prng;
 pub mod producer_state;
+pub mod recovery;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim_disk;
@@ -23,5 +24,6 @@ mod tail;
 pub mod types;
 mod varint;
 
+pub use recovery::{RecoverConfig, RecoverError, RecoverReport, Recovered, Recovery};
 pub use store::{Store, StoreConfig};
 pub use types::*;

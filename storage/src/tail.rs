@@ -41,14 +41,14 @@ impl Tail {
     }
 
     /// The batch that holds `offset` and those after it.
-    pub fn from_offset(&self, offset: i64) -> impl Iterator<Item = &TailBatch> {
+    pub fn starting_at(&self, offset: i64) -> impl Iterator<Item = &TailBatch> {
         let at = self.batches.partition_point(|batch| batch.last_offset < offset);
         self.batches.range(at..)
     }
 
     /// The batch that starts at `base_offset`.
     pub fn at(&self, base_offset: i64) -> Option<&TailBatch> {
-        self.from_offset(base_offset).next().filter(|batch| batch.base_offset == base_offset)
+        self.starting_at(base_offset).next().filter(|batch| batch.base_offset == base_offset)
     }
 
     /// Lets go what lies in frames up to `sequence`.

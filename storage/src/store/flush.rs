@@ -332,7 +332,7 @@ impl Store {
         if log.failed.is_some() {
             return;
         }
-        for batch in log.tail.from_offset(log.synced_end) {
+        for batch in log.tail.starting_at(log.synced_end) {
             let frame =
                 self.journal.frame(batch.sequence).expect("what is not in a segment is in memory");
             log.salvage.push(Salvaged {

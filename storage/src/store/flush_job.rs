@@ -25,7 +25,7 @@ use crate::types::LogId;
 #[derive(Debug)]
 enum Step {
     Start,
-    Open(LogFileKind),
+    Open,
     ReadPartial,
     WriteLog { reached: Progress, end: i64 },
     WriteIndex { kind: LogFileKind, bytes: u32 },
@@ -151,7 +151,7 @@ impl FlushJob {
             return Ok(());
         };
         match (step, ok) {
-            (Step::Open(_), DiskOk::Opened { .. }) => {
+            (Step::Open, DiskOk::Opened { .. }) => {
                 self.unsynced = false;
                 self.truncated = false;
             }
@@ -216,7 +216,7 @@ impl FlushJob {
             (Step::Folder, _) => log.folders_unsynced -= 1,
             (Step::Start, _) => {}
             (
-                Step::Open(_) | Step::ReadPartial | Step::WriteLog { .. } | Step::WriteIndex { .. },
+                Step::Open | Step::ReadPartial | Step::WriteLog { .. } | Step::WriteIndex { .. },
                 _,
             ) => return Err(SHORT),
         }
@@ -250,7 +250,7 @@ impl FlushJob {
             let more = segment.written.log < segment.bytes
                 && log
                     .tail
-                    .from_offset(log.written_end)
+                    .starting_at(log.written_end)
                     .next()
                     .is_some_and(|batch| batch.sequence <= self.up_to);
             let closing = segment.written.log == segment.bytes && (!last || self.closing);
@@ -326,7 +326,7 @@ impl FlushJob {
             self.file = Some((file, kind));
             self.note_new_file(log, at, kind);
             let mode = OpenMode::CreateOrOpen;
-            self.submit(slot, Step::Open(kind), ops, |op| DiskOp::Open { op, file, path, mode });
+            self.submit(slot, Step::Open, ops, |op| DiskOp::Open { op, file, path, mode });
             return;
         };
         let segment = &log.segments[at];
@@ -393,8 +393,9 @@ impl FlushJob {
             _ => written.log,
         };
         if bytes == 0 {
-            // All three levels: which of them exist already is not worth remembering.
-            log.folders_unsynced = 3;
+            // A partition's first file may have created the folders above it too.
+            let levels = if log.segments[0].synced.log == 0 { 3 } else { 1 };
+            log.folders_unsynced = log.folders_unsynced.max(levels);
         }
     }
 
@@ -411,7 +412,7 @@ impl FlushJob {
         let next_base = log.segments.get(at + 1).map_or(i64::MAX, |next| next.base);
         let batches = || {
             log.tail
-                .from_offset(log.written_end)
+                .starting_at(log.written_end)
                 .take_while(|batch| batch.sequence <= self.up_to && batch.base_offset < next_base)
         };
         let first = batches().next().expect("there is a batch to write").len as usize;

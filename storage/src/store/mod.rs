@@ -9,7 +9,7 @@ mod flush;
 mod flush_job;
 pub(crate) mod ops;
 mod read;
-mod replay;
+pub(crate) mod replay;
 mod retention;
 mod stop;
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl Store {
         }
         let bound = bound.min(log.high_watermark);
         let mut bytes = 0;
-        for batch in log.tail.from_offset(from_offset) {
+        for batch in log.tail.starting_at(from_offset) {
             if batch.last_offset >= bound {
                 break;
             }

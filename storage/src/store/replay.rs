@@ -136,9 +136,19 @@ impl Store {
                 .all(|(_, log)| log.failed.is_some() || log.synced_end == log.log_end)
     }
 
-    /// Logs and garbage for the manifest.
-    pub(crate) fn recovered(&self) -> (impl Iterator<Item = &Log>, Vec<Garbage>) {
-        (self.logs.iter().map(|(_, log)| log), self.flusher.garbage.clone())
+    /// Logs for the manifest.
+    pub(crate) fn recovered_logs(&self) -> impl Iterator<Item = &Log> {
+        self.logs.iter().map(|(_, log)| log)
+    }
+
+    /// What no log needs, for the manifest.
+    pub(crate) fn garbage(&self) -> &[Garbage] {
+        &self.flusher.garbage
+    }
+
+    /// A checkpoint said that no log needs it.
+    pub(crate) fn add_garbage_item(&mut self, garbage: Garbage) {
+        self.flusher.garbage.push(garbage);
     }
 
     /// Whether anything went wrong while replayed bytes were written.

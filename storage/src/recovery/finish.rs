@@ -1,0 +1,352 @@
+//! The second half of recovery: replay into segments, one manifest for all shards, a new life.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{FrameReader, Ids, RecoverError, RecoverReport, Recovery, execute, list};
+use crate::buffer::AlignedBuf;
+use crate::checkpoint::{self, CheckpointHeader, Garbage, MANIFEST_PATHS};
+use crate::journal::frame::EntryKind;
+use crate::journal::ring::{self, Ring};
+use crate::limits::PREPARE_BYTES;
+use crate::log::Log;
+use crate::op::{BlockingDisk, DiskOk, DiskOp, DiskPath, Durability, OpenMode, WriteBuf};
+use crate::store::replay::Replayed;
+use crate::store::{Store, StoreConfig};
+use crate::types::{LogConfig, LogId, PartitionId};
+
+/// Replayed bytes from which they are flushed, so that memory stays bounded.
+const REPLAY_FLUSH_BYTES: u64 = 32 << 20;
+
+/// Stores ready to run, and what is to be told.
+#[derive(Debug)]
+pub struct Recovered {
+    /// One per shard, from 0.
+    pub stores: Vec<Store>,
+    pub report: RecoverReport,
+}
+
+impl Recovery {
+    /// Replays the journals into segments, places every partition where `resolve` says (`None`: it was
+    /// deleted, its files go) and begins the new life on `shards_count` shards.
+    ///
+    /// May be repeated after a crash anywhere in it, also with other answers.
+    pub fn finish(
+        mut self,
+        disk: &mut dyn BlockingDisk,
+        shards_count: u16,
+        store_config: StoreConfig,
+        resolve: &mut dyn FnMut(&PartitionId) -> Option<(u16, LogConfig)>,
+    ) -> Result<Recovered, RecoverError> {
+        assert!(shards_count > 0, "there is a shard");
+        let mut ids = self.ids;
+        let mut stores: Vec<Store> = (0..shards_count)
+            .map(|shard| Store::for_replay(shard, self.config.life, store_config))
+            .collect();
+        let places = self.place(&mut stores, resolve)?;
+        self.replay(disk, &mut ids, &mut stores, &places)?;
+        for store in &mut stores {
+            flush(disk, store)?;
+        }
+        for (id, place) in &places {
+            if let Some((shard, log_id)) = place
+                && let Some(why) = stores[*shard].failure(*log_id)
+            {
+                self.report.quarantined.push((*id, why.to_string()));
+            }
+        }
+        self.keep_damaged_journals(disk, &mut ids)?;
+        self.write_manifest(disk, &mut ids, &stores)?;
+        // From here on no old journal is needed: its files may be written over.
+        let prepared = prepare_files(disk, &mut ids, shards_count, &store_config)?;
+        for shard in usize::from(shards_count)..self.shards.len() {
+            let path = DiskPath::journal(ring::folder(shard as u16));
+            let name = path.path.clone();
+            execute(disk, &name, DiskOp::RemoveTree { op: ids.op(), path })?;
+        }
+        for (store, prepared) in stores.iter_mut().zip(&prepared) {
+            store.start_life(prepared);
+        }
+        Ok(Recovered { stores, report: self.report })
+    }
+
+    /// Puts every partition into the store of its shard.
+    fn place(
+        &mut self,
+        stores: &mut [Store],
+        resolve: &mut dyn FnMut(&PartitionId) -> Option<(u16, LogConfig)>,
+    ) -> Result<BTreeMap<PartitionId, Option<(usize, LogId)>>, RecoverError> {
+        let known: BTreeSet<PartitionId> =
+            self.images.keys().chain(self.frames_of.keys()).copied().collect();
+        let mut places = BTreeMap::new();
+        for id in known {
+            let Some((shard, config)) = resolve(&id) else {
+                stores[0].add_garbage(id);
+                self.images.remove(&id);
+                places.insert(id, None);
+                continue;
+            };
+            let shard = usize::from(shard).min(stores.len() - 1);
+            let log = match self.images.remove(&id) {
+                Some(image) => Log::from_image(image, config).ok_or_else(|| {
+                    let why = "its checkpoint contradicts itself".to_string();
+                    RecoverError::Partition { partition: id, why }
+                })?,
+                None => Log::new(id, config),
+            };
+            let log_id = stores[shard].insert_recovered(log);
+            places.insert(id, Some((shard, log_id)));
+        }
+        for garbage in std::mem::take(&mut self.garbage) {
+            stores[0].add_garbage_item(garbage);
+        }
+        Ok(places)
+    }
+
+    fn replay(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        stores: &mut [Store],
+        places: &BTreeMap<PartitionId, Option<(usize, LogId)>>,
+    ) -> Result<(), RecoverError> {
+        let wall_ms = self.config.wall_ms;
+        let mut reader = FrameReader::default();
+        for scan in &self.shards {
+            // Partitions of this shard that may have lost batches, until one is seen to go on without a
+            // gap.
+            let mut suspects: BTreeSet<PartitionId> = BTreeSet::new();
+            let all = || {
+                let here = self.shard_of.iter().filter(|(_, shard)| **shard == scan.shard);
+                here.map(|(id, _)| *id)
+            };
+            for (index, frame) in scan.frames.iter().enumerate() {
+                if scan.lost_before.contains(&index) {
+                    suspects.extend(all());
+                }
+                let mut gaps = Vec::new();
+                reader.entries(disk, ids, frame, &mut |entry| {
+                    let id = entry.header.partition;
+                    let Some(Some((shard, log_id))) = places.get(&id) else { return };
+                    if !entry.intact {
+                        let why = format!("damaged batch in the journal: {}", frame.place);
+                        stores[*shard].quarantine(*log_id, &why);
+                        return;
+                    }
+                    match stores[*shard].replay(*log_id, &entry.header, entry.payload, wall_ms) {
+                        Replayed::Applied if entry.header.kind == EntryKind::Append => {
+                            suspects.remove(&id);
+                        }
+                        Replayed::Applied | Replayed::Skipped => {}
+                        Replayed::Gap { expected } => {
+                            gaps.push((*shard, *log_id, expected, entry.header.offset))
+                        }
+                    }
+                })?;
+                for (shard, log_id, expected, offset) in gaps {
+                    let why = format!(
+                        "batches from offset {expected} to {offset} are missing in the journal \
+                         before {}",
+                        frame.place
+                    );
+                    stores[shard].quarantine(log_id, &why);
+                }
+                for store in stores.iter_mut() {
+                    if store.unflushed_bytes() >= REPLAY_FLUSH_BYTES {
+                        flush(disk, store)?;
+                    }
+                }
+            }
+            if scan.lost_before.contains(&scan.frames.len()) {
+                suspects.extend(all());
+            }
+            for id in suspects {
+                if let Some(Some((shard, log_id))) = places.get(&id) {
+                    let why = format!(
+                        "journal of shard {} lost durable frames, perhaps some of this partition",
+                        scan.shard
+                    );
+                    stores[*shard].quarantine(*log_id, &why);
+                }
+            }
+        }
+        reader.close(disk, ids);
+        Ok(())
+    }
+
+    /// Files of a journal that was damaged are kept under another name: they are the only copy of what
+    /// may still be read of them.
+    fn keep_damaged_journals(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+    ) -> Result<(), RecoverError> {
+        for scan in &self.shards {
+            if scan.lost_before.is_empty() && scan.damaged.is_empty() {
+                continue;
+            }
+            let folder = format!("journal/damaged-{:016x}", self.config.life);
+            let op = DiskOp::CreateDir { op: ids.op(), path: DiskPath::journal(&folder) };
+            execute(disk, &folder, op)?;
+            for (number, _) in &scan.files {
+                let from = DiskPath::journal(ring::file_path(scan.shard, *number));
+                let name = format!("{folder}/shard-{}-{number:08}.journal", scan.shard);
+                copy_file(disk, ids, &from, &DiskPath::journal(&name))?;
+            }
+            let op = DiskOp::SyncDir { op: ids.op(), path: DiskPath::journal(&folder) };
+            execute(disk, &folder, op)?;
+        }
+        Ok(())
+    }
+
+    fn write_manifest(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        stores: &[Store],
+    ) -> Result<(), RecoverError> {
+        let header = CheckpointHeader {
+            shard: stores.len() as u16,
+            start: self.start + 1,
+            life: self.config.life,
+            generation: 0,
+            replay_from: 1,
+            durable: 0,
+            clean: false,
+        };
+        let logs = stores
+            .iter()
+            .enumerate()
+            .flat_map(|(shard, store)| store.recovered_logs().map(move |log| (shard as u16, log)));
+        let garbage: Vec<Garbage> =
+            stores.iter().flat_map(|store| store.garbage()).cloned().collect();
+        let bytes = checkpoint::encode(&header, logs, &garbage);
+        for path in MANIFEST_PATHS {
+            let op = DiskOp::ReplaceFile {
+                op: ids.op(),
+                path: DiskPath::data(path),
+                bytes: bytes.clone(),
+            };
+            execute(disk, path, op)?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers of the journal files of each shard that exist whole; at least one is made. Files that the ring
+/// has no number for go.
+fn prepare_files(
+    disk: &mut dyn BlockingDisk,
+    ids: &mut Ids,
+    shards_count: u16,
+    config: &StoreConfig,
+) -> Result<Vec<Vec<u32>>, RecoverError> {
+    let bytes = config.journal_file_bytes;
+    let count = Ring::files_count(config.journal_bytes, bytes);
+    let mut prepared = Vec::new();
+    for shard in 0..shards_count {
+        let mut numbers = Vec::new();
+        for entry in list(disk, ids, DiskPath::journal(ring::folder(shard)))? {
+            let Some(number) = ring::file_number(&entry.name) else { continue };
+            if number >= count {
+                let path = DiskPath::journal(ring::file_path(shard, number));
+                let name = path.path.clone();
+                execute(disk, &name, DiskOp::Remove { op: ids.op(), path })?;
+            } else if entry.bytes >= bytes {
+                numbers.push(number);
+            }
+        }
+        if numbers.is_empty() {
+            zero_file(disk, ids, shard, 0, bytes)?;
+            numbers.push(0);
+        }
+        prepared.push(numbers);
+    }
+    Ok(prepared)
+}
+
+/// Writes everything replayed into segments.
+fn flush(disk: &mut dyn BlockingDisk, store: &mut Store) -> Result<(), RecoverError> {
+    store.start_replay_flush();
+    while let Some(op) = store.poll_op() {
+        let done = disk.execute(op);
+        store.handle_disk(done, 0, 0);
+    }
+    assert!(store.operations_under_way() == 0, "every operation was executed");
+    if let Some(why) = store.take_failure() {
+        return Err(RecoverError::Replay { why });
+    }
+    assert!(store.is_flushed(), "a flush without a failure takes everything");
+    Ok(())
+}
+
+fn zero_file(
+    disk: &mut dyn BlockingDisk,
+    ids: &mut Ids,
+    shard: u16,
+    number: u32,
+    bytes: u64,
+) -> Result<(), RecoverError> {
+    let name = ring::file_path(shard, number);
+    let (file, path) = (ids.file(), DiskPath::journal(&name));
+    let op = DiskOp::Open { op: ids.op(), file, path, mode: OpenMode::CreateOrOpen };
+    execute(disk, &name, op)?;
+    let mut zeros = AlignedBuf::new(PREPARE_BYTES);
+    let mut position = 0;
+    while position < bytes {
+        zeros.set_len((bytes - position).min(PREPARE_BYTES as u64) as usize);
+        let len = zeros.len() as u64;
+        let op = DiskOp::Write {
+            op: ids.op(),
+            file,
+            position,
+            buffer: WriteBuf::Owned(zeros),
+            durability: Durability::Volatile,
+        };
+        zeros = match execute(disk, &name, op)? {
+            DiskOk::Written { bytes, buffer: Some(buffer) } if bytes == len => buffer,
+            other => return Err(super::odd(&name, &other)),
+        };
+        position += len;
+    }
+    execute(disk, &name, DiskOp::Sync { op: ids.op(), file })?;
+    execute(disk, &name, DiskOp::Close { op: ids.op(), file })?;
+    let path = DiskPath::journal(ring::folder(shard));
+    execute(disk, &name, DiskOp::SyncDir { op: ids.op(), path })?;
+    Ok(())
+}
+
+fn copy_file(
+    disk: &mut dyn BlockingDisk,
+    ids: &mut Ids,
+    from: &DiskPath,
+    to: &DiskPath,
+) -> Result<(), RecoverError> {
+    let mut reader = super::FileReader::open(disk, ids, from.clone())?;
+    let file = ids.file();
+    let op = DiskOp::Open { op: ids.op(), file, path: to.clone(), mode: OpenMode::CreateOrOpen };
+    execute(disk, &to.path, op)?;
+    let bytes = reader.bytes;
+    let mut at = 0;
+    while at < bytes {
+        let mut buffer = AlignedBuf::new(PREPARE_BYTES);
+        buffer.extend_from_slice(reader.at(disk, ids, at, PREPARE_BYTES)?);
+        let len = buffer.len() as u64;
+        buffer.pad_to_block();
+        let op = DiskOp::Write {
+            op: ids.op(),
+            file,
+            position: at,
+            buffer: WriteBuf::Owned(buffer),
+            durability: Durability::Volatile,
+        };
+        execute(disk, &to.path, op)?;
+        if len == 0 {
+            break;
+        }
+        at += len;
+    }
+    reader.close(disk, ids);
+    execute(disk, &to.path, DiskOp::Sync { op: ids.op(), file })?;
+    execute(disk, &to.path, DiskOp::Close { op: ids.op(), file })?;
+    Ok(())
+}

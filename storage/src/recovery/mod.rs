@@ -1,0 +1,546 @@
+//! Recovery: from what a disk holds to stores that begin a new life with an empty journal.
+//!
+//! Blocking, before any shard runs, through `BlockingDisk`; the simulator fails it anywhere and starts it
+//! again. `open` reads the manifest, each shard's checkpoint and its journal; `finish` replays the journals
+//! into segments and writes the manifest of the new life, in one atomic step: until then a crash finds the
+//! old life as it was, from then on nothing of the old life is looked at. The work is that of the journals,
+//! whatever the logs hold.
+
+mod finish;
+mod scan;
+
+pub use finish::Recovered;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::scan::{FrameRef, Scanner, ShardScan};
+use crate::checkpoint::{self, Checkpoint, Garbage, LogImage, MANIFEST_PATHS};
+use crate::journal::frame::EntryKind;
+use crate::limits::CHECKPOINT_BYTES_MAX;
+use crate::op::{
+    BlockingDisk, DirEntry, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpId, OpenMode, Root,
+};
+use crate::segment::format::{BatchScanner, CrcCheck};
+use crate::segment::log_names::{LogFileKind, LogName};
+use crate::types::PartitionId;
+
+/// What recovery is told.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoverConfig {
+    /// Salt of the life that begins: different at every start.
+    pub life: u64,
+    /// Wall clock, for segments and producers without a time of their own.
+    pub wall_ms: i64,
+}
+
+/// Why a data folder cannot be started from. Nothing was changed that a later attempt needs.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The world's fault, with the file.
+    #[error("{file}: {error}")]
+    Disk { file: String, error: DiskError },
+    /// There are logs, but nothing says what of them is durable.
+    #[error("{path} is missing, though {found} exists: restore it, or move the folder away")]
+    NoManifest { path: String, found: String },
+    /// Both copies are damaged.
+    #[error("{path} is damaged ({why}): restore it from a backup")]
+    Manifest { path: String, why: String },
+    /// A batch below a durable end does not read.
+    #[error("partition {partition}: {why}")]
+    Partition { partition: PartitionId, why: String },
+    /// Writing replayed batches into segments failed.
+    #[error("replay: {why}")]
+    Replay { why: String },
+}
+
+/// What recovery found worth telling.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct RecoverReport {
+    /// Lines for the operator: torn frames cut, with file, sequence and bytes.
+    pub notices: Vec<String>,
+    /// Partitions that are offline, and why.
+    pub quarantined: Vec<(PartitionId, String)>,
+    /// Journal frames replayed.
+    pub frames_count: u64,
+}
+
+/// A data folder read, and not changed.
+#[derive(Debug)]
+pub struct Recovery {
+    config: RecoverConfig,
+    /// Of the manifest found; 0 for a folder that was never started from.
+    start: u64,
+    images: BTreeMap<PartitionId, LogImage>,
+    garbage: Vec<Garbage>,
+    shards: Vec<ShardScan>,
+    /// Frames of a partition: shard and index, in order.
+    frames_of: BTreeMap<PartitionId, Vec<(usize, usize)>>,
+    removed: BTreeSet<PartitionId>,
+    /// The shard whose journal is a partition's.
+    shard_of: BTreeMap<PartitionId, u16>,
+    report: RecoverReport,
+    ids: Ids,
+}
+
+impl Recovery {
+    /// Reads manifest, checkpoints and journals.
+    pub fn open(disk: &mut dyn BlockingDisk, config: RecoverConfig) -> Result<Self, RecoverError> {
+        let mut ids = Ids::default();
+        let mut recovery = Self {
+            config,
+            start: 0,
+            images: BTreeMap::new(),
+            garbage: Vec::new(),
+            shards: Vec::new(),
+            frames_of: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            shard_of: BTreeMap::new(),
+            report: RecoverReport::default(),
+            ids: Ids::default(),
+        };
+        let Some(manifest) = recovery.read_manifest(disk, &mut ids)? else {
+            recovery.ids = ids;
+            return Ok(recovery);
+        };
+        let (life, shards_count) = (manifest.header.life, manifest.header.shard);
+        recovery.start = manifest.header.start;
+        let mut by_shard: BTreeMap<u16, Vec<LogImage>> = BTreeMap::new();
+        for image in manifest.logs {
+            by_shard.entry(image.shard).or_default().push(image);
+        }
+        recovery.garbage = manifest.garbage;
+        for shard in 0..shards_count {
+            let mut scanner = Scanner::new(shard, life);
+            let logs = by_shard.remove(&shard).unwrap_or_default();
+            let logs = match recovery.read_checkpoint(disk, &mut ids, shard, life)? {
+                Some(checkpoint) => {
+                    scanner.replay_from = checkpoint.header.replay_from;
+                    scanner.durable = checkpoint.header.durable;
+                    scanner.clean = checkpoint.header.clean;
+                    recovery.garbage.extend(checkpoint.garbage);
+                    checkpoint.logs
+                }
+                None => logs,
+            };
+            for image in logs {
+                recovery.shard_of.insert(image.id, shard);
+                recovery.images.insert(image.id, image);
+            }
+            let scan = scanner.scan(disk, &mut ids, &mut recovery.report)?;
+            recovery.shards.push(scan);
+        }
+        recovery.garbage.sort();
+        recovery.garbage.dedup();
+        recovery.index_frames(disk, &mut ids)?;
+        recovery.ids = ids;
+        Ok(recovery)
+    }
+
+    /// Every partition there is, deleted ones included whose deletion the journals do not know.
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> {
+        let known: BTreeSet<PartitionId> =
+            self.images.keys().chain(self.frames_of.keys()).copied().collect();
+        known.into_iter().filter(|id| !self.removed.contains(id))
+    }
+
+    /// Whether nothing was ever started from this folder.
+    pub fn is_new(&self) -> bool {
+        self.start == 0
+    }
+
+    /// What was worth telling so far.
+    pub fn report(&self) -> &RecoverReport {
+        &self.report
+    }
+
+    /// Every batch of a partition from its log start on, in order, from segments and journal: for the
+    /// metadata log, which says where the others belong.
+    pub fn read_partition(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        id: &PartitionId,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), RecoverError> {
+        let mut ids = std::mem::take(&mut self.ids);
+        let result = self.read_partition_with(disk, &mut ids, id, take);
+        self.ids = ids;
+        result
+    }
+
+    fn read_partition_with(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        id: &PartitionId,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), RecoverError> {
+        let damaged = |why: String| RecoverError::Partition { partition: *id, why };
+        let mut log_start = self.images.get(id).map_or(0, |image| image.log_start);
+        let mut end = 0;
+        // Where the journal moves the start, earlier batches do not count.
+        self.for_each_entry(disk, ids, id, &mut |kind, offset, _, _| {
+            if kind == EntryKind::LogStart {
+                log_start = log_start.max(offset);
+            }
+        })?;
+        if let Some(image) = self.images.get(id) {
+            if !image.quarantine.is_empty() {
+                return Err(damaged(image.quarantine.clone()));
+            }
+            for segment in &image.segments {
+                let name = LogName::new(segment.base, LogFileKind::Log);
+                let path = DiskPath::data(format!("{}/{name}", id.folder()));
+                let mut reader = FileReader::open(disk, ids, path.clone())?;
+                let (mut at, mut next) = (0u64, segment.base);
+                while at < u64::from(segment.bytes) {
+                    let rest = u64::from(segment.bytes) - at;
+                    let mut want = rest.min(256 << 10);
+                    loop {
+                        let bytes = reader.at(disk, ids, at, want as usize)?;
+                        let mut scanner = BatchScanner::new(bytes, next, CrcCheck::Verify);
+                        for batch in scanner.by_ref().flatten() {
+                            if batch.meta.last_offset() >= log_start {
+                                take(batch.bytes);
+                            }
+                        }
+                        let valid = scanner.valid_bytes() as u64;
+                        if valid > 0 {
+                            at += valid;
+                            next = scanner.next_offset();
+                            break;
+                        }
+                        if want == rest {
+                            return Err(damaged(format!("{path:?} at {at}: not a batch")));
+                        }
+                        want = (want * 4).min(rest);
+                    }
+                }
+                reader.close(disk, ids);
+            }
+            end = image.synced_end;
+        }
+        let mut gap = None;
+        self.for_each_entry(disk, ids, id, &mut |kind, offset, next, batch| {
+            if kind == EntryKind::Append && offset >= end {
+                if offset > end {
+                    gap.get_or_insert(end);
+                }
+                end = next;
+                if next > log_start {
+                    take(batch);
+                }
+            }
+        })?;
+        match gap {
+            Some(offset) => Err(damaged(format!("the batches from offset {offset} are missing"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Kind, offset, next offset and payload of every intact journal entry of a partition.
+    fn for_each_entry(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        id: &PartitionId,
+        take: &mut dyn FnMut(EntryKind, i64, i64, &[u8]),
+    ) -> Result<(), RecoverError> {
+        let Some(frames) = self.frames_of.get(id) else { return Ok(()) };
+        let mut reader = FrameReader::default();
+        for (shard, index) in frames {
+            let frame = &self.shards[*shard].frames[*index];
+            reader.entries(disk, ids, frame, &mut |entry| {
+                if entry.header.partition == *id && entry.intact {
+                    let next = match entry.header.kind {
+                        EntryKind::Append => crate::segment::format::BatchMeta::read(entry.payload)
+                            .map_or(entry.header.offset, |meta| meta.next_offset()),
+                        EntryKind::LogStart | EntryKind::Remove => entry.header.offset,
+                    };
+                    take(entry.header.kind, entry.header.offset, next, entry.payload);
+                }
+            })?;
+        }
+        reader.close(disk, ids);
+        Ok(())
+    }
+
+    fn index_frames(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+    ) -> Result<(), RecoverError> {
+        let mut reader = FrameReader::default();
+        for (shard, scan) in self.shards.iter().enumerate() {
+            for (index, frame) in scan.frames.iter().enumerate() {
+                self.report.frames_count += 1;
+                let (frames_of, removed) = (&mut self.frames_of, &mut self.removed);
+                let shard_of = &mut self.shard_of;
+                reader.entries(disk, ids, frame, &mut |entry| {
+                    let id = entry.header.partition;
+                    shard_of.insert(id, scan.shard);
+                    let frames = frames_of.entry(id).or_default();
+                    if frames.last() != Some(&(shard, index)) {
+                        frames.push((shard, index));
+                    }
+                    match entry.header.kind {
+                        EntryKind::Remove => removed.insert(id),
+                        EntryKind::Append | EntryKind::LogStart => removed.remove(&id),
+                    };
+                })?;
+            }
+        }
+        reader.close(disk, ids);
+        Ok(())
+    }
+
+    fn read_manifest(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+    ) -> Result<Option<Checkpoint>, RecoverError> {
+        let mut best: Option<Checkpoint> = None;
+        let mut damage = None;
+        for path in MANIFEST_PATHS {
+            let Some(bytes) = read_file(disk, ids, path)? else { continue };
+            match checkpoint::decode(&bytes, self.config.wall_ms) {
+                Ok(manifest) => {
+                    let younger = |best: &Checkpoint| best.header.start < manifest.header.start;
+                    if best.as_ref().is_none_or(younger) {
+                        best = Some(manifest);
+                    }
+                }
+                Err(why) => damage = Some((path, why)),
+            }
+        }
+        match (&best, damage) {
+            (None, Some((path, why))) => {
+                return Err(RecoverError::Manifest { path: path.into(), why: why.to_string() });
+            }
+            (Some(_), Some((path, why))) => {
+                self.report.notices.push(format!("{path}: {why}; its copy is used"));
+            }
+            (_, None) => {}
+        }
+        if best.is_none() {
+            // Logs without a manifest are not a new folder: starting afresh would hide them.
+            if let Some(entry) = list(disk, ids, DiskPath::data("topics"))?.first() {
+                return Err(RecoverError::NoManifest {
+                    path: MANIFEST_PATHS[0].into(),
+                    found: format!("topics/{}", entry.name),
+                });
+            }
+        }
+        Ok(best)
+    }
+
+    /// The younger of a shard's two checkpoints of this life.
+    fn read_checkpoint(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        shard: u16,
+        life: u64,
+    ) -> Result<Option<Checkpoint>, RecoverError> {
+        let mut best: Option<Checkpoint> = None;
+        for slot in 0..2 {
+            let path = checkpoint::shard_path(shard, slot);
+            let Some(bytes) = read_file(disk, ids, &path)? else { continue };
+            match checkpoint::decode(&bytes, self.config.wall_ms) {
+                Ok(found) if found.header.life == life && found.header.shard == shard => {
+                    let younger =
+                        |best: &Checkpoint| best.header.generation < found.header.generation;
+                    if best.as_ref().is_none_or(younger) {
+                        best = Some(found);
+                    }
+                }
+                Ok(_) => {}
+                Err(why) => {
+                    self.report.notices.push(format!("{path}: {why}; the one before is used"));
+                }
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// Names of operations and files that recovery has used.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ids {
+    ops: u64,
+    files: u32,
+}
+
+impl Ids {
+    pub fn op(&mut self) -> OpId {
+        self.ops += 1;
+        OpId(self.ops)
+    }
+
+    fn file(&mut self) -> FileId {
+        self.files += 1;
+        // Stores name theirs from 1 << 15.
+        FileId(self.files % (1 << 15))
+    }
+}
+
+/// Executes one operation; an error names `file`.
+pub(crate) fn execute(
+    disk: &mut dyn BlockingDisk,
+    file: &str,
+    op: DiskOp,
+) -> Result<DiskOk, RecoverError> {
+    disk.execute(op).result.map_err(|error| RecoverError::Disk { file: file.into(), error })
+}
+
+pub(crate) fn list(
+    disk: &mut dyn BlockingDisk,
+    ids: &mut Ids,
+    path: DiskPath,
+) -> Result<Vec<DirEntry>, RecoverError> {
+    let name = path.path.clone();
+    match execute(disk, &name, DiskOp::List { op: ids.op(), path })? {
+        DiskOk::Names(names) => Ok(names),
+        other => Err(odd(&name, &other)),
+    }
+}
+
+fn read_file(
+    disk: &mut dyn BlockingDisk,
+    ids: &mut Ids,
+    path: &str,
+) -> Result<Option<Vec<u8>>, RecoverError> {
+    let op = DiskOp::ReadFile {
+        op: ids.op(),
+        path: DiskPath::data(path),
+        bytes_max: CHECKPOINT_BYTES_MAX,
+    };
+    match execute(disk, path, op)? {
+        DiskOk::Contents(contents) => Ok(contents),
+        other => Err(odd(path, &other)),
+    }
+}
+
+fn odd(file: &str, _answer: &DiskOk) -> RecoverError {
+    // An executor that answers another question than was asked did not do it.
+    RecoverError::Disk { file: file.into(), error: DiskError::Io { errno: 0 } }
+}
+
+/// Reads ranges of one file through an aligned window.
+#[derive(Debug)]
+pub(crate) struct FileReader {
+    file: FileId,
+    path: DiskPath,
+    pub bytes: u64,
+    window: Option<crate::buffer::AlignedBuf>,
+    window_at: u64,
+}
+
+/// Bytes read at once: a journal of 256 MiB in 256 operations.
+const WINDOW_BYTES: usize = 1 << 20;
+
+impl FileReader {
+    pub fn open(
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        path: DiskPath,
+    ) -> Result<Self, RecoverError> {
+        let file = ids.file();
+        let op = DiskOp::Open { op: ids.op(), file, path: path.clone(), mode: OpenMode::Read };
+        match execute(disk, &path.path, op)? {
+            DiskOk::Opened { bytes } => Ok(Self { file, path, bytes, window: None, window_at: 0 }),
+            other => Err(odd(&path.path, &other)),
+        }
+    }
+
+    /// `len` bytes from `at`, fewer at the end of the file.
+    pub fn at(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        at: u64,
+        len: usize,
+    ) -> Result<&[u8], RecoverError> {
+        const BLOCK: u64 = crate::limits::BLOCK_BYTES as u64;
+        let end = (at + len as u64).min(self.bytes);
+        let held = self.window.as_ref().map_or(0, |window| window.len()) as u64;
+        if at < self.window_at || end > self.window_at + held {
+            let from = at / BLOCK * BLOCK;
+            let needed = (end.max(at) - from) as usize;
+            let capacity = needed.max(WINDOW_BYTES);
+            let mut buffer = match self.window.take() {
+                Some(buffer) if buffer.capacity() >= capacity => buffer,
+                Some(_) | None => crate::buffer::AlignedBuf::new(capacity),
+            };
+            let left = self.bytes.saturating_sub(from).next_multiple_of(BLOCK).max(BLOCK);
+            buffer.set_len((buffer.capacity() as u64).min(left) as usize);
+            let op = DiskOp::Read { op: ids.op(), file: self.file, position: from, buffer };
+            match execute(disk, &self.path.path, op)? {
+                DiskOk::Read { bytes, mut buffer } => {
+                    buffer.set_len(bytes as usize);
+                    self.window = Some(buffer);
+                    self.window_at = from;
+                }
+                other => return Err(odd(&self.path.path, &other)),
+            }
+        }
+        let window = self.window.as_ref().expect("it was just read").as_slice();
+        let start = (at - self.window_at) as usize;
+        let end = ((end.max(at) - self.window_at) as usize).min(window.len());
+        Ok(&window[start.min(end)..end])
+    }
+
+    pub fn close(self, disk: &mut dyn BlockingDisk, ids: &mut Ids) {
+        // Nothing depends on it.
+        let _ = disk.execute(DiskOp::Close { op: ids.op(), file: self.file });
+    }
+}
+
+/// Reads frames one after the other, keeping the file open between them.
+#[derive(Debug, Default)]
+pub(crate) struct FrameReader {
+    open: Option<FileReader>,
+}
+
+impl FrameReader {
+    /// Every entry of a frame, in order.
+    pub fn entries(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        frame: &FrameRef,
+        take: &mut dyn FnMut(crate::journal::frame::Entry<'_>),
+    ) -> Result<(), RecoverError> {
+        use crate::journal::frame;
+        let bytes = match &frame.place {
+            scan::Place::Memory(bytes) => bytes.as_slice(),
+            scan::Place::File { path, position } => {
+                if self.open.as_ref().is_none_or(|open| open.path != *path) {
+                    if let Some(open) = self.open.take() {
+                        open.close(disk, ids);
+                    }
+                    self.open = Some(FileReader::open(disk, ids, path.clone())?);
+                }
+                let reader = self.open.as_mut().expect("it was just opened");
+                reader.at(disk, ids, *position, frame.header.frame_bytes())?
+            }
+        };
+        if frame::check_entries(&frame.header, bytes) != frame::FrameState::Whole {
+            // It was whole a moment ago.
+            let file = frame.place.to_string();
+            return Err(RecoverError::Disk { file, error: DiskError::Io { errno: 0 } });
+        }
+        frame::entries(&frame.header, bytes).for_each(take);
+        Ok(())
+    }
+
+    pub fn close(&mut self, disk: &mut dyn BlockingDisk, ids: &mut Ids) {
+        if let Some(open) = self.open.take() {
+            open.close(disk, ids);
+        }
+    }
+}
+
+/// The file of shared memory that a shard's frames may be in.
+pub fn memory_path(shard: u16) -> DiskPath {
+    DiskPath { root: Root::Memory, path: format!("shard-{shard}.frames") }
+}
