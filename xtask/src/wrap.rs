@@ -31,15 +31,16 @@ pub fn all(folder: &Path) -> Vec<PathBuf> {
 fn wrap(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     let mut fenced = false;
-    for line in text.lines() {
-        let marker = marker(line);
+    let mut lines = text.lines().map(str::to_string).peekable();
+    while let Some(line) = lines.next() {
+        let marker = marker(&line).to_string();
         let body = &line[marker.len()..];
         if body.starts_with("```") {
             fenced = !fenced;
         }
-        let touchable = !marker.trim_start().is_empty() && !fenced && !body.starts_with('|');
+        let touchable = !marker.is_empty() && !fenced && !body.starts_with('|');
         let hang = if touchable { hanging(body) } else { "" };
-        let mut rest = line.to_string();
+        let mut rest = line.clone();
         while touchable && rest.chars().count() > COLUMNS_MAX {
             let limit = rest.char_indices().nth(COLUMNS_MAX + 1).map_or(rest.len(), |(at, _)| at);
             let Some(at) = rest[..limit].rfind(' ').filter(|&at| at > marker.len() + hang.len())
@@ -49,11 +50,27 @@ fn wrap(text: &str) -> String {
             out.push_str(rest[..at].trim_end());
             out.push('\n');
             rest = format!("{marker}{hang}{}", rest[at..].trim_start());
+            // What was cut off runs on into the paragraph's next line.
+            if let Some(next) = lines.next_if(|next| continues(next, &marker, hang)) {
+                rest.push(' ');
+                rest.push_str(next[marker.len()..].trim_start());
+            }
         }
         out.push_str(&rest);
         out.push('\n');
     }
     out
+}
+
+/// Whether a line goes on with the paragraph of the line before it.
+fn continues(next: &str, of_marker: &str, hang: &str) -> bool {
+    let body = next.strip_prefix(of_marker).unwrap_or("");
+    let text = body.trim_start();
+    marker(next) == of_marker
+        && body.len() - text.len() == hang.len()
+        && text.starts_with(|first: char| first.is_alphanumeric() || "`([<\"".contains(first))
+        && !text.starts_with("```")
+        && !text.split_once(". ").is_some_and(|(item, _)| item.parse::<u8>().is_ok())
 }
 
 /// Indentation and comment sign of a line that is a comment; empty otherwise.
@@ -83,6 +100,15 @@ mod tests {
         assert!(wrapped.lines().all(|line| line.chars().count() <= 100));
         assert_eq!(wrapped.lines().count(), 2);
         assert!(wrapped.lines().nth(1).is_some_and(|line| line.starts_with("    ///   word")));
+    }
+
+    #[test]
+    fn what_is_cut_off_runs_on_into_the_next_line() {
+        let long = "word ".repeat(21);
+        let wrapped = wrap(&format!("// {long}\n// and more.\n\n// {long}\n// - item\n"));
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert_eq!(lines[1], "// word word and more.");
+        assert_eq!(lines[4..], ["// word word", "// - item"]);
     }
 
     #[test]
