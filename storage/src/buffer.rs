@@ -1,8 +1,8 @@
 //! Block-aligned buffers: owned ones for an operation, shared ones for a frame and its readers.
 //!
-//! Direct I/O needs an aligned address; safe code gets one by allocating a block more than asked and
-//! starting at the first aligned byte, which never moves because the vector never grows. The edge can lend
-//! other memory (a mapping that outlives the process) through `Region`.
+//! Direct I/O needs an aligned address; safe code gets one by allocating a block more than asked
+//! and starting at the first aligned byte, which never moves because the vector never grows. The
+//! edge can lend other memory (a mapping that outlives the process) through `Region`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ pub trait Region: Send + Sync + fmt::Debug {
 
 /// Where shared buffers come from: the heap, or memory the edge lends.
 pub trait RegionSource: fmt::Debug {
-    /// A region of exactly `bytes`, or `None` when it has no more; the caller falls back to the heap.
+    /// A region of exactly `bytes`, or `None` when it has no more; the caller falls back to the
+    /// heap.
     fn region(&mut self, bytes: usize) -> Option<Box<dyn Region>>;
 }
 
@@ -131,10 +132,11 @@ impl fmt::Debug for AlignedBuf {
     }
 }
 
-/// A range of an immutable buffer that several owners read: a journal frame, a block read from a segment.
+/// A range of an immutable buffer that several owners read: a journal frame, a block read from a
+/// segment.
 ///
-/// Cloning counts a reference; it never copies. References may travel to other cores and be dropped there:
-/// the memory goes back to its pool when the owning shard finds itself the last holder.
+/// Cloning counts a reference; it never copies. References may travel to other cores and be dropped
+/// there: the memory goes back to its pool when the owning shard finds itself the last holder.
 #[derive(Clone)]
 pub struct SharedBuf {
     buf: Arc<AlignedBuf>,

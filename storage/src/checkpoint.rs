@@ -1,8 +1,9 @@
 //! A checkpoint's bytes: which part of every log is durable in segments, and what is not in files.
 //!
-//! Two kinds share one layout: a shard's checkpoint, written while it runs into one of two slots, and the
-//! manifest, which recovery writes for all shards when a life begins. Values to bytes and back; it decides
-//! nothing. The drawing is in `storage/README.md`. Reading is total: any bytes give a checkpoint or an error.
+//! Two kinds share one layout: a shard's checkpoint, written while it runs into one of two slots,
+//! and the manifest, which recovery writes for all shards when a life begins. Values to bytes and
+//! back; it decides nothing. The drawing is in `storage/README.md`. Reading is total: any bytes
+//! give a checkpoint or an error.
 
 use crate::epoch_cache::{EpochCache, EpochEntry};
 use crate::log::Log;
@@ -71,8 +72,8 @@ pub struct SegmentImage {
     pub first_timestamp: Option<i64>,
     pub created_ms: i64,
     pub max_timestamp: TimestampOffset,
-    /// Where `offsets` starts in the index file, and its bytes; for a finished segment the file's length
-    /// and nothing.
+    /// Where `offsets` starts in the index file, and its bytes; for a finished segment the file's
+    /// length and nothing.
     pub offsets_from: u32,
     pub offsets: Vec<u8>,
     pub times_from: u32,

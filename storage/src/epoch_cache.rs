@@ -1,8 +1,9 @@
 //! Leader epochs of a partition's log: which epoch began at which offset.
 //!
-//! Answers "where did epoch e end?", by which a follower or a client finds what it has beyond the leader
-//! (KIP-101, KIP-279, KIP-320). A function of the log: recovery rebuilds it from the batches. Written in
-//! Kafka's `leader-epoch-checkpoint` text. Source: Kafka 4.3's `LeaderEpochFileCache`.
+//! Answers "where did epoch e end?", by which a follower or a client finds what it has beyond the
+//! leader (KIP-101, KIP-279, KIP-320). A function of the log: recovery rebuilds it from the
+//! batches. Written in Kafka's `leader-epoch-checkpoint` text. Source: Kafka 4.3's
+//! `LeaderEpochFileCache`.
 
 use std::fmt::Write;
 
@@ -34,7 +35,8 @@ pub struct EpochCache {
 impl EpochCache {
     /// The batch at `start_offset` was written in `epoch`. Gives whether this starts an epoch.
     ///
-    /// Entries it contradicts go: those of this epoch or a later one, and those that start here or later.
+    /// Entries it contradicts go: those of this epoch or a later one, and those that start here or
+    /// later.
     pub fn assign(&mut self, epoch: i32, start_offset: i64) -> bool {
         if epoch < 0 || start_offset < 0 {
             // A batch that was never in a leader's log carries epoch -1.
@@ -54,8 +56,8 @@ impl EpochCache {
         true
     }
 
-    /// Where `epoch` ended in a log that ends at `log_end`. `None` when the epoch is later than any known
-    /// here, or nothing is known.
+    /// Where `epoch` ended in a log that ends at `log_end`. `None` when the epoch is later than any
+    /// known here, or nothing is known.
     pub fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<EpochEnd> {
         let latest = self.latest()?;
         if epoch == latest.epoch {
@@ -63,7 +65,8 @@ impl EpochCache {
         }
         let above = self.entries.partition_point(|entry| entry.epoch <= epoch);
         let end_offset = self.entries.get(above)?.start_offset;
-        // Below every epoch known: the epoch itself is answered, ending where the first known one starts.
+        // Below every epoch known: the epoch itself is answered, ending where the first known one
+        // starts.
         let epoch = above.checked_sub(1).map_or(epoch, |below| self.entries[below].epoch);
         (epoch >= 0).then_some(EpochEnd { epoch, end_offset })
     }
@@ -104,7 +107,8 @@ impl EpochCache {
         &self.entries
     }
 
-    /// The text of `leader-epoch-checkpoint`: version 0, the number of entries, an entry on each line.
+    /// The text of `leader-epoch-checkpoint`: version 0, the number of entries, an entry on each
+    /// line.
     pub fn encode(&self) -> String {
         let mut out = format!("0\n{}\n", self.entries.len());
         for entry in &self.entries {

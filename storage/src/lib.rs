@@ -1,5 +1,5 @@
-//! A core's journal and a partition's log. Outside `edge` nothing here does I/O: it emits `DiskOp`s and
-//! takes `DiskDone`s.
+//! A core's journal and a partition's log. Outside `edge` nothing here does I/O: it emits `DiskOp`s
+//! and takes `DiskDone`s.
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
 pub mod buffer;

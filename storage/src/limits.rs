@@ -1,32 +1,32 @@
 //! Every bound of storage, with what happens there.
 
-/// Direct I/O granularity in bytes: positions, lengths and addresses are multiples of it. The devices we
-/// measured have 512-byte logical and 4 KiB physical sectors; a smaller unit makes the device read,
-/// modify and write.
+/// Direct I/O granularity in bytes: positions, lengths and addresses are multiples of it. The
+/// devices we measured have 512-byte logical and 4 KiB physical sectors; a smaller unit makes the
+/// device read, modify and write.
 pub const BLOCK_BYTES: usize = 4096;
 
-/// Batches of an idempotent producer that a retry is recognised by, per partition. Kafka's number: its
-/// clients keep at most five requests in flight. An older retry is out of order.
+/// Batches of an idempotent producer that a retry is recognised by, per partition. Kafka's number:
+/// its clients keep at most five requests in flight. An older retry is out of order.
 pub const PRODUCER_BATCHES_COUNT: usize = 5;
 
-/// Producers a partition remembers: at about 200 bytes each, 13 MiB. At the bound the sixteenth whose
-/// last batches are oldest is forgotten, as if expired, open transactions excepted; when all have one, an
-/// unknown producer is refused.
+/// Producers a partition remembers: at about 200 bytes each, 13 MiB. At the bound the sixteenth
+/// whose last batches are oldest is forgotten, as if expired, open transactions excepted; when all
+/// have one, an unknown producer is refused.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 65_536;
 
-/// Leader epochs a log remembers. At the bound the oldest goes: a question about it is answered with the
-/// first one known, as after its records were deleted.
+/// Leader epochs a log remembers. At the bound the oldest goes: a question about it is answered
+/// with the first one known, as after its records were deleted.
 pub const LEADER_EPOCHS_MAX: usize = 65_536;
-/// Capacities of frame buffers. A frame starts in the class the last group commit filled; a batch larger
-/// than the largest class gets a buffer of its own, which is not pooled.
+/// Capacities of frame buffers. A frame starts in the class the last group commit filled; a batch
+/// larger than the largest class gets a buffer of its own, which is not pooled.
 pub const FRAME_CLASSES_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
-/// Bytes one journal write carries at most (unless a single frame is larger). More waits for the next
-/// write: a longer one only delays those who came first.
+/// Bytes one journal write carries at most (unless a single frame is larger). More waits for the
+/// next write: a longer one only delays those who came first.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
 
-/// Frames one journal write carries at most; more waits for the next write. Kernels take 1,024 buffers in
-/// a vectored write.
+/// Frames one journal write carries at most; more waits for the next write. Kernels take 1,024
+/// buffers in a vectored write.
 pub const GROUP_FRAMES_MAX: usize = 256;
 
 /// Bytes that may wait for the journal. Beyond, `append` answers `AppendError::Busy`.
@@ -41,25 +41,26 @@ pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
 /// The smallest journal file, in bytes. Smaller ones on disk are replaced.
 pub const JOURNAL_FILE_BYTES_MIN: u64 = 256 << 10;
 
-/// Zeros written at once when a journal file is prepared, in bytes: small enough not to hold up an ack.
+/// Zeros written at once when a journal file is prepared, in bytes: small enough not to hold up an
+/// ack.
 pub const PREPARE_BYTES: usize = 1 << 20;
 
 /// Partitions one shard may hold. Beyond, `create_partition` errs.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 
-/// Partitions flushed at the same time. Each has one operation under way, so that the journal's write
-/// never waits behind more than these.
+/// Partitions flushed at the same time. Each has one operation under way, so that the journal's
+/// write never waits behind more than these.
 pub const FLUSH_JOBS_MAX: usize = 4;
 
-/// Bytes one segment write carries, unless a single batch is larger. Large enough for the device's full
-/// rate, small enough that a journal write behind it waits about a millisecond.
+/// Bytes one segment write carries, unless a single batch is larger. Large enough for the device's
+/// full rate, small enough that a journal write behind it waits about a millisecond.
 pub const FLUSH_RUN_BYTES: usize = 512 << 10;
 
 /// Nanoseconds until a flush that found no space, or a checkpoint that failed, is tried again.
 pub const RETRY_NS: u64 = 1_000_000_000;
 
-/// The largest checkpoint read back, in bytes: 1 M partitions of about 200 bytes, and their producers. A
-/// larger file is refused as damaged.
+/// The largest checkpoint read back, in bytes: 1 M partitions of about 200 bytes, and their
+/// producers. A larger file is refused as damaged.
 pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);

@@ -1,7 +1,8 @@
 //! What stands in a log's files, for an operator to read, and whether its indexes agree with it.
 //!
-//! Pure: bytes in, summaries and findings out; the command line reads the files and prints. A batch prints
-//! as Kafka's own dump tool prints it, so that scripts made for that work here. It repairs nothing.
+//! Pure: bytes in, summaries and findings out; the command line reads the files and prints. A batch
+//! prints as Kafka's own dump tool prints it, so that scripts made for that work here. It repairs
+//! nothing.
 
 use std::fmt;
 
@@ -35,8 +36,8 @@ impl fmt::Display for BatchSummary {
         };
         write!(
             f,
-            "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} producerId: {} \
-             producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: {} ",
+            "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} \
+             producerId: {} producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: {} ",
             meta.base_offset,
             meta.last_offset(),
             meta.records_count,
@@ -114,7 +115,8 @@ pub struct SegmentFiles<'a> {
     pub closed: bool,
 }
 
-/// Checks every batch, and each index entry against the batch it names. Findings in order of the files.
+/// Checks every batch, and each index entry against the batch it names. Findings in order of the
+/// files.
 pub fn verify_segment(files: SegmentFiles<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = Vec::new();

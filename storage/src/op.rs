@@ -1,23 +1,24 @@
 //! What storage asks of a disk, and what the disk answers.
 //!
-//! The only way out of this crate's cores: they emit `DiskOp`s and take `DiskDone`s. The edge executes
-//! them on a ring, the simulator on sectors that can be lost. Nothing here does I/O.
+//! The only way out of this crate's cores: they emit `DiskOp`s and take `DiskDone`s. The edge
+//! executes them on a ring, the simulator on sectors that can be lost. Nothing here does I/O.
 //!
-//! Rules both executors keep: operations may complete in any order unless one was submitted after the
-//! other's completion; a buffer belongs to its operation until the completion; every completion says how
-//! many bytes really moved; paths are relative to the data folder (or to the journal folder for
-//! `Root::Journal`) and use `/`.
+//! Rules both executors keep: operations may complete in any order unless one was submitted after
+//! the other's completion; a buffer belongs to its operation until the completion; every completion
+//! says how many bytes really moved; paths are relative to the data folder (or to the journal
+//! folder for `Root::Journal`) and use `/`.
 
 use std::fmt;
 
 use crate::buffer::{AlignedBuf, SharedBuf};
 
-/// Names an operation from submission to completion. Chosen by the store, unique within a shard's life.
+/// Names an operation from submission to completion. Chosen by the store, unique within a shard's
+/// life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpId(pub u64);
 
-/// A file the store has opened. Chosen by the store when it opens, unique within a shard's life; the
-/// executor maps it to a descriptor.
+/// A file the store has opened. Chosen by the store when it opens, unique within a shard's life;
+/// the executor maps it to a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FileId(pub u32);
 
@@ -69,8 +70,8 @@ pub enum OpenMode {
     Read,
     /// Existing, for direct reads and writes.
     ReadWrite,
-    /// Created empty (an existing one is an error), for direct reads and writes. Its folder is created
-    /// first when missing. The new name is durable only after `SyncDir` of the folder.
+    /// Created empty (an existing one is an error), for direct reads and writes. Its folder is
+    /// created first when missing. The new name is durable only after `SyncDir` of the folder.
     Create,
     /// As `Create`, but an existing file is opened as it is.
     CreateOrOpen,
@@ -130,9 +131,9 @@ pub enum DiskOp {
         buffers: Vec<SharedBuf>,
         durability: Durability,
     },
-    /// Fills `buffer` from `position`: as many bytes as its length says (whole blocks), or its whole
-    /// capacity when its length is 0. A shorter count means the end of the file; the buffer comes back
-    /// with its length set to the count.
+    /// Fills `buffer` from `position`: as many bytes as its length says (whole blocks), or its
+    /// whole capacity when its length is 0. A shorter count means the end of the file; the buffer
+    /// comes back with its length set to the count.
     Read { op: OpId, file: FileId, position: u64, buffer: AlignedBuf },
     /// Makes everything completed on `file` so far durable (`fdatasync`).
     Sync { op: OpId, file: FileId },
@@ -146,8 +147,8 @@ pub enum DiskOp {
     RemoveTree { op: OpId, path: DiskPath },
     /// Creates a folder and those above it. An existing one is not an error.
     CreateDir { op: OpId, path: DiskPath },
-    /// Makes creations, renames and removals in a folder durable, and the names of the folder itself
-    /// and of those above it (ext4 and XFS commit them together).
+    /// Makes creations, renames and removals in a folder durable, and the names of the folder
+    /// itself and of those above it (ext4 and XFS commit them together).
     SyncDir { op: OpId, path: DiskPath },
     /// Names in a folder (empty for a missing one), sorted. Used by recovery.
     List { op: OpId, path: DiskPath },
@@ -195,8 +196,8 @@ pub enum DiskOk {
     Done,
     /// Length of the opened file, in bytes.
     Opened { bytes: u64 },
-    /// Bytes written and the buffer back (for `WriteBuf::Owned`). The store treats a short count as a
-    /// failed write.
+    /// Bytes written and the buffer back (for `WriteBuf::Owned`). The store treats a short count as
+    /// a failed write.
     Written { bytes: u64, buffer: Option<AlignedBuf> },
     /// Bytes read; the buffer back.
     Read { bytes: u32, buffer: AlignedBuf },

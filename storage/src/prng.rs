@@ -1,7 +1,8 @@
 //! A small pseudo-random generator for simulated disks and their tests.
 //!
-//! Not for the cores: they take randomness as an argument. One stream per concern, forked with a salt, so
-//! that a draw more in one does not change the others. Source: SplitMix64 (Steele, Lea, Flood, 2014).
+//! Not for the cores: they take randomness as an argument. One stream per concern, forked with a
+//! salt, so that a draw more in one does not change the others. Source: SplitMix64 (Steele, Lea,
+//! Flood, 2014).
 
 /// SplitMix64.
 #[derive(Clone, Debug)]

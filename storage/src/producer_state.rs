@@ -1,9 +1,10 @@
-//! What a partition remembers of its idempotent producers: enough to tell the next batch from a retry.
+//! What a partition remembers of its idempotent producers: enough to tell the next batch from a
+//! retry.
 //!
-//! A function of the log's prefix: `record` is told of every batch in order, by the append path and by
-//! recovery alike, and both end with the same state. Only forgetting old producers depends on time.
-//! `check` decides and changes nothing. `snapshot.rs` holds Kafka's file format, `compact.rs` ours.
-//! Source: KIP-98; Kafka 4.3's `ProducerAppendInfo` and `ProducerStateEntry`.
+//! A function of the log's prefix: `record` is told of every batch in order, by the append path and
+//! by recovery alike, and both end with the same state. Only forgetting old producers depends on
+//! time. `check` decides and changes nothing. `snapshot.rs` holds Kafka's file format, `compact.rs`
+//! ours. Source: KIP-98; Kafka 4.3's `ProducerAppendInfo` and `ProducerStateEntry`.
 
 mod compact;
 mod snapshot;
@@ -147,9 +148,9 @@ pub struct ProducerStates {
 impl ProducerStates {
     /// What to do with a client's batch. Batches without a producer are always appended.
     ///
-    /// A retry is looked for before the epoch and the sequence are judged, in the producer's current
-    /// epoch only. A producer that is not known may start anywhere: it was forgotten, or its batches
-    /// were deleted.
+    /// A retry is looked for before the epoch and the sequence are judged, in the producer's
+    /// current epoch only. A producer that is not known may start anywhere: it was forgotten, or
+    /// its batches were deleted.
     pub fn check(&self, batch: &BatchMeta) -> Result<Verdict, SequenceError> {
         if !batch.has_producer_id() {
             return Ok(Verdict::Append);
@@ -195,8 +196,8 @@ impl ProducerStates {
         }
     }
 
-    /// A batch of data stands in the log at `base_offset`, with the timestamps that are stored. Nothing
-    /// is judged: what is in the log was right, or came from a log where it was.
+    /// A batch of data stands in the log at `base_offset`, with the timestamps that are stored.
+    /// Nothing is judged: what is in the log was right, or came from a log where it was.
     ///
     /// `now_ms` is the wall clock of this process.
     pub fn record(&mut self, batch: &BatchMeta, base_offset: i64, now_ms: i64) {
@@ -220,8 +221,8 @@ impl ProducerStates {
         }
     }
 
-    /// A transaction marker stands in the log. Gives where the transaction it ends began; `None` when
-    /// none was open here.
+    /// A transaction marker stands in the log. Gives where the transaction it ends began; `None`
+    /// when none was open here.
     pub fn record_end_of_transaction(
         &mut self,
         producer_id: i64,
@@ -246,8 +247,8 @@ impl ProducerStates {
     /// Forgets producers without an open transaction that were silent for `expiration_ms`
     /// (`producer.id.expiration.ms`). Gives how many.
     ///
-    /// Silence counts from the later of the last batch's timestamp and when this process heard of it,
-    /// so that a producer of old timestamps is not forgotten while it writes.
+    /// Silence counts from the later of the last batch's timestamp and when this process heard of
+    /// it, so that a producer of old timestamps is not forgotten while it writes.
     pub fn expire(&mut self, now_ms: i64, expiration_ms: i64) -> usize {
         let before = self.producers.len();
         self.producers.retain(|_, slot| {
@@ -302,9 +303,9 @@ impl ProducerStates {
             .or_insert(Slot { producer: Producer::UNKNOWN, seen_ms: i64::MIN })
     }
 
-    /// Makes room: forgets a sixteenth of the table at once, so that a flood of short-lived producers
-    /// pays for a walk over the table once in many batches. Those whose last batch is oldest go first,
-    /// by offset and not by time, so that replay forgets the same ones.
+    /// Makes room: forgets a sixteenth of the table at once, so that a flood of short-lived
+    /// producers pays for a walk over the table once in many batches. Those whose last batch is
+    /// oldest go first, by offset and not by time, so that replay forgets the same ones.
     fn evict(&mut self) {
         let mut idle: Vec<(i64, i64)> = self
             .iter()

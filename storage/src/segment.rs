@@ -1,6 +1,7 @@
 //! The files of a partition's log, byte for byte as Apache Kafka 4.3 writes them.
 //!
-//! Values and bytes only: nothing here opens a file. The log's writer, recovery and the dump use them.
+//! Values and bytes only: nothing here opens a file. The log's writer, recovery and the dump use
+//! them.
 
 pub mod format;
 pub mod indexes;

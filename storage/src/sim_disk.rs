@@ -1,13 +1,12 @@
-//! A disk that can lose, tear, refuse, fill and stall: every `DiskOp` on 512-byte sectors in memory.
+//! A disk that can lose, tear, refuse, fill and stall: `DiskOp`s on 512-byte sectors in memory.
 //!
-//! For tests and the simulator. Two faces over one machine: `BlockingDisk` for recovery, `submit` and
-//! `poll_complete` for running stores, of which there may be several (a client each). Same seed, same
-//! calls: same answers. It also checks its callers: what the edge would answer with undefined order or
-//! EINVAL panics here.
+//! For tests and the simulator. Two faces over one machine: `BlockingDisk` for recovery, `submit`
+//! and `poll_complete` for running stores, of which there may be several (a client each). Same
+//! seed and calls, same answers. What the edge would answer with EINVAL or in no order panics here.
 //!
-//! An operation takes effect when it completes. A power cut keeps any subset of the sectors that no sync
-//! made durable, of completed and half-done writes alike, and any subset of the names whose folder was not
-//! synced. Source of the rules: what ext4 and XFS did on a disk with a volatile cache.
+//! An operation takes effect when it completes. A power cut keeps any subset of the sectors that no
+//! sync made durable, of completed and half-done writes alike, and any subset of names in folders
+//! that were not synced. Source of the rules: ext4 and XFS on a disk with a volatile cache.
 
 mod faults;
 mod file;
@@ -114,8 +113,8 @@ impl SimDisk {
         }
     }
 
-    /// Adds something that goes wrong. Faults are looked through in the order they were added; the first
-    /// that meets an operation acts, and every one counts what passes it.
+    /// Adds something that goes wrong. Faults are looked through in the order they were added; the
+    /// first that meets an operation acts, and every one counts what passes it.
     pub fn inject(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
@@ -188,8 +187,8 @@ impl SimDisk {
         self.names.get(path).map(|node| self.nodes[&node].current.as_slice())
     }
 
-    /// Puts a file there, durable but for its root's promise. Used for what did not come through the
-    /// disk: shared memory after a kill, goldens.
+    /// Puts a file there, durable but for its root's promise. Used for what did not come through
+    /// the disk: shared memory after a kill, goldens.
     pub fn put_file(&mut self, path: &DiskPath, bytes: Vec<u8>) {
         let node = self.add_node(SimFile::durable(bytes));
         self.names.link(path, node);
@@ -206,8 +205,8 @@ impl SimDisk {
         }
     }
 
-    /// Lets a step of time pass and completes one of the operations that are ready, chosen by the seed.
-    /// `None` when none is; call again while `in_flight` says there are some.
+    /// Lets a step of time pass and completes one of the operations that are ready, chosen by the
+    /// seed. `None` when none is; call again while `in_flight` says there are some.
     pub fn poll_complete(&mut self) -> Option<(u16, DiskDone)> {
         if !self.powered {
             return None;
@@ -227,8 +226,8 @@ impl SimDisk {
         self.complete(waiting).map(|done| (client, done))
     }
 
-    /// The power goes now, or went in a fault: what was not durable is kept or lost as `seed` says. The
-    /// machine stays off until `restart`.
+    /// The power goes now, or went in a fault: what was not durable is kept or lost as `seed` says.
+    /// The machine stays off until `restart`.
     pub fn power_cut(&mut self, seed: u64) {
         self.counts.power_cuts += 1;
         self.powered = false;
@@ -242,8 +241,8 @@ impl SimDisk {
         self.forget_process();
     }
 
-    /// The processes die, the machine lives: completed operations stay as they are, those under way are
-    /// done wholly, partly or not at all.
+    /// The processes die, the machine lives: completed operations stay as they are, those under way
+    /// are done wholly, partly or not at all.
     pub fn kill(&mut self, seed: u64) {
         self.counts.kills += 1;
         self.half_finish(&mut Prng::new(seed), false);
@@ -262,8 +261,8 @@ impl SimDisk {
         self.powered = true;
     }
 
-    /// The same medium on another machine, switched on, with nothing open, under way or wrong: to see
-    /// what several power cuts would make of one state.
+    /// The same medium on another machine, switched on, with nothing open, under way or wrong: to
+    /// see what several power cuts would make of one state.
     pub fn twin(&self, seed: u64) -> Self {
         let config = SimDiskConfig { space_bytes: None, ..self.config };
         let (names, nodes) = (self.names.clone(), self.nodes.clone());

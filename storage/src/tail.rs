@@ -1,7 +1,7 @@
 //! A log's recent batches: where each lies in the frames that are still in memory.
 //!
-//! It owns no bytes; frames do. Everything that is not in a segment is here, and above that what the
-//! shard's tail budget holds. Reads of it cost a binary search and a reference per batch.
+//! It owns no bytes; frames do. Everything that is not in a segment is here, and above that what
+//! the shard's tail budget holds. Reads of it cost a binary search and a reference per batch.
 
 use std::collections::VecDeque;
 

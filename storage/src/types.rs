@@ -1,4 +1,5 @@
-//! The words storage and its callers share: names of partitions, settings of a log, answers and errors.
+//! The words storage and its callers share: names of partitions, settings of a log, answers and
+//! errors.
 //!
 //! Values only. The store takes and returns them; nothing here decides anything.
 
@@ -68,8 +69,8 @@ pub enum DurabilityClass {
     /// Its frame is on stable storage.
     #[default]
     Persisted,
-    /// Its frame is sealed in memory that outlives the process; on stable storage a journal write later.
-    /// Where the frame is in ordinary memory, it counts as `Persisted` does.
+    /// Its frame is sealed in memory that outlives the process; on stable storage a journal write
+    /// later. Where the frame is in ordinary memory, it counts as `Persisted` does.
     Memory,
 }
 
@@ -160,8 +161,8 @@ pub struct Appended {
 /// An append that did not happen. The log is as before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The producer's sequence or epoch: OUT_OF_ORDER_SEQUENCE_NUMBER (45), INVALID_PRODUCER_EPOCH (47),
-    /// INVALID_TXN_STATE (48), POLICY_VIOLATION (44) for too many producers.
+    /// The producer's sequence or epoch: OUT_OF_ORDER_SEQUENCE_NUMBER (45), INVALID_PRODUCER_EPOCH
+    /// (47), INVALID_TXN_STATE (48), POLICY_VIOLATION (44) for too many producers.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
     /// MESSAGE_TOO_LARGE (10).
@@ -216,8 +217,8 @@ pub enum ReadOutcome {
 pub enum FindOutcome {
     /// No batch is as young.
     None,
-    /// The first batch whose largest timestamp is at or after the one asked for; the caller, who can
-    /// decompress, looks for the record. Records before the log start do not count.
+    /// The first batch whose largest timestamp is at or after the one asked for; the caller, who
+    /// can decompress, looks for the record. Records before the log start do not count.
     InBatch(SharedBuf),
     /// `StoreEvent::FindDone` will tell.
     Pending(ReadToken),

@@ -1,7 +1,7 @@
 //! Variable-length integers of our own checkpoint encodings: seven bits per byte, lowest first.
 //!
-//! Reading is total. Kafka's record varints look the same but belong to `protocol`; nothing on the wire
-//! or in Kafka's files is read with these.
+//! Reading is total. Kafka's record varints look the same but belong to `protocol`; nothing on the
+//! wire or in Kafka's files is read with these.
 
 /// Adds `value`, one to ten bytes.
 pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -58,7 +58,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_number_reads_back(value in proptest::num::i64::ANY, next in proptest::num::u64::ANY) {
+        fn every_number_reads_back(
+            value in proptest::num::i64::ANY,
+            next in proptest::num::u64::ANY,
+        ) {
             let mut out = Vec::new();
             put_signed(&mut out, value);
             put(&mut out, next);

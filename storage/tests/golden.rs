@@ -1,7 +1,8 @@
 //! Our segment files against files that Apache Kafka 4.3.1 wrote with its own classes.
 //!
-//! `golden/Goldens.java` says how they were made. Everything is derived again from the `.log` file and
-//! compared byte for byte with what Kafka derived; the dump is compared with the text of Kafka's tool.
+//! `golden/Goldens.java` says how they were made. Everything is derived again from the `.log` file
+//! and compared byte for byte with what Kafka derived; the dump is compared with the text of
+//! Kafka's tool.
 
 use std::path::Path;
 

@@ -52,11 +52,12 @@ fn wrap(text: &str) -> String {
             rest = format!("{marker}{hang}{}", rest[at..].trim_start());
             // What was cut off runs on into the paragraph's next line.
             if let Some(next) = lines.next_if(|next| continues(next, &marker, hang)) {
+                rest.truncate(rest.trim_end().len());
                 rest.push(' ');
                 rest.push_str(next[marker.len()..].trim_start());
             }
         }
-        out.push_str(&rest);
+        out.push_str(if touchable { rest.trim_end() } else { &rest });
         out.push('\n');
     }
     out
@@ -70,7 +71,7 @@ fn continues(next: &str, of_marker: &str, hang: &str) -> bool {
         && body.len() - text.len() == hang.len()
         && text.starts_with(|first: char| first.is_alphanumeric() || "`([<\"".contains(first))
         && !text.starts_with("```")
-        && !text.split_once(". ").is_some_and(|(item, _)| item.parse::<u8>().is_ok())
+        && text.split_once(". ").is_none_or(|(item, _)| item.parse::<u8>().is_err())
 }
 
 /// Indentation and comment sign of a line that is a comment; empty otherwise.

@@ -1,11 +1,12 @@
 //! A journal frame's bytes: header, entries, checksums.
 //!
-//! Values to bytes and back; it knows nothing of files. `journal` seals frames with it, `journal::replay`
-//! reads them. The drawing is in `storage/README.md`. All numbers are little endian.
+//! Values to bytes and back; it knows nothing of files. `journal` seals frames with it,
+//! `journal::replay` reads them. The drawing is in `storage/README.md`. All numbers are little
+//! endian.
 //!
-//! The frame's checksums cover the header, the entries' headers and the first 61 bytes of each batch. The
-//! rest of a batch is covered by the batch's own CRC-32C, which was checked when it came in: the bytes of a
-//! bulk producer are summed once, not twice.
+//! The frame's checksums cover the header, the entries' headers and the first 61 bytes of each
+//! batch. The rest of a batch is covered by the batch's own CRC-32C, which was checked when it came
+//! in: the bytes of a bulk producer are summed once, not twice.
 
 use crate::segment::format::{BATCH_HEADER_BYTES, BatchMeta, CRC_FROM};
 use crate::types::{PartitionId, TopicId};
@@ -29,8 +30,8 @@ pub struct FrameHeader {
     pub life: u64,
     /// Counted from 1 in a life, without gaps.
     pub sequence: u64,
-    /// The highest sequence known to be on stable storage when this frame was sealed. A bad frame at or
-    /// below one such number is damage; above all of them it is a torn write.
+    /// The highest sequence known to be on stable storage when this frame was sealed. A bad frame
+    /// at or below one such number is damage; above all of them it is a torn write.
     pub durable_up_to: u64,
     /// Bytes of the entries, padding of the last one included.
     pub payload_bytes: u32,
@@ -169,8 +170,8 @@ impl EntryHeader {
     }
 }
 
-/// Adds an entry to the running `entries_crc`. `entry` starts with the entry's header and holds at least
-/// its payload.
+/// Adds an entry to the running `entries_crc`. `entry` starts with the entry's header and holds at
+/// least its payload.
 pub fn entry_crc(crc: u32, entry: &[u8], payload_bytes: usize) -> u32 {
     let covered = ENTRY_HEADER_BYTES + payload_bytes.min(BATCH_HEADER_BYTES);
     crc32c::crc32c_append(crc, &entry[..covered])

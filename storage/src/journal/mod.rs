@@ -1,8 +1,8 @@
 //! One shard's journal: frames are filled, sealed, written one group at a time, and then durable.
 //!
-//! It decides when a frame is sealed and what goes into one write; it knows batches only as bytes. The
-//! store calls `append` for each batch and `seal` once per turn of the event loop. Frames stay in memory as
-//! the tail, until the store lets them go.
+//! It decides when a frame is sealed and what goes into one write; it knows batches only as bytes.
+//! The store calls `append` for each batch and `seal` once per turn of the event loop. Frames stay
+//! in memory as the tail, until the store lets them go.
 
 pub mod frame;
 pub(crate) mod pool;
@@ -246,8 +246,8 @@ impl Journal {
         Placed { sequence: frame.sequence, start: start as u32 }
     }
 
-    /// Ends a turn: seals the open frame when its entries can leave at once or count as committed by
-    /// being sealed, and starts a write when none is under way.
+    /// Ends a turn: seals the open frame when its entries can leave at once or count as committed
+    /// by being sealed, and starts a write when none is under way.
     pub fn seal(&mut self, ops: &mut Ops) {
         if self.failed {
             return;
@@ -265,7 +265,8 @@ impl Journal {
         self.start_write(ops);
     }
 
-    /// Takes the completion of the write in flight: the file's number, position and error when it failed.
+    /// Takes the completion of the write in flight: the file's number, position and error when it
+    /// failed.
     pub fn handle_written(
         &mut self,
         result: Result<DiskOk, DiskError>,
@@ -278,7 +279,8 @@ impl Journal {
             Err(error) => Some(error),
         };
         if let Some(error) = error {
-            // Final: the bytes may or may not be there, and a sync that failed once says nothing later.
+            // Final: the bytes may or may not be there, and a sync that failed once says nothing
+            // later.
             self.failed = true;
             return Err((write.number, write.position, error));
         }

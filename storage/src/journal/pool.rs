@@ -1,7 +1,7 @@
 //! Frame buffers, recycled: no allocation per append once the pool is warm.
 //!
-//! A buffer comes back when the tail lets its frame go. Readers on other cores may still hold it; it is
-//! used again only once the pool is its last holder.
+//! A buffer comes back when the tail lets its frame go. Readers on other cores may still hold it;
+//! it is used again only once the pool is its last holder.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use crate::buffer::{AlignedBuf, RegionSource};
 use crate::limits::{FRAME_CLASSES_BYTES, POOL_BYTES_MAX};
 
-/// Buffers of a class looked at before a fresh one is made: readers hold buffers for a fetch's length, so
-/// the oldest ones are nearly always free.
+/// Buffers of a class looked at before a fresh one is made: readers hold buffers for a fetch's
+/// length, so the oldest ones are nearly always free.
 const LOOK_MAX: usize = 4;
 
 /// A buffer and where its memory is.

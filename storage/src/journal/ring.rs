@@ -1,8 +1,8 @@
 //! The journal's files: prepared before they are needed, filled one after the other, used again.
 //!
-//! A file is prepared by writing zeros over all of it and syncing it, so that a frame's write changes no
-//! metadata. It knows positions and sequences, not frames. A file is free again when a checkpoint says
-//! that everything in it is in segments.
+//! A file is prepared by writing zeros over all of it and syncing it, so that a frame's write
+//! changes no metadata. It knows positions and sequences, not frames. A file is free again when a
+//! checkpoint says that everything in it is in segments.
 
 use crate::buffer::AlignedBuf;
 use crate::limits::{BLOCK_BYTES, PREPARE_BYTES};
@@ -99,7 +99,8 @@ impl Ring {
         }
     }
 
-    /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist, whole.
+    /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist,
+    /// whole.
     pub fn new(shard: u16, file_bytes: u64, count: u32, prepared: &[u32], ops: &mut Ops) -> Self {
         let mut ring = Self::none(shard);
         for number in 0..count {
@@ -198,8 +199,8 @@ impl Ring {
         }
     }
 
-    /// Prepares one more file when fewer than `ready_min` are ready: with two, one is never waited for,
-    /// and a young broker does not spend its first seconds writing zeros.
+    /// Prepares one more file when fewer than `ready_min` are ready: with two, one is never waited
+    /// for, and a young broker does not spend its first seconds writing zeros.
     pub fn prepare(&mut self, ready_min: usize, ops: &mut Ops) {
         if self.preparing || self.starved {
             return;
@@ -224,8 +225,8 @@ impl Ring {
         self.starved = false;
     }
 
-    /// Takes a completion of a file's preparation. An error other than want of space is told once and
-    /// leaves the file out of the ring.
+    /// Takes a completion of a file's preparation. An error other than want of space is told once
+    /// and leaves the file out of the ring.
     pub fn handle_disk(
         &mut self,
         slot: usize,
@@ -252,7 +253,8 @@ impl Ring {
             }
             (State::Opening { .. }, _) => State::Zeroing { position: 0 },
             (State::Zeroing { position }, DiskOk::Written { bytes, .. }) => {
-                // A short write of whole blocks goes on where it ended; one of nothing would never end.
+                // A short write of whole blocks goes on where it ended; one of nothing would never
+                // end.
                 let whole = bytes - bytes % BLOCK_BYTES as u64;
                 if whole == 0 {
                     file.state = State::Absent;

@@ -1,8 +1,9 @@
-//! One segment of a log as memory knows it: its sizes, indexes and timestamps, and what of it is on disk.
+//! One segment of a log as memory knows it: its sizes, indexes and timestamps, and what of it is on
+//! disk.
 //!
-//! Told of every batch at its append; the flusher says later what it wrote. It decides nothing about
-//! files. Indexes reach their files in whole blocks as they grow; what does not fill a block is in the
-//! checkpoint until the segment closes.
+//! Told of every batch at its append; the flusher says later what it wrote. It decides nothing
+//! about files. Indexes reach their files in whole blocks as they grow; what does not fill a block
+//! is in the checkpoint until the segment closes.
 
 use crate::checkpoint::SegmentImage;
 use crate::limits::BLOCK_BYTES;
@@ -35,14 +36,16 @@ pub(crate) struct Segment {
     /// Bytes at the start of the index files that memory does not hold.
     pub offsets_on_disk: u32,
     pub times_on_disk: u32,
-    /// Largest timestamp of its first batch, by which Kafka measures its age; `None` before the first.
+    /// Largest timestamp of its first batch, by which Kafka measures its age; `None` before the
+    /// first.
     pub first_timestamp: Option<i64>,
     pub created_ms: i64,
     /// Handed to the disk.
     pub written: Progress,
     /// Known to be on stable storage.
     pub synced: Progress,
-    /// Bytes of the log file's last block, when it is not whole; `None` when only the disk knows them.
+    /// Bytes of the log file's last block, when it is not whole; `None` when only the disk knows
+    /// them.
     pub partial: Option<Vec<u8>>,
     /// Its files have their true lengths, though more may be added.
     pub trimmed: bool,
@@ -147,9 +150,9 @@ impl Segment {
         (known || self.offsets_on_disk == 0).then(|| offsets.lookup(offset))
     }
 
-    /// The part of the offset index that belongs to the first `synced.log` bytes and that a checkpoint
-    /// must carry: where it starts in the file, and its bytes. It keeps at least the last entry that is
-    /// on disk, from which the distance to the next entry follows.
+    /// The part of the offset index that belongs to the first `synced.log` bytes and that a
+    /// checkpoint must carry: where it starts in the file, and its bytes. It keeps at least the
+    /// last entry that is on disk, from which the distance to the next entry follows.
     pub fn offsets_remainder(&self) -> (u32, &[u8]) {
         let offsets = &self.indexes.offsets;
         let mut count = offsets.len();
@@ -172,8 +175,8 @@ impl Segment {
     }
 }
 
-/// The end of an index of which memory holds `bytes` from `on_disk` on, so that the file's whole blocks
-/// below `synced`, less one entry, need not be carried.
+/// The end of an index of which memory holds `bytes` from `on_disk` on, so that the file's whole
+/// blocks below `synced`, less one entry, need not be carried.
 fn remainder(bytes: &[u8], on_disk: u32, synced: u32, entry_bytes: usize) -> (u32, &[u8]) {
     let blocks = synced as usize - synced as usize % BLOCK_BYTES;
     let keep_from = (blocks / entry_bytes).saturating_sub(1) * entry_bytes;

@@ -1,10 +1,11 @@
 //! Producer states in our own checkpoint: all the batches of the window, in differences.
 //!
-//! Kafka's snapshot keeps one batch of each producer, so a retry of an older one is not recognised after
-//! a restart. This keeps them all in about as many bytes, because neighbours differ little. The checkpoint
-//! around it carries the CRC. Varints: count; per producer: id less the id before, epoch, coordinator
-//! epoch, last timestamp, transaction's first offset + 1 (0: none), batches; per batch, against the batch
-//! before it: last offset, last sequence, offset delta (plain), timestamp less the last timestamp.
+//! Kafka's snapshot keeps one batch of each producer, so a retry of an older one is not recognised
+//! after a restart. This keeps them all in about as many bytes, because neighbours differ little.
+//! The checkpoint around it carries the CRC. Varints: count; per producer: id less the id before,
+//! epoch, coordinator epoch, last timestamp, transaction's first offset + 1 (0: none), batches; per
+//! batch, against the batch before it: last offset, last sequence, offset delta (plain), timestamp
+//! less the last timestamp.
 
 use super::{ProducedBatch, Producer, ProducerStates};
 use crate::limits::PRODUCER_BATCHES_COUNT;

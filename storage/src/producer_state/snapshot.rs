@@ -1,10 +1,11 @@
-//! Producer states in Kafka's `.snapshot` file, so that Kafka's tools read ours and we can adopt theirs.
+//! Producer states in Kafka's `.snapshot` file, so that Kafka's tools read ours and we can adopt
+//! theirs.
 //!
-//! Big endian: version (i16, 1), CRC-32C (u32) of everything after it, count (i32), entries of 46 bytes:
-//! producer id i64, epoch i16, last sequence i32, last offset i64, offset delta i32, timestamp i64,
-//! coordinator epoch i32, first offset of the open transaction i64 (-1: none). It holds only the last
-//! batch of each producer; the four before it are in our own checkpoint. Source: Kafka 4.3's
-//! `ProducerStateManager`.
+//! Big endian: version (i16, 1), CRC-32C (u32) of everything after it, count (i32), entries of 46
+//! bytes: producer id i64, epoch i16, last sequence i32, last offset i64, offset delta i32,
+//! timestamp i64, coordinator epoch i32, first offset of the open transaction i64 (-1: none). It
+//! holds only the last batch of each producer; the four before it are in our own checkpoint.
+//! Source: Kafka 4.3's `ProducerStateManager`.
 
 use super::{ProducedBatch, Producer, ProducerStates};
 

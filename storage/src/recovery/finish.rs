@@ -26,8 +26,8 @@ pub struct Recovered {
 }
 
 impl Recovery {
-    /// Replays the journals into segments, places every partition where `resolve` says (`None`: it was
-    /// deleted, its files go) and begins the new life on `shards_count` shards.
+    /// Replays the journals into segments, places every partition where `resolve` says (`None`: it
+    /// was deleted, its files go) and begins the new life on `shards_count` shards.
     ///
     /// May be repeated after a crash anywhere in it, also with other answers.
     pub fn finish(
@@ -112,8 +112,8 @@ impl Recovery {
         let wall_ms = self.config.wall_ms;
         let mut reader = FrameReader::default();
         for scan in &self.shards {
-            // Partitions of this shard that may have lost batches, until one is seen to go on without a
-            // gap.
+            // Partitions of this shard that may have lost batches, until one is seen to go on
+            // without a gap.
             let mut suspects: BTreeSet<PartitionId> = BTreeSet::new();
             let all = || {
                 let here = self.shard_of.iter().filter(|(_, shard)| **shard == scan.shard);
@@ -173,8 +173,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// Files of a journal that was damaged are kept under another name: they are the only copy of what
-    /// may still be read of them.
+    /// Files of a journal that was damaged are kept under another name: they are the only copy of
+    /// what may still be read of them.
     fn keep_damaged_journals(
         &self,
         disk: &mut dyn BlockingDisk,
@@ -232,8 +232,8 @@ impl Recovery {
     }
 }
 
-/// Numbers of the journal files of each shard that exist whole; at least one is made. Files that the ring
-/// has no number for go.
+/// Numbers of the journal files of each shard that exist whole; at least one is made. Files that
+/// the ring has no number for go.
 fn prepare_files(
     disk: &mut dyn BlockingDisk,
     ids: &mut Ids,

@@ -1,9 +1,10 @@
-//! Reads one shard's journal: which frames are there, where it ends, and whether anything durable is gone.
+//! Reads one shard's journal: which frames are there, where it ends, and whether anything durable
+//! is gone.
 //!
-//! One write is in flight at a time, so only frames of the last write can be torn. What tells torn from
-//! damaged: every frame says up to which sequence the journal was durable when it was sealed, and so does
-//! the checkpoint. A bad frame above every such number is the torn end and is cut; at or below one of them it
-//! is damage. Frames in shared memory stand in for both.
+//! One write is in flight at a time, so only frames of the last write can be torn. What tells torn
+//! from damaged: every frame says up to which sequence the journal was durable when it was sealed,
+//! and so does the checkpoint. A bad frame above every such number is the torn end and is cut; at
+//! or below one of them it is damage. Frames in shared memory stand in for both.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +16,8 @@ use crate::limits::{BLOCK_BYTES, GROUP_BYTES_MAX};
 use crate::op::{BlockingDisk, DiskError, DiskPath};
 use crate::types::PartitionId;
 
-/// Bytes after a bad frame that are searched for a later one. Had the bad frame been durable, the next
-/// write would start within a group's bytes, or in the next file.
+/// Bytes after a bad frame that are searched for a later one. Had the bad frame been durable, the
+/// next write would start within a group's bytes, or in the next file.
 const SEARCH_BYTES: u64 = 2 * GROUP_BYTES_MAX as u64;
 
 /// Where a frame's bytes are.
@@ -52,7 +53,8 @@ pub(crate) struct ShardScan {
     pub shard: u16,
     /// In order. With `lost_before`, not without gaps.
     pub frames: Vec<FrameRef>,
-    /// Durable frames are missing before these indexes of `frames`: whose batches they held is not known.
+    /// Durable frames are missing before these indexes of `frames`: whose batches they held is not
+    /// known.
     pub lost_before: Vec<usize>,
     /// Partitions of which a durable batch is damaged, and where.
     pub damaged: BTreeMap<PartitionId, String>,
@@ -240,8 +242,8 @@ impl Scanner {
                     ));
                 } else if !later.is_empty() {
                     report.notices.push(format!(
-                        "torn write cut: {place}, sequence {expected} and {} after it; nothing of it \
-                         was acknowledged",
+                        "torn write cut: {place}, sequence {expected} and {} after it; nothing of \
+                         it was acknowledged",
                         later.len()
                     ));
                 }
@@ -324,8 +326,8 @@ impl Scanner {
         })
     }
 
-    /// Frames of this life above `sequence` that start within `SEARCH_BYTES` after `position`, the lowest
-    /// sequence first.
+    /// Frames of this life above `sequence` that start within `SEARCH_BYTES` after `position`, the
+    /// lowest sequence first.
     fn later(
         &self,
         disk: &mut dyn BlockingDisk,

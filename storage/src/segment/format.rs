@@ -1,8 +1,8 @@
 //! What stands in a `.log` file: record batches of magic 2, one after the other.
 //!
-//! Reads the fixed header of a batch and walks a run of batches. It never looks at records, and it is
-//! total: any bytes give batches or a reason to stop. The log's reader, recovery and the dump call it.
-//! Source: Kafka's record batch format, magic 2 (KIP-98).
+//! Reads the fixed header of a batch and walks a run of batches. It never looks at records, and it
+//! is total: any bytes give batches or a reason to stop. The log's reader, recovery and the dump
+//! call it. Source: Kafka's record batch format, magic 2 (KIP-98).
 
 /// Bytes of a batch before its records.
 pub const BATCH_HEADER_BYTES: usize = 61;
@@ -47,8 +47,8 @@ pub struct BatchMeta {
 impl BatchMeta {
     /// Reads the header at the start of `bytes`, which may hold more than the batch, or less.
     ///
-    /// The lengths are checked against each other, not against `bytes`: the caller knows whether the
-    /// rest of the batch is still to come.
+    /// The lengths are checked against each other, not against `bytes`: the caller knows whether
+    /// the rest of the batch is still to come.
     pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
         let Some(header) = bytes.first_chunk::<BATCH_HEADER_BYTES>() else {
             return Err(BatchError::Cut { needed: BATCH_HEADER_BYTES as u64, have: bytes.len() });
@@ -104,7 +104,8 @@ impl BatchMeta {
         self.producer_id > NONE
     }
 
-    /// Sequence of the last record; -1 when the batch has none. Wraps from `i32::MAX` to 0 (KIP-98).
+    /// Sequence of the last record; -1 when the batch has none. Wraps from `i32::MAX` to 0
+    /// (KIP-98).
     pub fn last_sequence(&self) -> i32 {
         if self.base_sequence == NONE as i32 {
             return NONE as i32;
@@ -132,7 +133,8 @@ impl BatchMeta {
         self.attributes & CONTROL != 0
     }
 
-    /// When compaction may drop the batch's tombstones; stands in place of the base timestamp (KIP-534).
+    /// When compaction may drop the batch's tombstones; stands in place of the base timestamp
+    /// (KIP-534).
     pub fn delete_horizon(&self) -> Option<i64> {
         (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }

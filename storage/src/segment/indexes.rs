@@ -1,8 +1,8 @@
 //! The two indexes of a growing segment and the rule that feeds them.
 //!
-//! Told of every batch in order, by the writer as it appends and by recovery as it rebuilds; both give the
-//! same bytes as Kafka 4.3's `LogSegment` would. It decides when an entry is due and whether the segment
-//! must roll; it knows nothing of files.
+//! Told of every batch in order, by the writer as it appends and by recovery as it rebuilds; both
+//! give the same bytes as Kafka 4.3's `LogSegment` would. It decides when an entry is due and
+//! whether the segment must roll; it knows nothing of files.
 
 use super::format::BatchMeta;
 use super::offset_index::OffsetIndex;
@@ -68,7 +68,8 @@ impl SegmentIndexes {
         self.bytes_since_entry += u64::from(bytes);
     }
 
-    /// Whether a batch that ends at `last_offset` must start another segment, by the indexes' measure.
+    /// Whether a batch that ends at `last_offset` must start another segment, by the indexes'
+    /// measure.
     pub fn must_roll(&self, last_offset: i64) -> bool {
         self.offsets.is_full() || self.times.is_full() || !self.offsets.can_index(last_offset)
     }

@@ -1,7 +1,8 @@
-//! Names of a partition's files, as Kafka 4.3 gives them: the first offset in 20 digits and a suffix.
+//! Names of a partition's files, as Kafka 4.3 gives them: the first offset in 20 digits and a
+//! suffix.
 //!
-//! The writer makes names, recovery and the dump read them back. Strict on reading: a name Kafka would
-//! not write is not ours to touch.
+//! The writer makes names, recovery and the dump read them back. Strict on reading: a name Kafka
+//! would not write is not ours to touch.
 
 use std::fmt;
 

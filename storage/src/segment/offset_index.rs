@@ -1,9 +1,9 @@
 //! `.index`: where in a segment a batch starts, for some of its batches.
 //!
-//! Entries of 8 bytes, big endian: offset of the batch's last record less the segment's base offset,
-//! position of the batch. Both grow from entry to entry. Held as the file's bytes, so that writing it is a
-//! copy and reading it a validation. `indexes.rs` decides when an entry is due. Source: Kafka 4.3's
-//! `OffsetIndex`.
+//! Entries of 8 bytes, big endian: offset of the batch's last record less the segment's base
+//! offset, position of the batch. Both grow from entry to entry. Held as the file's bytes, so that
+//! writing it is a copy and reading it a validation. `indexes.rs` decides when an entry is due.
+//! Source: Kafka 4.3's `OffsetIndex`.
 
 use super::time_index::IndexError;
 
@@ -79,7 +79,8 @@ impl OffsetIndex {
         self.len() >= self.entries_max
     }
 
-    /// The last entry with an offset of at most `target`; the start of the segment when there is none.
+    /// The last entry with an offset of at most `target`; the start of the segment when there is
+    /// none.
     pub fn lookup(&self, target: i64) -> OffsetPosition {
         match self.count_until(|entry| entry.offset <= target) {
             0 => OffsetPosition { offset: self.base_offset, position: 0 },

@@ -1,9 +1,9 @@
 //! `.timeindex`: the largest timestamp up to some offsets of a segment.
 //!
-//! Entries of 12 bytes, big endian: timestamp, offset less the segment's base offset. Timestamps grow from
-//! entry to entry, offsets do not fall. An entry says: nothing before its offset is younger than its
-//! timestamp. The last slot is kept free for the entry written when the segment closes, which holds the
-//! segment's largest timestamp. Source: Kafka 4.3's `TimeIndex`.
+//! Entries of 12 bytes, big endian: timestamp, offset less the segment's base offset. Timestamps
+//! grow from entry to entry, offsets do not fall. An entry says: nothing before its offset is
+//! younger than its timestamp. The last slot is kept free for the entry written when the segment
+//! closes, which holds the segment's largest timestamp. Source: Kafka 4.3's `TimeIndex`.
 
 /// Bytes of an entry.
 pub const ENTRY_BYTES: usize = 12;

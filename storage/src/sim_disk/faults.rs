@@ -18,7 +18,8 @@ pub enum Ops {
     Open,
     /// `Rename`, `Remove`, `RemoveTree`, `CreateDir`.
     Name,
-    /// Those that change something: all but `Read`, `ReadFile`, `List`, `Close` and opening for reading.
+    /// Those that change something: all but `Read`, `ReadFile`, `List`, `Close` and opening for
+    /// reading.
     Change,
 }
 

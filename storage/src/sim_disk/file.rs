@@ -1,8 +1,9 @@
-//! One simulated file: what reads see, what the medium is sure to hold, and the changes between the two.
+//! One simulated file: what reads see, what the medium is sure to hold, and the changes between the
+//! two.
 //!
-//! Until a sync makes them durable, changes are kept one by one, so that a power cut can keep any subset
-//! of their 512-byte sectors. Lengths change in order, as a journalling file system keeps its metadata;
-//! what a kept length uncovers without its sectors reads as zeros.
+//! Until a sync makes them durable, changes are kept one by one, so that a power cut can keep any
+//! subset of their 512-byte sectors. Lengths change in order, as a journalling file system keeps
+//! its metadata; what a kept length uncovers without its sectors reads as zeros.
 
 use std::rc::Rc;
 
@@ -23,7 +24,8 @@ pub(super) struct SimFile {
 #[derive(Clone, Debug)]
 struct Pending {
     seq: u64,
-    /// A sync failed over it: no later sync makes it durable, as kernels drop pages whose write failed.
+    /// A sync failed over it: no later sync makes it durable, as kernels drop pages whose write
+    /// failed.
     forsaken: bool,
     change: Change,
 }
@@ -136,7 +138,8 @@ impl SimFile {
         let lengths = self.pending.iter().filter(|p| matches!(p.change, Change::Length(_))).count();
         let lengths_kept = prng.between(0, lengths as u64) as usize;
         counts.lengths_lost += (lengths - lengths_kept) as u64;
-        // All, none or some: with independent sectors alone, all and none would hardly ever come up.
+        // All, none or some: with independent sectors alone, all and none would hardly ever come
+        // up.
         let sectors_in_eight = prng.pick(&[0, 1, 4, 4, 7, 8]);
         let mut lengths_seen = 0;
         for pending in std::mem::take(&mut self.pending) {

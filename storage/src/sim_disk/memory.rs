@@ -1,4 +1,5 @@
-//! Simulated shared memory: slots that outlive the store that filled them, as a mapped tmpfs file does.
+//! Simulated shared memory: slots that outlive the store that filled them, as a mapped tmpfs file
+//! does.
 #![expect(
     clippy::disallowed_types,
     reason = "regions are Send and Sync by contract, though one thread runs the simulation"
@@ -8,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::{AlignedBuf, Region, RegionSource};
 
-/// The shared memory of one shard. Clones are handles on the same memory: one goes into the store, one
-/// stays with the test.
+/// The shared memory of one shard. Clones are handles on the same memory: one goes into the store,
+/// one stays with the test.
 #[derive(Clone, Debug)]
 pub struct SimMemory {
     slot_bytes: usize,
@@ -17,7 +18,8 @@ pub struct SimMemory {
 }
 
 impl SimMemory {
-    /// Slots of `slot_bytes` (whole blocks), filled from `file`, which an earlier life left; zeros beyond.
+    /// Slots of `slot_bytes` (whole blocks), filled from `file`, which an earlier life left; zeros
+    /// beyond.
     pub fn new(slot_bytes: usize, slots_count: usize, file: &[u8]) -> Self {
         let mut file = file.chunks(slot_bytes);
         let slots = (0..slots_count).map(|_| {
@@ -32,8 +34,8 @@ impl SimMemory {
         Self { slot_bytes, slots: Arc::new(Mutex::new(slots.collect())) }
     }
 
-    /// What the mapped file holds. Every region has been given back: the store and the operations that
-    /// held one are gone.
+    /// What the mapped file holds. Every region has been given back: the store and the operations
+    /// that held one are gone.
     pub fn file_bytes(&self) -> Vec<u8> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut file = Vec::with_capacity(slots.len() * self.slot_bytes);

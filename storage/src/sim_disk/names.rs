@@ -1,5 +1,5 @@
-//! The simulated file system's names: what a listing shows, what survives for certain, and the changes
-//! between the two, which last until their folder is synced.
+//! The simulated file system's names: what a listing shows, what survives for certain, and the
+//! changes between the two, which last until their folder is synced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +125,8 @@ impl Names {
         folders.into_iter().for_each(|path| self.change(NameChange::RemoveFolder { path }));
     }
 
-    /// Makes the changes in `folder` below `mark` durable, and the folder's own name with those above.
+    /// Makes the changes in `folder` below `mark` durable, and the folder's own name with those
+    /// above.
     pub(super) fn sync(&mut self, folder: &DiskPath, mark: u64) {
         for (seq, change) in std::mem::take(&mut self.pending) {
             if seq < mark && change.is_made_durable_by(folder) {
@@ -136,8 +137,8 @@ impl Names {
         }
     }
 
-    /// Power is gone: keeps all, none, a prefix or a subset of the pending changes, and nothing of the
-    /// shared memory.
+    /// Power is gone: keeps all, none, a prefix or a subset of the pending changes, and nothing of
+    /// the shared memory.
     pub(super) fn cut(&mut self, prng: &mut Prng, counts: &mut NameCounts) {
         let pending = std::mem::take(&mut self.pending);
         let way = prng.below(4);

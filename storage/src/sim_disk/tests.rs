@@ -1,5 +1,5 @@
-//! One test per promise and per fault. Most ask many seeds, because a fault is a choice among outcomes:
-//! they collect what came out and demand exactly the outcomes a real disk could show.
+//! One test per promise and per fault. Most ask many seeds, because a fault is a choice among
+//! outcomes: they collect what came out and demand exactly the outcomes a real disk could show.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

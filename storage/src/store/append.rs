@@ -14,8 +14,9 @@ use crate::tail::TailBatch;
 use crate::types::{AppendError, AppendHow, Appended, CommitSeq, DurabilityClass, LogId, Origin};
 
 impl Store {
-    /// Appends one batch that `protocol::batch` validated: gives it offsets, stamps base offset, leader
-    /// epoch and, when asked, the append time into the copy, and checks its producer's sequence.
+    /// Appends one batch that `protocol::batch` validated: gives it offsets, stamps base offset,
+    /// leader epoch and, when asked, the append time into the copy, and checks its producer's
+    /// sequence.
     ///
     /// It is readable and may be acknowledged when `commit` is committed in its class.
     pub fn append(
@@ -47,7 +48,8 @@ impl Store {
             match log.producers.check(&meta)? {
                 Verdict::Append => {}
                 Verdict::Duplicate { base_offset, last_offset, timestamp } => {
-                    // Its frame may be under way; where the tail has let it go it is long committed.
+                    // Its frame may be under way; where the tail has let it go it is long
+                    // committed.
                     let sequence = log.tail.at(base_offset).map_or(0, |batch| batch.sequence);
                     return Ok(Appended {
                         base_offset,
@@ -68,8 +70,8 @@ impl Store {
                 AppendError::Busy
             });
         }
-        // What is in the journal already must still find its way out of it: coordinators may use the
-        // rest, clients may not.
+        // What is in the journal already must still find its way out of it: coordinators may use
+        // the rest, clients may not.
         let ring = &self.journal.ring;
         if self.flusher.space_low()
             && how.origin == Origin::Client

@@ -1,9 +1,10 @@
-//! Flushing: rounds of jobs from the tail to segments, then a checkpoint, then journal and tail are freed.
+//! Flushing: rounds of jobs from the tail to segments, then a checkpoint, then journal and tail are
+//! freed.
 //!
-//! Off the ack path. A round takes every log that has something the journal has; a few jobs run at a time.
-//! Only a round that wrote everything ends with a checkpoint: only then may the journal forget. Why a
-//! checkpoint waits for the journal: it holds producers and epochs of batches that are in the tail only;
-//! after a power cut those batches must be there too.
+//! Off the ack path. A round takes every log that has something the journal has; a few jobs run at
+//! a time. Only a round that wrote everything ends with a checkpoint: only then may the journal
+//! forget. Why a checkpoint waits for the journal: it holds producers and epochs of batches that
+//! are in the tail only; after a power cut those batches must be there too.
 
 use slab::Slab;
 
@@ -231,7 +232,8 @@ impl Store {
         }
     }
 
-    /// Every job of the round has ended: its checkpoint follows, unless something could not be written.
+    /// Every job of the round has ended: its checkpoint follows, unless something could not be
+    /// written.
     fn end_jobs(&mut self, mono_ns: u64) {
         let round = self.flusher.round.as_ref().expect("a round is under way");
         if round.stuck {

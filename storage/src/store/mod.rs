@@ -1,8 +1,8 @@
 //! The facade of storage: one per shard, the only door to its journal and logs.
 //!
-//! Sans-IO: appends and reads come in as calls, completions as `handle_disk`, time as arguments; disk
-//! operations and events go out by `poll_op` and `poll_event`. The shard calls it; it knows nothing of
-//! clients, requests or replicas. The parts: `append`, `read`.
+//! Sans-IO: appends and reads come in as calls, completions as `handle_disk`, time as arguments;
+//! disk operations and events go out by `poll_op` and `poll_event`. The shard calls it; it knows
+//! nothing of clients, requests or replicas. The parts: `append`, `read`.
 
 mod append;
 mod flush;
@@ -200,8 +200,8 @@ impl Store {
         self.logs.get(log).map(Log::bytes)
     }
 
-    /// Where `epoch` ended: the largest epoch known that is not above it, and its exclusive end. `None`
-    /// when `epoch` is later than any known, or none is.
+    /// Where `epoch` ended: the largest epoch known that is not above it, and its exclusive end.
+    /// `None` when `epoch` is later than any known, or none is.
     pub fn epoch_end(&self, log: LogId, epoch: i32) -> Option<EpochEnd> {
         let log = self.logs.get(log)?;
         log.epochs.end_offset_for(epoch, log.log_end)

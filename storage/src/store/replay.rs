@@ -1,7 +1,8 @@
-//! Recovery's door to a store: logs as a checkpoint left them, then what journals hold, then a new life.
+//! Recovery's door to a store: logs as a checkpoint left them, then what journals hold, then a new
+//! life.
 //!
-//! Replay is append by other means: the same tail, the same rolls, the same flush jobs. Only the journal is
-//! passed by, because the bytes came from one.
+//! Replay is append by other means: the same tail, the same rolls, the same flush jobs. Only the
+//! journal is passed by, because the bytes came from one.
 
 use std::collections::VecDeque;
 
@@ -120,7 +121,8 @@ impl Store {
         self.flusher.unflushed_bytes()
     }
 
-    /// Starts to write everything replayed into segments; the caller pumps operations until none is left.
+    /// Starts to write everything replayed into segments; the caller pumps operations until none is
+    /// left.
     pub(crate) fn start_replay_flush(&mut self) {
         self.journal.seal(&mut self.ops);
         self.advance_commits();

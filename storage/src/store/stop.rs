@@ -5,7 +5,8 @@ use crate::types::StoreEvent;
 
 impl Store {
     /// Takes no append any more, flushes everything, gives files their true lengths and ends with
-    /// `StoreEvent::Stopped`. After a failure it ends too: what is not in segments is in the journal.
+    /// `StoreEvent::Stopped`. After a failure it ends too: what is not in segments is in the
+    /// journal.
     pub fn stop(&mut self, mono_ns: u64) {
         if self.stopping || self.stopped {
             return;

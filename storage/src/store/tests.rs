@@ -19,7 +19,8 @@ fn partition(partition: i32) -> PartitionId {
     PartitionId { topic_id: TopicId([1; 16]), partition }
 }
 
-/// Completes every operation as a disk without faults would, writes of the journal only if `writes`.
+/// Completes every operation as a disk without faults would, writes of the journal only if
+/// `writes`.
 fn pump(store: &mut Store, writes: bool) {
     let mut held = Vec::new();
     while let Some(op) = store.poll_op() {
