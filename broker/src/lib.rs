@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod controller;
+pub mod coordinator;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod image;

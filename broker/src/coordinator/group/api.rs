@@ -1,0 +1,157 @@
+//! What goes into a group coordinator and what comes out of it.
+//!
+//! Values only. The shard decodes a request, asks authorization, and hands it in with a token; what
+//! comes out is an append for the log or a response for a token.
+
+use protocol::error_code::ErrorCode;
+use protocol::messages::{
+    delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
+    describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
+    heartbeat::{HeartbeatRequest, HeartbeatResponse},
+    join_group::{JoinGroupRequest, JoinGroupResponse},
+    leave_group::{LeaveGroupRequest, LeaveGroupResponse},
+    list_groups::{ListGroupsRequest, ListGroupsResponse},
+    offset_commit::{OffsetCommitRequest, OffsetCommitResponse},
+    offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
+    offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
+    sync_group::{SyncGroupRequest, SyncGroupResponse},
+};
+use protocol::types::Uuid;
+
+use crate::coordinator::CoordinatorRecord;
+
+/// Names one request until its response. The caller chooses it and never uses one twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ReplyToken(pub u64);
+
+/// Names one append until its result. Rises with every append of a coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AppendToken(pub u64);
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestContext<'a> {
+    /// From the request's header; empty when it has none.
+    pub client_id: &'a str,
+    /// The peer's address as Kafka prints it, with a slash first: `/127.0.0.1`.
+    pub client_host: &'a str,
+    /// Version of the request, one that Kafka 4.3 serves.
+    pub api_version: i16,
+}
+
+/// A decoded request for a group coordinator.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupRequest {
+    JoinGroup(JoinGroupRequest),
+    SyncGroup(SyncGroupRequest),
+    Heartbeat(HeartbeatRequest),
+    LeaveGroup(LeaveGroupRequest),
+    OffsetCommit(OffsetCommitRequest),
+    OffsetFetch(OffsetFetchRequest),
+    OffsetDelete(OffsetDeleteRequest),
+    DescribeGroups(DescribeGroupsRequest),
+    ListGroups(ListGroupsRequest),
+    DeleteGroups(DeleteGroupsRequest),
+}
+
+/// The response to a [`GroupRequest`], ready to be encoded in the version it was asked in.
+#[derive(Clone, PartialEq, Debug)]
+pub enum GroupResponse {
+    JoinGroup(JoinGroupResponse),
+    SyncGroup(SyncGroupResponse),
+    Heartbeat(HeartbeatResponse),
+    LeaveGroup(LeaveGroupResponse),
+    OffsetCommit(OffsetCommitResponse),
+    OffsetFetch(OffsetFetchResponse),
+    OffsetDelete(OffsetDeleteResponse),
+    DescribeGroups(DescribeGroupsResponse),
+    ListGroups(ListGroupsResponse),
+    DeleteGroups(DeleteGroupsResponse),
+}
+
+/// What the coordinator wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Append to a partition of `__consumer_offsets` as one batch, after everything appended to it
+    /// before, and report with `handle_appended` once it is durable or has failed.
+    Append {
+        /// Partition of `__consumer_offsets`.
+        partition: i32,
+        /// At least one.
+        records: Vec<CoordinatorRecord>,
+        /// For `handle_appended`.
+        append: AppendToken,
+    },
+    /// Answer.
+    Reply {
+        /// The request's.
+        reply: ReplyToken,
+        /// What to say.
+        response: GroupResponse,
+    },
+}
+
+/// What the coordinator must know of topics. The shard's metadata image answers.
+pub trait TopicLookup {
+    /// Name of the topic with this id.
+    fn topic_name(&self, topic_id: Uuid) -> Option<String>;
+    /// Id of the topic with this name.
+    fn topic_id(&self, name: &str) -> Option<Uuid>;
+    /// Whether the topic has this partition.
+    fn has_partition(&self, name: &str, partition: i32) -> bool;
+}
+
+/// Configuration of a group coordinator: Kafka's keys, in their units.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// `offsets.topic.num.partitions`: fixed once the topic exists. At least 1.
+    pub offsets_partitions_count: i32,
+    /// `group.initial.rebalance.delay.ms`: how long a group that was empty waits for more members.
+    pub initial_rebalance_delay_ms: u32,
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_min_ms: i32,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_max_ms: i32,
+    /// `group.max.size`. At least 1.
+    pub group_size_max: usize,
+    /// `offset.metadata.max.bytes`; Java characters, in fact, as in Kafka.
+    pub offset_metadata_max: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`. At least 1.
+    pub offsets_retention_check_interval_ms: u64,
+    /// How long a member that joins for the first time is kept without a word from it. Kafka has no
+    /// key for it: five minutes.
+    pub new_member_join_timeout_ms: u64,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self {
+            offsets_partitions_count: 50,
+            initial_rebalance_delay_ms: 3_000,
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            group_size_max: i32::MAX as usize,
+            offset_metadata_max: 4_096,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
+            offsets_retention_check_interval_ms: 600_000,
+            new_member_join_timeout_ms: 5 * 60 * 1_000,
+        }
+    }
+}
+
+/// The code of a failed append in a coordinator's response: what Kafka's clients know how to retry.
+pub(super) fn append_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}

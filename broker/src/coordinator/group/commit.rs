@@ -1,0 +1,217 @@
+//! OffsetCommit: a group says how far it has read; true once the record is durable.
+//!
+//! Topics are judged first, then the group, then each partition, as in Kafka: a request whose topics
+//! are all unknown never reaches the group. Source: Kafka 4.3; KIP-848 (topic ids in version 10).
+
+use protocol::error_code::ErrorCode;
+use protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+
+use super::api::{GroupConfig, GroupResponse, ReplyToken, TopicLookup};
+use super::classic::{Group, State};
+use super::effects::{Env, Then};
+use crate::coordinator::limits;
+use crate::coordinator::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
+
+/// From this version topics are named by id.
+const TOPIC_IDS_SINCE: i16 = 10;
+
+/// A commit whose topics are known, and what was already decided about the rest.
+#[derive(Debug)]
+pub(super) struct Commit {
+    /// Topics with name and id, with the partitions that exist; the request's order.
+    topics: Vec<OffsetCommitRequestTopic>,
+    /// Answers so far.
+    response: OffsetCommitResponse,
+}
+
+impl Commit {
+    /// Sorts a request's partitions into those that exist and those that are answered already.
+    pub(super) fn resolve(
+        topics: Vec<OffsetCommitRequestTopic>,
+        version: i16,
+        lookup: &dyn TopicLookup,
+    ) -> Self {
+        let mut commit = Self { topics: Vec::new(), response: OffsetCommitResponse::default() };
+        for mut topic in topics {
+            let id = if version >= TOPIC_IDS_SINCE {
+                topic.name = lookup.topic_name(topic.topic_id).unwrap_or_default();
+                (!topic.name.is_empty()).then_some(topic.topic_id)
+            } else {
+                lookup.topic_id(&topic.name)
+            };
+            let Some(id) = id else {
+                let error = if version >= TOPIC_IDS_SINCE {
+                    ErrorCode::UnknownTopicId
+                } else {
+                    ErrorCode::UnknownTopicOrPartition
+                };
+                for partition in &topic.partitions {
+                    commit.answer(&topic, partition.partition_index, error);
+                }
+                continue;
+            };
+            topic.topic_id = id;
+            let (known, unknown) = std::mem::take(&mut topic.partitions)
+                .into_iter()
+                .partition(|p| lookup.has_partition(&topic.name, p.partition_index));
+            topic.partitions = known;
+            let unknown: Vec<OffsetCommitRequestPartition> = unknown;
+            for partition in unknown {
+                let error = ErrorCode::UnknownTopicOrPartition;
+                commit.answer(&topic, partition.partition_index, error);
+            }
+            if !topic.partitions.is_empty() {
+                commit.topics.push(topic);
+            }
+        }
+        commit
+    }
+
+    /// Whether every partition is answered.
+    pub(super) fn is_decided(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    /// Answers what is left with one code.
+    pub(super) fn fail(mut self, error: ErrorCode) -> OffsetCommitResponse {
+        for topic in std::mem::take(&mut self.topics) {
+            for partition in &topic.partitions {
+                self.answer(&topic, partition.partition_index, error);
+            }
+        }
+        self.response
+    }
+
+    fn answer(&mut self, topic: &OffsetCommitRequestTopic, partition_index: i32, error: ErrorCode) {
+        let partition = OffsetCommitResponsePartition { partition_index, error_code: error as i16 };
+        let topics = &mut self.response.topics;
+        // The last one is the common case: a topic's partitions come together.
+        let same = |known: &&mut OffsetCommitResponseTopic| {
+            known.name == topic.name && known.topic_id == topic.topic_id
+        };
+        if let Some(known) = topics.last_mut().filter(same) {
+            known.partitions.push(partition);
+        } else if let Some(known) = topics.iter_mut().find(same) {
+            known.partitions.push(partition);
+        } else {
+            topics.push(OffsetCommitResponseTopic {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partitions: vec![partition],
+            });
+        }
+    }
+}
+
+/// Puts a code where a response says success.
+pub(super) fn fail_successes(response: &mut OffsetCommitResponse, error: ErrorCode) {
+    let partitions = response.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for partition in partitions.filter(|p| p.error_code == ErrorCode::None as i16) {
+        partition.error_code = error as i16;
+    }
+}
+
+/// Whether the metadata is longer than allowed, in Java characters as Kafka counts.
+fn metadata_too_long(config: &GroupConfig, metadata: &str) -> bool {
+    metadata.len() > limits::OFFSET_METADATA_BYTES_MAX
+        || (metadata.len() > config.offset_metadata_max
+            && metadata.encode_utf16().count() > config.offset_metadata_max)
+}
+
+impl Group {
+    /// Commits; the answer comes with the append, or at once when there is nothing to append.
+    pub(super) fn commit(
+        &mut self,
+        env: &mut Env<'_>,
+        request: &OffsetCommitRequest,
+        mut commit: Commit,
+        reply: ReplyToken,
+    ) {
+        let allowed = self.validate_commit(request).and_then(|()| env.effects.may_append());
+        if let Err(error) = allowed {
+            let response = GroupResponse::OffsetCommit(commit.fail(error));
+            env.effects.reply(reply, response);
+            return;
+        }
+        if matches!(self.state(), State::Stable | State::PreparingRebalance) {
+            self.renew_session(env, &request.member_id);
+        }
+        let now_ms = env.now.wall_ms;
+        let expire_timestamp = match request.retention_time_ms {
+            -1 => -1,
+            retention_ms => now_ms.saturating_add(retention_ms),
+        };
+        let mut records = Vec::new();
+        for topic in std::mem::take(&mut commit.topics) {
+            for partition in &topic.partitions {
+                let index = partition.partition_index;
+                let metadata = partition.committed_metadata.as_deref().unwrap_or("");
+                if metadata_too_long(env.config, metadata) {
+                    commit.answer(&topic, index, ErrorCode::OffsetMetadataTooLarge);
+                } else if self.offsets.count() >= limits::OFFSETS_PER_GROUP_MAX
+                    && !self.offsets.holds(&topic.name, index)
+                {
+                    commit.answer(&topic, index, ErrorCode::InvalidCommitOffsetSize);
+                } else {
+                    commit.answer(&topic, index, ErrorCode::None);
+                    self.offsets.begin(&topic.name, index);
+                    records.push(GroupRecord::Offset {
+                        key: OffsetCommitKey {
+                            group: self.id.to_string(),
+                            topic: topic.name.clone(),
+                            partition: index,
+                        },
+                        value: Some(OffsetCommitValue {
+                            offset: partition.committed_offset,
+                            leader_epoch: partition.committed_leader_epoch,
+                            metadata: metadata.to_owned(),
+                            commit_timestamp: now_ms,
+                            expire_timestamp,
+                            // Only versions without an expiry can say it.
+                            topic_id: if expire_timestamp == -1 {
+                                topic.topic_id
+                            } else {
+                                protocol::types::Uuid::ZERO
+                            },
+                        }),
+                    });
+                }
+            }
+        }
+        if records.is_empty() {
+            env.effects.reply(reply, GroupResponse::OffsetCommit(commit.response));
+        } else {
+            let group = self.id.clone();
+            let then = Then::Committed { group, reply, response: commit.response };
+            env.effects.append(env.now, self.partition, records, then);
+        }
+    }
+
+    fn validate_commit(&self, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+        let generation = request.generation_id_or_member_epoch;
+        match self.state() {
+            State::Dead => return Err(ErrorCode::CoordinatorNotAvailable),
+            // Consumers without group management, and operators, commit while nobody is in.
+            State::Empty if generation < 0 => return Ok(()),
+            State::Empty
+            | State::PreparingRebalance
+            | State::CompletingRebalance
+            | State::Stable => {}
+        }
+        let instance = request.group_instance_id.as_deref();
+        if generation < 0 && request.member_id.is_empty() && instance.is_none() {
+            return Err(ErrorCode::UnknownMemberId);
+        }
+        self.validate_member(&request.member_id, instance)?;
+        if generation != self.generation {
+            return Err(ErrorCode::IllegalGeneration);
+        }
+        if self.state() == State::CompletingRebalance {
+            return Err(ErrorCode::RebalanceInProgress);
+        }
+        Ok(())
+    }
+}

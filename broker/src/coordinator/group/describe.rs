@@ -1,0 +1,106 @@
+//! DescribeGroups and ListGroups: what operators see.
+//!
+//! Reads only. Source: Kafka 4.3; KIP-518 (states), KIP-848 (types), KIP-1043 (group not found).
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::messages::describe_groups::{DescribedGroup, DescribedGroupMember};
+use protocol::messages::list_groups::{ListGroupsRequest, ListedGroup};
+
+use super::classic::{Group, State};
+use super::member::Member;
+
+/// The type of every group kept here, in ListGroups.
+const GROUP_TYPE: &str = "classic";
+/// From this version a group that does not exist is an error.
+const NOT_FOUND_SINCE: i16 = 6;
+
+/// A group that does not exist: dead, as far as anyone can tell.
+pub(super) fn not_found(group_id: String, version: i16) -> DescribedGroup {
+    let (error, message) = if version >= NOT_FOUND_SINCE {
+        (ErrorCode::GroupIdNotFound, Some(format!("Group {group_id} not found.")))
+    } else {
+        (ErrorCode::None, None)
+    };
+    DescribedGroup {
+        error_code: error as i16,
+        error_message: message,
+        group_id,
+        group_state: State::Dead.name().to_owned(),
+        ..DescribedGroup::default()
+    }
+}
+
+/// A group that cannot be described here and now.
+pub(super) fn failed(group_id: String, error: ErrorCode) -> DescribedGroup {
+    DescribedGroup { error_code: error as i16, group_id, ..DescribedGroup::default() }
+}
+
+/// Which groups a ListGroups asks for.
+#[derive(Debug)]
+pub(super) struct Filter {
+    states: Vec<String>,
+    types: Vec<String>,
+}
+
+impl Filter {
+    pub(super) fn new(request: &ListGroupsRequest) -> Self {
+        let lower = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect();
+        let mut states: Vec<String> = lower(&request.states_filter);
+        for state in &mut states {
+            *state = state.trim().to_owned();
+        }
+        Self { states, types: lower(&request.types_filter) }
+    }
+
+    /// An empty filter lets everything through, an unknown name nothing.
+    pub(super) fn allows(&self, group: &Group) -> bool {
+        let state = group.state().name().to_lowercase();
+        (self.states.is_empty() || self.states.contains(&state))
+            && (self.types.is_empty() || self.types.iter().any(|name| name == GROUP_TYPE))
+    }
+}
+
+impl Group {
+    pub(super) fn describe(&self) -> DescribedGroup {
+        // Before the group is stable its members' metadata and assignments belong to no generation.
+        let protocol = match self.state() {
+            State::Stable => self.protocol_name.as_deref(),
+            State::Empty | State::PreparingRebalance | State::CompletingRebalance | State::Dead => {
+                None
+            }
+        };
+        DescribedGroup {
+            group_id: self.id.to_string(),
+            group_state: self.state().name().to_owned(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            protocol_data: protocol.unwrap_or("").to_owned(),
+            members: self.members.iter().map(|member| describe_member(member, protocol)).collect(),
+            ..DescribedGroup::default()
+        }
+    }
+
+    pub(super) fn list(&self) -> ListedGroup {
+        ListedGroup {
+            group_id: self.id.to_string(),
+            protocol_type: self.protocol_type.clone().unwrap_or_default(),
+            group_state: self.state().name().to_owned(),
+            group_type: GROUP_TYPE.to_owned(),
+        }
+    }
+}
+
+fn describe_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMember {
+    let (member_metadata, member_assignment) = match protocol {
+        Some(protocol) => (member.metadata(protocol), member.assignment.clone()),
+        None => (Bytes::new(), Bytes::new()),
+    };
+    DescribedGroupMember {
+        member_id: member.id.to_string(),
+        group_instance_id: member.instance.as_deref().map(Into::into),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        member_metadata,
+        member_assignment,
+    }
+}

@@ -1,0 +1,176 @@
+//! Partitions come and go: loading from the log, replay, unloading.
+//!
+//! Replay is the one way durable state changes. While a partition is loaded its records build the
+//! groups anew; later they only confirm what the group decided. Source: Kafka 4.3.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::error_code::ErrorCode;
+
+use super::classic::Group;
+use super::effects::{Env, Then};
+use super::{GroupCoordinator, Partition};
+use crate::coordinator::limits;
+use crate::coordinator::partition_for_group;
+use crate::coordinator::records::{GroupRecord, Parsed, RecordError, parse};
+use crate::time::Now;
+
+impl GroupRecord {
+    /// The group it is about.
+    fn group(&self) -> &str {
+        match self {
+            Self::Offset { key, .. } => &key.group,
+            Self::Group { key, .. } => &key.group,
+        }
+    }
+
+    /// Group, topic and partition of an offset.
+    pub(super) fn offset_slot(&self) -> Option<(Arc<str>, Arc<str>, i32)> {
+        match self {
+            Self::Offset { key, .. } => {
+                Some((key.group.as_str().into(), key.topic.as_str().into(), key.partition))
+            }
+            Self::Group { .. } => None,
+        }
+    }
+}
+
+impl GroupCoordinator {
+    /// This coordinator gets a partition of `__consumer_offsets`. Its records follow, then
+    /// `finish_load`; until then its groups answer `COORDINATOR_LOAD_IN_PROGRESS`.
+    pub fn begin_load(&mut self, partition: i32) {
+        self.unload(partition);
+        let loading =
+            Partition { loading: true, replayed_to: -1, durable_to: None, groups: BTreeMap::new() };
+        self.partitions.insert(partition, loading);
+    }
+
+    /// The next record of a partition that is being loaded.
+    ///
+    /// Records of other kinds of groups, and of groups that hash to another partition, are skipped
+    /// and counted.
+    ///
+    /// # Errors
+    /// When the record cannot be read, is out of order, or the partition is not being loaded.
+    /// Nothing has changed then.
+    pub fn load_record(
+        &mut self,
+        index: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+        offset: i64,
+    ) -> Result<(), RecordError> {
+        let partition = self
+            .partitions
+            .get_mut(&index)
+            .filter(|partition| partition.loading)
+            .ok_or(RecordError::NotLoading { partition: index })?;
+        if offset <= partition.replayed_to {
+            return Err(RecordError::Order { offset, last: partition.replayed_to });
+        }
+        let parsed = parse(key, value)?;
+        partition.replayed_to = offset;
+        match parsed {
+            Parsed::Record(record)
+                if partition_for_group(record.group(), self.config.offsets_partitions_count)
+                    == index =>
+            {
+                self.replay(index, record);
+            }
+            Parsed::Record(_) | Parsed::Other { .. } => self.effects.probe.records_skipped += 1,
+        }
+        Ok(())
+    }
+
+    /// The partition's log is read to its end: its groups serve from here on.
+    pub fn finish_load(&mut self, now: Now, index: i32) {
+        let partition = self.partitions.get_mut(&index).expect("a load begins before it finishes");
+        assert!(partition.loading, "a load finishes once");
+        partition.loading = false;
+        let size_max = self.config.group_size_max.min(limits::MEMBERS_PER_GROUP_MAX);
+        for group in partition.groups.values_mut() {
+            let mut env = Env { now, config: &self.config, effects: &mut self.effects };
+            for member in group.members.ids() {
+                group.renew_session(&mut env, &member);
+            }
+            if group.members.count() > size_max {
+                // The limit was lowered: those who rejoin first fill the places.
+                group.prepare_rebalance(&mut env);
+            }
+        }
+        self.set_expiry_timer(now, index);
+    }
+
+    /// This coordinator loses a partition: whoever waits in it is told `NOT_COORDINATOR`.
+    pub fn unload(&mut self, index: i32) {
+        let Some(mut partition) = self.partitions.remove(&index) else { return };
+        for group in partition.groups.values_mut() {
+            group.unload(&mut self.effects);
+        }
+        self.effects.timers.cancel_expiry(index);
+        let error = ErrorCode::NotCoordinator;
+        for (token, append) in self.effects.take_appends_of(index) {
+            match append.then {
+                // What waited in the group was answered with the group.
+                Then::Nothing
+                | Then::Created { .. }
+                | Then::Assigned { .. }
+                | Then::Replaced { .. } => {}
+                then @ (Then::Committed { .. }
+                | Then::OffsetsDeleted { .. }
+                | Then::Deleted { .. }) => self.finish(Now::default(), then, Err(error)),
+            }
+            self.answer_fetches(token);
+        }
+    }
+
+    /// Applies a record to the durable state of a partition.
+    pub(super) fn replay(&mut self, index: i32, record: GroupRecord) {
+        let partition =
+            self.partitions.get_mut(&index).expect("records are of a partition we have");
+        let loading = partition.loading;
+        let groups = &mut partition.groups;
+        match record {
+            GroupRecord::Offset { key, value: Some(value) } => {
+                let group = group_or_new(groups, &key.group, index);
+                group.offsets.set(&key.topic, key.partition, value.into());
+            }
+            GroupRecord::Offset { key, value: None } => {
+                if let Some(group) = groups.get_mut(key.group.as_str()) {
+                    group.offsets.remove(&key.topic, key.partition);
+                }
+            }
+            GroupRecord::Group { key, value: Some(value) } => {
+                let group = group_or_new(groups, &key.group, index);
+                if loading {
+                    group.become_loaded(value);
+                } else {
+                    group.durable = Some(value);
+                }
+            }
+            GroupRecord::Group { key, value: None } => {
+                let Some(mut group) = groups.remove(key.group.as_str()) else { return };
+                group.cancel_timers(&mut self.effects.timers);
+                if group.offsets.count() > 0 {
+                    // Offsets without a group: consumers that manage their partitions themselves.
+                    let mut simple = Group::new(group.id.clone(), index, None);
+                    simple.offsets = group.offsets;
+                    groups.insert(group.id, simple);
+                }
+            }
+        }
+    }
+}
+
+fn group_or_new<'a>(
+    groups: &'a mut BTreeMap<Arc<str>, Group>,
+    id: &str,
+    partition: i32,
+) -> &'a mut Group {
+    if !groups.contains_key(id) {
+        let id: Arc<str> = id.into();
+        groups.insert(id.clone(), Group::new(id, partition, None));
+    }
+    groups.get_mut(id).expect("inserted above")
+}

@@ -1,0 +1,200 @@
+//! Records against Kafka's own classes: `golden/records.txt` is what they wrote, `Records.java` how.
+//!
+//! A record we write must be those bytes; a version Kafka wrote must read as the values it was made
+//! of, less what that version cannot say.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use protocol::types::Uuid;
+
+use crate::coordinator::partition_for_group;
+use crate::coordinator::records::{
+    GroupMetadataKey, GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitKey,
+    OffsetCommitValue, Parsed, RecordError, parse,
+};
+
+const GOLDEN: &str = include_str!("golden/records.txt");
+
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+        .collect()
+}
+
+fn golden() -> BTreeMap<&'static str, (Vec<u8>, Option<Vec<u8>>)> {
+    GOLDEN
+        .lines()
+        .filter(|line| !line.starts_with("partition "))
+        .map(|line| {
+            let mut fields = line.split(' ');
+            let name = fields.next().expect("a name");
+            let key = unhex(fields.next().expect("a key"));
+            let value = fields.next().filter(|value| *value != "null").map(unhex);
+            (name, (key, value))
+        })
+        .collect()
+}
+
+fn offset() -> OffsetCommitValue {
+    OffsetCommitValue {
+        offset: 42,
+        leader_epoch: 5,
+        metadata: "meta".into(),
+        commit_timestamp: 1_700_000_000_456,
+        ..OffsetCommitValue::default()
+    }
+}
+
+fn offset_record(value: Option<OffsetCommitValue>) -> GroupRecord {
+    let key = OffsetCommitKey { group: "g".into(), topic: "t".into(), partition: 3 };
+    GroupRecord::Offset { key, value }
+}
+
+fn group() -> GroupMetadataValue {
+    GroupMetadataValue {
+        protocol_type: "consumer".into(),
+        generation: 7,
+        protocol: Some("range".into()),
+        leader: Some("a-1".into()),
+        current_state_timestamp: 1_700_000_000_123,
+        members: vec![
+            MemberMetadata {
+                member_id: "a-1".into(),
+                group_instance_id: Some("i".into()),
+                client_id: "a".into(),
+                client_host: "/127.0.0.1".into(),
+                rebalance_timeout: 300_000,
+                session_timeout: 45_000,
+                subscription: Bytes::from_static(&[0, 1, 2]),
+                assignment: Bytes::from_static(&[9, 8]),
+            },
+            MemberMetadata {
+                member_id: "b-2".into(),
+                client_id: "b".into(),
+                client_host: "/10.0.0.2".into(),
+                rebalance_timeout: 60_000,
+                session_timeout: 10_000,
+                ..MemberMetadata::default()
+            },
+        ],
+    }
+}
+
+fn group_record(value: Option<GroupMetadataValue>) -> GroupRecord {
+    GroupRecord::Group { key: GroupMetadataKey { group: "g".into() }, value }
+}
+
+#[test]
+fn records_are_written_as_kafka_writes_them() {
+    let created = GroupMetadataValue {
+        protocol: None,
+        leader: None,
+        current_state_timestamp: 1_700_000_000_123,
+        ..GroupMetadataValue::default()
+    };
+    let topic_id = Uuid::from_u64s(0x0102_0304_0506_0708, 0x090a_0b0c_0d0e_0f10);
+    let no_id = OffsetCommitValue { leader_epoch: -1, metadata: String::new(), ..offset() };
+    let expiring =
+        OffsetCommitValue { leader_epoch: -1, expire_timestamp: 1_700_000_100_456, ..offset() };
+    let written = [
+        ("offset", offset_record(Some(OffsetCommitValue { topic_id, ..offset() }))),
+        ("offset-no-id", offset_record(Some(no_id))),
+        ("offset-expiring", offset_record(Some(expiring))),
+        ("offset-tombstone", GroupRecord::offset_tombstone("g", "t", 3)),
+        ("group", group_record(Some(group()))),
+        ("group-created", group_record(Some(created))),
+        ("group-tombstone", GroupRecord::group_tombstone("g")),
+    ];
+    let golden = golden();
+    for (name, record) in written {
+        let (key, value) = &golden[name];
+        let encoded = record.encode(77);
+        assert_eq!(encoded.key, key, "key of {name}");
+        assert_eq!(encoded.value.as_deref(), value.as_deref(), "value of {name}");
+        assert_eq!(encoded.timestamp_ms, 77);
+        assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Record(record)), "{name} read back");
+    }
+}
+
+#[test]
+fn every_version_of_an_offset_reads() {
+    let golden = golden();
+    for version in 0..=4 {
+        let (key, value) = &golden[format!("offset-v{version}").as_str()];
+        let leader_epoch = if version >= 3 { 5 } else { -1 };
+        let expected = offset_record(Some(OffsetCommitValue { leader_epoch, ..offset() }));
+        assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Record(expected)), "v{version}");
+    }
+    let (key, value) = &golden["legacy-offset"];
+    let expected = offset_record(Some(OffsetCommitValue { leader_epoch: -1, ..offset() }));
+    assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Record(expected)));
+}
+
+#[test]
+fn every_version_of_a_group_reads() {
+    let golden = golden();
+    for version in 0..=4 {
+        let (key, value) = &golden[format!("group-v{version}").as_str()];
+        let mut expected = group();
+        if version < 2 {
+            expected.current_state_timestamp = -1;
+        }
+        for member in &mut expected.members {
+            if version < 1 {
+                member.rebalance_timeout = -1;
+            }
+            if version < 3 {
+                member.group_instance_id = None;
+            }
+        }
+        let expected = Parsed::Record(group_record(Some(expected)));
+        assert_eq!(parse(key, value.as_deref()), Ok(expected), "v{version}");
+    }
+}
+
+#[test]
+fn other_kinds_are_recognised_and_left_alone() {
+    let golden = golden();
+    let (key, value) = &golden["other"];
+    assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Other { kind: 3 }));
+}
+
+#[test]
+fn damaged_records_are_errors_and_never_defaults() {
+    assert_eq!(parse(&[0], None), Err(RecordError::NoKind { bytes: 1 }));
+    for (name, (key, value)) in golden() {
+        for cut in 2..key.len() {
+            let result = parse(&key[..cut], value.as_deref());
+            let other = matches!(result, Ok(Parsed::Other { .. }));
+            assert!(other || matches!(result, Err(RecordError::Key { .. })), "{name}: {result:?}");
+        }
+        let Some(value) = value else { continue };
+        if name == "other" {
+            continue;
+        }
+        for cut in 0..value.len() {
+            let result = parse(&key, Some(&value[..cut]));
+            assert!(
+                matches!(result, Err(RecordError::Value { .. })),
+                "{name} at {cut}: {result:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn groups_live_on_the_partitions_kafka_puts_them_on() {
+    let mut lines = 0;
+    for line in GOLDEN.lines().filter_map(|line| line.strip_prefix("partition ")) {
+        let mut fields = line.split(' ');
+        let id = fields.next().and_then(|id| id.strip_suffix('-')).map(unhex).expect("an id");
+        let id = String::from_utf8(id).expect("UTF-8");
+        let mut number = || fields.next().and_then(|n| n.parse::<i32>().ok()).expect("a number");
+        let (count, partition) = (number(), number());
+        assert_eq!(partition_for_group(&id, count), partition, "{id:?} of {count}");
+        lines += 1;
+    }
+    assert!(lines > 20, "the golden file has its partition lines");
+}
