@@ -37,7 +37,8 @@ impl fmt::Display for BatchSummary {
         write!(
             f,
             "baseOffset: {} lastOffset: {} count: {} baseSequence: {} lastSequence: {} \
-             producerId: {} producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} isControl: {} ",
+             producerId: {} producerEpoch: {} partitionLeaderEpoch: {} isTransactional: {} \
+             isControl: {} ",
             meta.base_offset,
             meta.last_offset(),
             meta.records_count,

@@ -234,7 +234,8 @@ proptest::proptest! {
         let mut states = ProducerStates::default();
         let mut offset = 0;
         for entry in history {
-            let (producer_id, producer_epoch, base_sequence, records_count, timestamp, kind) = entry;
+            let (producer_id, producer_epoch, base_sequence, records_count, ..) = entry;
+            let (.., timestamp, kind) = entry;
             let sample = Sample {
                 producer_id, producer_epoch, base_sequence, records_count, timestamp,
                 attributes: if kind == 1 { TRANSACTIONAL } else { 0 },
