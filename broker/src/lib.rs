@@ -2,6 +2,8 @@
 //! line.
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
+#[cfg(feature = "edge")]
+pub mod cli;
 pub mod config;
 pub mod controller;
 pub mod coordinator;

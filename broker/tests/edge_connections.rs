@@ -228,7 +228,7 @@ fn twenty_thousand_connections_leave_nothing_behind() {
 
 #[test]
 fn limits_refuse_connections_and_free_up_again() {
-    let edge = start(1, |config| config.connections_max = 2);
+    let edge = start(1, |config| config.connections.total_max = 2);
     let mut first = edge.connect();
     let second = edge.connect();
     first.send(&body(ECHO, 1));

@@ -110,6 +110,7 @@ mod tests {
     use std::net::TcpStream;
 
     use super::*;
+    use crate::edge::config::EdgeConfig;
 
     fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).expect("the endpoint listens");
@@ -122,7 +123,8 @@ mod tests {
 
     #[test]
     fn health_metrics_and_nothing_else_are_served() {
-        let process = Arc::new(Process::new(2, 10, 10).expect("eventfds"));
+        let bounds = EdgeConfig::new("data").connections;
+        let process = Arc::new(Process::new(2, bounds).expect("eventfds"));
         process.shards[1].counters.requests.add(42);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let admin = Admin::start(listener, process).expect("a thread");

@@ -2,6 +2,7 @@
 //! units.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use storage::edge::files::SyncPath;
@@ -45,6 +46,28 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// How many connections there may be, over all shards.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConnectionBounds {
+    /// `max.connections`.
+    pub total_max: u32,
+    /// `max.connections.per.ip`; `u32::MAX` for no bound.
+    pub per_ip_max: u32,
+    /// `max.connections.per.ip.overrides`.
+    pub per_ip_overrides: Vec<(IpAddr, u32)>,
+}
+
+/// Options of listening sockets, which the connections inherit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SocketOptions {
+    /// Connections the kernel holds for us before they are accepted.
+    pub backlog: i32,
+    /// `None` leaves it to the system, which then adapts it to each connection.
+    pub send_buffer_bytes: Option<u32>,
+    /// As above.
+    pub receive_buffer_bytes: Option<u32>,
+}
+
 /// Shared memory of a shard for `memory` durability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MemorySlots {
@@ -58,20 +81,19 @@ pub struct MemorySlots {
 pub struct EdgeConfig {
     /// One shard per core, in this order.
     pub cores: Vec<usize>,
-    pub listen: Endpoint,
+    /// At least one. The first one is the ready line's.
+    pub listen: Vec<Endpoint>,
     pub admin_listen: Endpoint,
     pub data_dir: PathBuf,
     /// The data folder when not set.
     pub journal_dir: Option<PathBuf>,
-    /// A folder of its own in /dev/shm when not set.
-    pub memory_dir: Option<PathBuf>,
+    /// A folder in shared memory; the broker makes one of its own in it.
+    pub memory_parent_dir: PathBuf,
     pub memory: MemorySlots,
     /// `socket.request.max.bytes`.
     pub frame_bytes_max: u32,
-    /// `max.connections`.
-    pub connections_max: u32,
-    /// `max.connections.per.ip`.
-    pub connections_per_ip_max: u32,
+    pub connections: ConnectionBounds,
+    pub sockets: SocketOptions,
     /// `connections.max.idle.ms`.
     pub idle_ms: u64,
     /// Spin instead of sleeping.
@@ -87,15 +109,23 @@ impl EdgeConfig {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             cores: vec![0],
-            listen: Endpoint { host: "127.0.0.1".into(), port: 9092 },
+            listen: vec![Endpoint { host: "127.0.0.1".into(), port: 9092 }],
             admin_listen: Endpoint { host: "127.0.0.1".into(), port: 9644 },
             data_dir: data_dir.into(),
             journal_dir: None,
-            memory_dir: None,
+            memory_parent_dir: PathBuf::from("/dev/shm"),
             memory: MemorySlots { slot_bytes: 1024 * 1024, slots: 64 },
             frame_bytes_max: 100 * 1024 * 1024,
-            connections_max: i32::MAX as u32,
-            connections_per_ip_max: u32::MAX,
+            connections: ConnectionBounds {
+                total_max: i32::MAX as u32,
+                per_ip_max: u32::MAX,
+                per_ip_overrides: Vec::new(),
+            },
+            sockets: SocketOptions {
+                backlog: 1024,
+                send_buffer_bytes: None,
+                receive_buffer_bytes: None,
+            },
             idle_ms: 600_000,
             busy_poll: false,
             sync_path: SyncPath::Dsync,
@@ -113,9 +143,6 @@ impl EdgeConfig {
     /// finds what
     /// a killed one left.
     pub fn memory_dir(&self) -> PathBuf {
-        if let Some(folder) = &self.memory_dir {
-            return folder.clone();
-        }
         let absolute = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
         // FNV-1a: the name must be the same for every build and every start.
         let hash = absolute
@@ -125,7 +152,7 @@ impl EdgeConfig {
             .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
             });
-        PathBuf::from(format!("/dev/shm/corelane-{hash:016x}"))
+        self.memory_parent_dir.join(format!("corelane-{hash:016x}"))
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Barrier, Mutex};
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
+use super::config::ConnectionBounds;
 use super::counters::Counters;
 
 /// Wakes a ring from any thread.
@@ -123,8 +124,7 @@ pub struct Process {
     pub shards: Vec<ShardHandle>,
     /// Shards that said `Output::Stopped`.
     stopped: AtomicU32,
-    connections_max: u32,
-    connections_per_ip_max: u32,
+    bounds: ConnectionBounds,
     connections: AtomicU32,
     per_ip: Mutex<HashMap<IpAddr, u32, FxBuildHasher>>,
     /// Where shards meet before their rings go away.
@@ -140,16 +140,11 @@ pub enum Refused {
 
 impl Process {
     /// Handles for `shards` shards and limits over all of them.
-    pub fn new(
-        shards: usize,
-        connections_max: u32,
-        connections_per_ip_max: u32,
-    ) -> io::Result<Self> {
+    pub fn new(shards: usize, bounds: ConnectionBounds) -> io::Result<Self> {
         Ok(Self {
             shards: (0..shards).map(|_| ShardHandle::new()).collect::<io::Result<_>>()?,
             stopped: AtomicU32::new(0),
-            connections_max,
-            connections_per_ip_max,
+            bounds,
             connections: AtomicU32::new(0),
             per_ip: Mutex::default(),
             end: Barrier::new(shards),
@@ -185,19 +180,25 @@ impl Process {
     }
 
     fn limits_per_ip(&self) -> bool {
-        self.connections_per_ip_max < u32::MAX
+        self.bounds.per_ip_max < u32::MAX || !self.bounds.per_ip_overrides.is_empty()
     }
 
     /// Counts a connection in, or says which limit refuses it.
     pub fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
-        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.bounds.total_max {
             self.connections.fetch_sub(1, Ordering::Relaxed);
             return Err(Refused::Total);
         }
         if self.limits_per_ip() {
+            let overrides = &self.bounds.per_ip_overrides;
+            let own = overrides.iter().find(|(address, _)| *address == peer);
+            let max = own.map_or(self.bounds.per_ip_max, |(_, max)| *max);
             let mut per_ip = self.per_ip.lock().expect("no thread panics holding it");
             let count = per_ip.entry(peer).or_insert(0);
-            if *count >= self.connections_per_ip_max {
+            if *count >= max {
+                if *count == 0 {
+                    per_ip.remove(&peer);
+                }
                 self.connections.fetch_sub(1, Ordering::Relaxed);
                 return Err(Refused::PerIp);
             }
@@ -229,8 +230,11 @@ mod tests {
 
     #[test]
     fn limits_hold_and_free_up_when_connections_close() {
-        let process = Process::new(1, 3, 2).expect("an eventfd");
-        let [a, b] = [1, 2].map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        let [a, b, c] = [1, 2, 3].map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
+        let per_ip_overrides = vec![(c, 0)];
+        let bounds = ConnectionBounds { total_max: 3, per_ip_max: 2, per_ip_overrides };
+        let process = Process::new(1, bounds).expect("an eventfd");
+        assert_eq!(process.admit(c), Err(Refused::PerIp));
         assert_eq!(process.admit(a), Ok(()));
         assert_eq!(process.admit(a), Ok(()));
         assert_eq!(process.admit(a), Err(Refused::PerIp));

@@ -13,10 +13,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use io_uring::{opcode, types};
 use storage::edge::ring::{Completion, Ring};
 
+use super::config::SocketOptions;
 use super::user_data::{self, Kind};
-
-/// Connections the kernel holds for us before they are accepted.
-const BACKLOG: i32 = 1024;
 
 /// How long accepting rests when the process has no descriptor left.
 const RETRY_NS: u64 = 100_000_000;
@@ -26,20 +24,25 @@ const RETRY_NS: u64 = 100_000_000;
 pub struct Bound {
     socket: OwnedFd,
     address: SocketAddr,
+    backlog: i32,
 }
 
 impl Bound {
     /// Binds `count` sockets to one address; with port 0 the first one picks it.
-    pub fn bind_all(address: SocketAddr, count: usize) -> io::Result<Vec<Self>> {
+    pub fn bind_all(
+        address: SocketAddr,
+        count: usize,
+        options: SocketOptions,
+    ) -> io::Result<Vec<Self>> {
         let mut bound: Vec<Self> = Vec::with_capacity(count);
         for _ in 0..count {
             let address = bound.first().map_or(address, |first| first.address);
-            bound.push(Self::bind(address)?);
+            bound.push(Self::bind(address, options)?);
         }
         Ok(bound)
     }
 
-    fn bind(address: SocketAddr) -> io::Result<Self> {
+    fn bind(address: SocketAddr, options: SocketOptions) -> io::Result<Self> {
         let family = match address {
             SocketAddr::V4(_) => libc::AF_INET,
             SocketAddr::V6(_) => libc::AF_INET6,
@@ -51,8 +54,18 @@ impl Bound {
         }
         // SAFETY: the descriptor is new and owned by nobody else.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
-        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
+        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+        let buffers = [
+            (libc::SO_SNDBUF, options.send_buffer_bytes),
+            (libc::SO_RCVBUF, options.receive_buffer_bytes),
+        ];
+        for (option, bytes) in buffers {
+            if let Some(bytes) = bytes {
+                let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+                set_option(fd, libc::SOL_SOCKET, option, bytes)?;
+            }
+        }
         let (storage, bytes) = raw_address(address);
         // SAFETY: `storage` holds an address of `bytes` bytes of the socket's family.
         let result = unsafe { libc::bind(fd, (&raw const storage).cast(), bytes) };
@@ -65,7 +78,7 @@ impl Bound {
             unsafe { TcpListener::from_raw_fd(fd) },
         );
         let address = listener.local_addr()?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, backlog: options.backlog })
     }
 
     /// Where it is bound, with the real port.
@@ -76,18 +89,17 @@ impl Bound {
     /// Lets clients connect.
     pub fn listen(self) -> io::Result<Listener> {
         // SAFETY: no pointers are passed.
-        if unsafe { libc::listen(self.socket.as_raw_fd(), BACKLOG) } < 0 {
+        if unsafe { libc::listen(self.socket.as_raw_fd(), self.backlog) } < 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(Listener { socket: self.socket, state: Accepting::Off, multishot: true })
     }
 }
 
-fn set_option(fd: RawFd, level: i32, option: i32) -> io::Result<()> {
-    let on: libc::c_int = 1;
+fn set_option(fd: RawFd, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the value is an int that outlives the call.
     let result = unsafe {
-        libc::setsockopt(fd, level, option, (&raw const on).cast(), size_of_val(&on) as u32)
+        libc::setsockopt(fd, level, option, (&raw const value).cast(), size_of_val(&value) as u32)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -167,7 +179,9 @@ pub enum Accepted {
 
 impl Listener {
     /// Starts to accept unless it does already or rests.
-    pub fn arm(&mut self, ring: &mut Ring, now_ns: u64) {
+    ///
+    /// `index` names it among the shard's listeners.
+    pub fn arm(&mut self, index: u32, ring: &mut Ring, now_ns: u64) {
         match self.state {
             Accepting::Armed => return,
             Accepting::RestingUntil(until) if now_ns < until => return,
@@ -183,7 +197,7 @@ impl Listener {
                 .build()
         };
         // SAFETY: the entry carries no address.
-        unsafe { ring.push(entry.user_data(user_data::of(Kind::Accept, 0))) };
+        unsafe { ring.push(entry.user_data(user_data::of(Kind::Accept, index))) };
     }
 
     /// When `arm` should be called again, in monotonic nanoseconds.
@@ -204,7 +218,7 @@ impl Listener {
             let socket = unsafe { OwnedFd::from_raw_fd(completion.result) };
             // Without the option answers would wait for acknowledgements; a socket that refuses is
             // gone.
-            let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY);
+            let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
             return match peer_of(&socket) {
                 Some(peer) => Accepted::Connection { socket, peer },
                 None => Accepted::Nothing,

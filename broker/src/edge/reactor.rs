@@ -45,7 +45,7 @@ pub(super) struct Reactor<C> {
     pub(super) process: Arc<Process>,
     pub(super) disk: UringDisk,
     pub(super) connections: Connections,
-    pub(super) listener: Option<Listener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) mesh: MeshEnd<MeshMessage>,
     pub(super) log: Logger,
     pub(super) busy_poll: bool,
@@ -109,8 +109,8 @@ impl<C: Core> Reactor<C> {
         };
         self.arm_bell(handle);
         loop {
-            if let Some(listener) = &mut self.listener {
-                listener.arm(&mut self.ring, state.now.mono_ns);
+            for (index, listener) in self.listeners.iter_mut().enumerate() {
+                listener.arm(index as u32, &mut self.ring, state.now.mono_ns);
             }
             handle.set_doing(Doing::Waiting);
             self.wait(&mut state)?;
@@ -147,7 +147,7 @@ impl<C: Core> Reactor<C> {
         let mut until = state.sweep_at_ns;
         let times = [
             self.core.poll_timeout(),
-            self.listener.as_ref().and_then(Listener::retry_at),
+            self.listeners.iter().filter_map(Listener::retry_at).min(),
             state.mesh_waiting.then_some(now_ns + MESH_RETRY_NS),
             state.stopped_at_ns.map(|at| at + LAST_RESPONSES_NS),
         ];
@@ -244,7 +244,8 @@ impl<C: Core> Reactor<C> {
 
     fn accept(&mut self, handle: &ShardHandle, completion: Completion, state: &mut State) {
         let now = state.now;
-        let Some(listener) = &mut self.listener else {
+        let index = user_data::slot(completion.user_data) as usize;
+        let Some(listener) = self.listeners.get_mut(index) else {
             // Accepted while the listener was being closed.
             return listener::discard(completion);
         };
@@ -309,7 +310,7 @@ impl<C: Core> Reactor<C> {
         if !state.stop_told && handle.stop.load(Ordering::Acquire) {
             state.stop_told = true;
             // Clients that connect from here on are refused by the kernel.
-            self.listener = None;
+            self.listeners.clear();
             tell!(self, handle, now, Event::Stop);
         }
         if self.core.poll_timeout().is_some_and(|at| at <= now.mono_ns) {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,9 +45,9 @@ pub struct BootContext<'a> {
     /// One per shard: shared memory that outlives the process. Empty where there is none (no
     /// /dev/shm).
     pub regions: Vec<Box<dyn RegionSource + Send>>,
-    /// Where clients will connect, with the real port.
-    pub address: SocketAddr,
-    /// The same as the operator wrote it, with the real port.
+    /// Where clients will connect, with the real ports: one per listener of the configuration.
+    pub addresses: Vec<SocketAddr>,
+    /// The first one as the operator wrote it, with the real port.
     pub endpoint: Endpoint,
     pub now: Now,
     /// Fresh randomness from the kernel, the only one a broker gets.
@@ -121,18 +121,19 @@ fn try_run<C: Core + Send + 'static>(
     cpu::check(&config.cores, &available).map_err(BootError::usage)?;
     signals::block().map_err(BootError::failed)?;
     let _lock = FolderLock::acquire(&config.data_dir).map_err(BootError::usage)?;
-    let bound = bind(&config.listen, config.cores.len())?;
+    let bound = bind(config)?;
     let admin_listener = bind_admin(&config.admin_listen)?;
     let log = Logger::start().map_err(BootError::failed)?;
     let folders =
         Arc::new(Folders::new(&config.data_dir, config.journal_dir(), config.memory_dir()));
 
     let mut disk = PlainDisk::new(Arc::clone(&folders));
-    let endpoint = Endpoint { host: config.listen.host.clone(), port: bound[0].address().port() };
+    let address = bound[0][0].address();
+    let endpoint = Endpoint { host: config.listen[0].host.clone(), port: address.port() };
     let cores = boot(BootContext {
         disk: &mut disk,
         regions: regions(config, &log),
-        address: bound[0].address(),
+        addresses: bound[0].iter().map(Bound::address).collect(),
         endpoint: endpoint.clone(),
         now: clock::now(),
         entropy: entropy().map_err(BootError::failed)?,
@@ -165,6 +166,12 @@ fn try_run<C: Core + Send + 'static>(
 }
 
 fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, BootError> {
+    if endpoint.host.is_empty() {
+        // Every address: of both families where the machine has both.
+        let [v6, v4] = [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+        let any = if TcpListener::bind((v6, 0)).is_ok() { v6 } else { v4 };
+        return Ok(SocketAddr::new(any, endpoint.port));
+    }
     let mut addresses = (endpoint.host.as_str(), endpoint.port)
         .to_socket_addrs()
         .map_err(|error| BootError::usage(format!("{endpoint} cannot be resolved: {error}")))?;
@@ -173,14 +180,23 @@ fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, BootError> {
         .ok_or_else(|| BootError::usage(format!("{endpoint} cannot be resolved: no address")))
 }
 
-fn bind(endpoint: &Endpoint, count: usize) -> Result<Vec<Bound>, BootError> {
-    let address = resolve(endpoint)?;
-    let in_use = |error| BootError::usage(format!("cannot listen on {endpoint}: {error}"));
-    // SO_REUSEPORT would let a second broker share the port of a first one: ask without it.
-    if address.port() != 0 {
-        drop(TcpListener::bind(address).map_err(in_use)?);
+/// Binds every listener once per shard: the outer list is the shards'.
+fn bind(config: &EdgeConfig) -> Result<Vec<Vec<Bound>>, BootError> {
+    let count = config.cores.len();
+    let mut shards: Vec<Vec<Bound>> = (0..count).map(|_| Vec::new()).collect();
+    for endpoint in &config.listen {
+        let address = resolve(endpoint)?;
+        let in_use = |error| BootError::usage(format!("cannot listen on {endpoint}: {error}"));
+        // SO_REUSEPORT would let a second broker share the port of a first one: ask without it.
+        if address.port() != 0 {
+            drop(TcpListener::bind(address).map_err(in_use)?);
+        }
+        let bound = Bound::bind_all(address, count, config.sockets).map_err(in_use)?;
+        for (shard, bound) in shards.iter_mut().zip(bound) {
+            shard.push(bound);
+        }
     }
-    Bound::bind_all(address, count).map_err(in_use)
+    Ok(shards)
 }
 
 fn bind_admin(endpoint: &Endpoint) -> Result<TcpListener, BootError> {

@@ -64,33 +64,32 @@ struct Seat<C> {
     config: EdgeConfig,
     free_cores: Vec<usize>,
     report: Sender<Result<(), ShardsError>>,
-    listener: Receiver<Listener>,
+    listeners: Receiver<Vec<Listener>>,
 }
 
 impl Shards {
     /// Starts one thread per core of the configuration; clients can connect when it returns.
     pub fn start<C: Core + Send + 'static>(
         config: &EdgeConfig,
-        bound: Vec<Bound>,
+        bound: Vec<Vec<Bound>>,
         folders: &Arc<Folders>,
         cores: Vec<C>,
         log: &Logger,
     ) -> Result<Self, ShardsError> {
         assert!(!cores.is_empty(), "a broker has a shard");
         assert!(cores.len() == config.cores.len(), "one shard per core");
-        assert!(bound.len() == cores.len(), "one listener per shard");
+        assert!(bound.len() == cores.len(), "every shard has listeners");
         let refused = |error| ShardsError::Start { shard: 0, what: "handles", error };
-        let limits = (config.connections_max, config.connections_per_ip_max);
-        let process = Process::new(cores.len(), limits.0, limits.1).map_err(refused)?;
+        let process = Process::new(cores.len(), config.connections.clone()).map_err(refused)?;
         let process = Arc::new(process);
         let available = cpu::available().map_err(refused)?;
         let free_cores: Vec<usize> =
             available.into_iter().filter(|core| !config.cores.contains(core)).collect();
-        let address = bound[0].address();
+        let address = bound[0].first().expect("a broker listens somewhere").address();
         let (report, reports) = channel();
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         for (shard, (core, mesh)) in cores.into_iter().zip(mesh::connect(bound.len())).enumerate() {
-            let (door, listener) = channel();
+            let (door, listeners) = channel();
             doors.push(door);
             let seat = Seat {
                 shard,
@@ -102,7 +101,7 @@ impl Shards {
                 config: config.clone(),
                 free_cores: free_cores.clone(),
                 report: report.clone(),
-                listener,
+                listeners,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{shard}"))
@@ -116,12 +115,12 @@ impl Shards {
             reports.recv().map_err(|_| ShardsError::Panicked { shard })??;
         }
         for (shard, (bound, door)) in bound.into_iter().zip(doors).enumerate() {
-            let listener = bound.listen().map_err(|error| ShardsError::Start {
-                shard,
-                what: "listen",
-                error,
-            })?;
-            door.send(listener).map_err(|_| ShardsError::Panicked { shard })?;
+            let listeners = bound
+                .into_iter()
+                .map(Bound::listen)
+                .collect::<io::Result<Vec<Listener>>>()
+                .map_err(|error| ShardsError::Start { shard, what: "listen", error })?;
+            door.send(listeners).map_err(|_| ShardsError::Panicked { shard })?;
         }
         Ok(Self { process, address, threads })
     }
@@ -153,12 +152,12 @@ impl Shards {
 fn serve<C: Core>(seat: Seat<C>) {
     let report = seat.report.clone();
     match build(seat) {
-        Ok((mut reactor, listener)) => {
+        Ok((mut reactor, listeners)) => {
             let told = report.send(Ok(()));
             drop(report);
-            // Without a listener another shard could not start, and the process ends.
-            let (Ok(()), Ok(listener)) = (told, listener.recv()) else { return };
-            reactor.listener = Some(listener);
+            // Without listeners another shard could not start, and the process ends.
+            let (Ok(()), Ok(listeners)) = (told, listeners.recv()) else { return };
+            reactor.listeners = listeners;
             if let Err(error) = reactor.run() {
                 // A ring that cannot be entered takes its shard with it, and no broker stays half
                 // alive.
@@ -175,8 +174,8 @@ fn serve<C: Core>(seat: Seat<C>) {
     }
 }
 
-fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Listener>), ShardsError> {
-    let Seat { shard, core, mesh, process, folders, log, config, free_cores, listener, .. } = seat;
+fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>), ShardsError> {
+    let Seat { shard, core, mesh, process, folders, log, config, free_cores, listeners, .. } = seat;
     let failed = |what| move |error| ShardsError::Start { shard, what, error };
     cpu::pin(config.cores[shard]).map_err(failed("pinning to its core"))?;
     let ring = Ring::new(RingOptions::default())?;
@@ -200,7 +199,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Listener>), Sha
         process,
         disk,
         connections: Connections::new(limits),
-        listener: None,
+        listeners: Vec::new(),
         mesh,
         log,
         busy_poll: config.busy_poll,
@@ -208,7 +207,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Listener>), Sha
         buffers,
         bell_count: Box::new(0),
     };
-    Ok((reactor, listener))
+    Ok((reactor, listeners))
 }
 
 /// The kernel's own threads for what cannot be done inline: few, and off the shards' cores where
