@@ -27,6 +27,11 @@ pub fn group_keys() -> impl Iterator<Item = &'static Key> {
     keys::group::KEYS.iter()
 }
 
+/// Every key of a client metrics subscription.
+pub fn client_metrics_keys() -> impl Iterator<Item = &'static Key> {
+    keys::client_metrics::KEYS.iter()
+}
+
 /// A broker key by its exact name.
 pub fn broker_key(name: &str) -> Option<&'static Key> {
     broker_keys().find(|key| key.name == name)
@@ -40,6 +45,11 @@ pub fn topic_key(name: &str) -> Option<&'static Key> {
 /// A group key by its exact name.
 pub fn group_key(name: &str) -> Option<&'static Key> {
     group_keys().find(|key| key.name == name)
+}
+
+/// A client metrics key by its exact name.
+pub fn client_metrics_key(name: &str) -> Option<&'static Key> {
+    client_metrics_keys().find(|key| key.name == name)
 }
 
 /// By name, for people.
@@ -100,4 +110,22 @@ pub fn why_ignored(name: &str) -> Option<String> {
 pub fn is_dynamic(name: &str) -> bool {
     let name = without_listener_prefix(name).unwrap_or(name);
     broker_key(name).is_none_or(|key| key.update != Update::ReadOnly)
+}
+
+/// Whether a running broker takes this key only behind a listener's prefix: key stores and trust
+/// stores.
+pub fn only_per_listener(name: &str) -> bool {
+    const SUFFIXES: [&str; 10] = [
+        "key.password",
+        "keystore.certificate.chain",
+        "keystore.key",
+        "keystore.location",
+        "keystore.password",
+        "keystore.type",
+        "truststore.certificates",
+        "truststore.location",
+        "truststore.password",
+        "truststore.type",
+    ];
+    name.strip_prefix("ssl.").is_some_and(|rest| SUFFIXES.contains(&rest))
 }

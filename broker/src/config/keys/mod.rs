@@ -1,5 +1,6 @@
 //! The tables of known keys, one file per theme. `config::registry` looks them up.
 
+pub mod client_metrics;
 pub mod coordinator;
 pub mod corelane;
 pub mod group;

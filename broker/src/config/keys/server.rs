@@ -199,11 +199,9 @@ pub static KEYS: &[Key] = &[
     .check(AtLeast(1))
     .ignored(ONE_NODE),
     text("listener.security.protocol.map", "Security protocol of each listener name.")
-        .or("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT")
-        .per_broker(),
+        .or("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"),
     list("listeners", "Addresses this broker listens on, as NAME://host:port.")
-        .or("PLAINTEXT://127.0.0.1:9092")
-        .per_broker(),
+        .or("PLAINTEXT://127.0.0.1:9092"),
     int("max.connection.creation.rate", "Most connections accepted per second.")
         .or("2147483647")
         .check(AtLeast(0))
