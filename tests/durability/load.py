@@ -29,9 +29,9 @@ def payload(producer, partition, sequence):
     return name + bytes([sequence % 251]) * size
 
 
-def create_topic(bootstrap):
+def create_topic(bootstrap, config):
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    future = admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])[TOPIC]
+    future = admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1, config=config)])[TOPIC]
     try:
         future.result(timeout=30)
     except Exception as error:  # the answer may have been lost with a killed broker
@@ -84,10 +84,10 @@ class Load:
         return True
 
 
-def produce(bootstrap, path):
+def produce(bootstrap, path, config):
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
-    create_topic(bootstrap)
+    create_topic(bootstrap, config)
     with open(path, "w", buffering=1) as acks:
         loads = [Load(name, bootstrap, acks) for name in range(PRODUCERS)]
         while not stopping:
@@ -148,7 +148,7 @@ def check(name, wrong):
         print(f"ok {name}")
 
 
-def verify(bootstrap, path):
+def verify(bootstrap, path, _config):
     acked, lines = read_acks(path)
     records, complete = read_topic(bootstrap)
     print(f"{lines} records acked, {len(records)} in the log")
@@ -185,8 +185,10 @@ def main():
     parser.add_argument("task", choices=["produce", "verify"])
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--acks", required=True)
+    parser.add_argument("--config", nargs="*", default=[], help="key=value of the topic")
     options = parser.parse_args()
-    {"produce": produce, "verify": verify}[options.task](options.bootstrap, options.acks)
+    config = dict(pair.split("=", 1) for pair in options.config)
+    {"produce": produce, "verify": verify}[options.task](options.bootstrap, options.acks, config)
 
 
 main()

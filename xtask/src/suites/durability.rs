@@ -11,12 +11,17 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Run, conformance};
+use crate::ServerKind;
 use crate::process::{self, Service};
 use crate::provision;
 use crate::server::{Plan, Server};
 
 const KILLS: usize = 24;
 const KILLS_QUICK: usize = 5;
+
+/// A broker under test that promises less of power cuts promises the same of `kill -9`.
+const MEMORY: &str = "corelane.durability=memory";
+const KILLS_MEMORY: usize = 8;
 
 /// A kill comes this long after the broker served again and a record was acknowledged.
 const UPTIME_MIN_MS: u64 = 50;
@@ -34,19 +39,28 @@ pub fn run(run: &mut Run) {
     if !run.broker_is_there() {
         return;
     }
-    let kills = if run.options.quick { KILLS_QUICK } else { KILLS };
+    let (kills, kills_memory) =
+        if run.options.quick { (KILLS_QUICK, 2) } else { (KILLS, KILLS_MEMORY) };
     let script = run.workspace.root.join("tests/durability/load.py");
     let load = || {
         let mut command = process::command(&python);
         command.arg("-u").arg(&script).env("PYTHONDONTWRITEBYTECODE", "1");
         command
     };
-    match kill_and_restart(run, kills, &load) {
-        Err(reason) => run.tally.fail("durability", &reason),
+    one(run, "durability", kills, None, &load);
+    if run.options.server == ServerKind::Corelane {
+        one(run, "durability-memory", kills_memory, Some(MEMORY), &load);
+    }
+}
+
+/// One load on one topic, with its verdict.
+fn one(run: &mut Run, name: &str, kills: usize, config: Option<&str>, load: &dyn Fn() -> Command) {
+    match kill_and_restart(run, name, kills, config, load) {
+        Err(reason) => run.tally.fail(name, &reason),
         Ok((server, acks)) => {
             let mut verify = load();
             verify.args(["verify", "--bootstrap", &server.bootstrap, "--acks"]).arg(acks);
-            conformance::run_program("durability", &mut verify, &mut run.tally);
+            conformance::run_program(name, &mut verify, &mut run.tally);
             conformance::stop(server, &mut run.tally);
         }
     }
@@ -55,16 +69,21 @@ pub fn run(run: &mut Run) {
 /// The part before the comparison; returns the broker that serves and the file of acks.
 fn kill_and_restart(
     run: &mut Run,
+    name: &str,
     kills: usize,
+    config: Option<&str>,
     load: &dyn Fn() -> Command,
 ) -> Result<(Server, std::path::PathBuf), String> {
-    let mut plan = Plan::new(run.workspace, run.options.server, "durability")?;
-    let folder = run.workspace.scratch().join("durability");
+    let mut plan = Plan::new(run.workspace, run.options.server, name)?;
+    let folder = run.workspace.scratch().join(name);
     let acks = folder.join("acks.log");
     let mut server = plan.start()?;
 
     let mut produce = load();
     produce.args(["produce", "--bootstrap", &server.bootstrap, "--acks"]).arg(&acks);
+    if let Some(config) = config {
+        produce.args(["--config", config]);
+    }
     let mut producer = Service::start(&mut produce, &folder.join("load.log"))
         .map_err(|error| format!("the load did not start: {error}"))?;
 
@@ -93,12 +112,12 @@ fn kill_and_restart(
     let p50 = recoveries[recoveries.len() / 2];
     let max = recoveries[recoveries.len() - 1];
     println!("    recovery over {kills} kills: p50 {p50:.0?}, max {max:.0?}");
-    run.tally.pass(&format!("durability/{kills} restarts after kill -9"));
+    run.tally.pass(&format!("{name}/{kills} restarts after kill -9"));
 
     let tail = producer.tail();
     match producer.stop(libc::SIGTERM, DRAIN) {
         Some(status) if status.success() => {
-            run.tally.pass("durability/the load's last records were acknowledged");
+            run.tally.pass(&format!("{name}/the load's last records were acknowledged"));
             Ok((server, acks))
         }
         status => Err(format!("the load ended with {status:?}; {tail}")),
