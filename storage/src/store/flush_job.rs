@@ -474,15 +474,15 @@ impl FlushJob {
         Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
     }
 
-    /// New names become durable from the inside out: the file's in its folder, then, for a
-    /// partition's first file, the folders' own names.
+    /// New names become durable from the outside in: for a partition's first file the folders' own
+    /// names, then, for every file, its name in its folder.
     fn sync_folder(&mut self, slot: usize, log: &Log, ops: &mut Ops) {
         let folder = log.id.folder();
         let topic = folder.rsplit_once('/').map_or("", |(topic, _)| topic);
         let path = DiskPath::data(match log.folders_unsynced {
-            1 => "topics",
+            1 => &folder,
             2 => topic,
-            _ => &folder,
+            _ => "topics",
         });
         self.submit(slot, Step::Folder, ops, |op| DiskOp::SyncDir { op, path });
     }
