@@ -139,8 +139,12 @@ impl Effects {
         self.appends.remove(&append)
     }
 
-    /// Takes every append of a partition, oldest first.
+    /// Takes every append of a partition, oldest first. Those that nobody has begun are not begun.
     pub(super) fn take_appends_of(&mut self, partition: i32) -> Vec<(AppendToken, Append)> {
+        self.actions.retain(|action| match action {
+            Action::Append { partition: of, .. } => *of != partition,
+            Action::Reply { .. } => true,
+        });
         self.appends.extract_if(.., |_, append| append.partition == partition).collect()
     }
 

@@ -110,6 +110,20 @@ fn unloading_sends_everyone_who_waits_elsewhere() {
 }
 
 #[test]
+fn an_append_that_nobody_began_is_not_begun_after_unloading() {
+    let mut rig = Rig::new();
+    let context = RequestContext { client_id: "", client_host: "", api_version: 9 };
+    let request = GroupRequest::OffsetCommit(commit_request("", -1, &[("a", 0, 1)]));
+    let reply = ReplyToken(1_000);
+    rig.versions.insert(reply, 9);
+    rig.coordinator.handle_request(rig.now, context, request, reply, &Topics);
+    rig.unload(partition_for_group(GROUP, 4));
+    assert!(rig.held.is_empty() && rig.log.is_empty());
+    let GroupResponse::OffsetCommit(commit) = rig.take(reply) else { panic!("not a commit") };
+    assert_eq!(commit.topics[0].partitions[0].error_code, ErrorCode::NotCoordinator as i16);
+}
+
+#[test]
 fn an_unloaded_sync_is_answered_too() {
     let mut rig = Rig::new();
     let joins = [rig.join(3, "", &[("range", b"")]), rig.join(3, "", &[("range", b"")])];

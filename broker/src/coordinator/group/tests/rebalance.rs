@@ -249,6 +249,29 @@ fn an_assignment_of_a_generation_that_ended_meanwhile_changes_nothing() {
 }
 
 #[test]
+fn an_assignment_that_is_late_is_not_the_next_generations() {
+    let mut rig = Rig::new();
+    let joins = [rig.join(3, "", &[("range", b"")]), rig.join(3, "", &[("range", b"")])];
+    rig.advance(6_000);
+    let [leader, follower] = joins.map(|reply| rig.take_join(reply));
+    rig.hold = true;
+    let parts: [(&str, &[u8]); 1] = [(&follower.member_id, b"of generation 1")];
+    rig.sync(&leader, &parts);
+    // Everyone joins again before the first assignment is durable.
+    let again = rig.join(3, &leader.member_id, &[("range", b"changed")]);
+    let follower = rig.join(3, &follower.member_id, &[("range", b"")]);
+    let (again, follower) = (rig.take_join(again), rig.take_join(follower));
+    assert_eq!((again.generation_id, follower.generation_id), (2, 2));
+    let waiting = rig.sync(&follower, &[]);
+    rig.release();
+    assert_eq!(rig.state(), "CompletingRebalance");
+    assert!(!rig.is_answered(waiting));
+    let parts: [(&str, &[u8]); 1] = [(&follower.member_id, b"of generation 2")];
+    rig.sync(&again, &parts);
+    assert_eq!(&rig.take_sync(waiting).assignment[..], b"of generation 2");
+}
+
+#[test]
 fn a_group_whose_first_record_fails_never_was() {
     let mut rig = Rig::new();
     rig.hold = true;
