@@ -15,7 +15,7 @@ use self::frame::{ENTRY_ALIGN, EntryHeader, FrameHeader, HEADER_BYTES, entry_crc
 use self::pool::{FrameBuf, FramePool};
 use self::ring::Ring;
 use crate::buffer::SharedBuf;
-use crate::limits::{BACKLOG_BYTES_MAX, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
+use crate::limits::{BACKLOG_BYTES_MAX, BLOCK_BYTES, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
 use crate::op::{DiskError, DiskOk, DiskOp, Durability, WriteBuf};
 use crate::store::ops::{Ops, Purpose};
 use crate::types::LogId;
@@ -167,19 +167,6 @@ impl Journal {
         self.life
     }
 
-    /// Whether frames wait for a journal file to be freed.
-    pub fn stalled(&self) -> bool {
-        self.in_flight.is_none()
-            && !self.failed
-            && self.written < self.open_sequence()
-            && self.ring.prepared()
-            && (self.ring.room() as usize) < self.next_len()
-    }
-
-    fn next_len(&self) -> usize {
-        self.frames.get((self.written + 1 - self.first) as usize).map_or(0, Frame::len)
-    }
-
     /// Sequence of the frame that the next entry goes into, or the last that has any.
     pub fn open_sequence(&self) -> u64 {
         self.sealed + u64::from(self.open)
@@ -193,9 +180,17 @@ impl Journal {
         self.backlog_bytes
     }
 
-    /// Whether the backlog takes `bytes` more.
+    /// Whether the backlog takes `bytes` more. Whatever it takes must be certain to find a place without
+    /// any file being freed: a file is freed by a checkpoint, which waits for the backlog.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.replaying || self.backlog_bytes == 0 || self.backlog_bytes + bytes <= BACKLOG_BYTES_MAX
+        let more = self.backlog_bytes + bytes + HEADER_BYTES + BLOCK_BYTES;
+        self.replaying
+            || more <= BACKLOG_BYTES_MAX.max(2 * bytes) && more as u64 <= self.ring.certain_bytes()
+    }
+
+    /// Whether nearly every file is full: a flush must free some before appends go on.
+    pub fn is_tight(&self) -> bool {
+        !self.replaying && self.ring.free_files() <= 1
     }
 
     /// The largest payload a frame takes.
@@ -203,7 +198,8 @@ impl Journal {
         if self.replaying {
             return u32::MAX as usize >> 2;
         }
-        self.ring.file_bytes() as usize - HEADER_BYTES - frame::ENTRY_HEADER_BYTES - ENTRY_ALIGN
+        let headers = HEADER_BYTES + frame::ENTRY_HEADER_BYTES + ENTRY_ALIGN;
+        (self.ring.file_bytes() as usize / 2).saturating_sub(headers + BLOCK_BYTES)
     }
 
     /// Adds an entry to the open frame. `patch` changes the payload's copy before it is summed.
@@ -324,10 +320,16 @@ impl Journal {
     fn open_frame(&mut self, needed: usize) {
         let queued = self.backlog_bytes.min(GROUP_BYTES_MAX);
         let wanted = self.group_bytes_last.max(2 * queued);
+        let wanted = if self.replaying {
+            GROUP_BYTES_MAX
+        } else {
+            wanted.min(self.ring.file_bytes() as usize / 4)
+        };
         let mut memory = self.pool.take(HEADER_BYTES + needed, wanted);
         let buf = Arc::get_mut(&mut memory.buf).expect("the pool gives buffers nobody holds");
         buf.extend_from_slice(&[0; HEADER_BYTES]);
         self.tail_bytes += buf.capacity();
+        self.backlog_bytes += HEADER_BYTES;
         self.frames.push_back(Frame {
             sequence: self.sealed + 1,
             memory,
@@ -353,7 +355,9 @@ impl Journal {
             entries_crc: frame.entries_crc,
         };
         let (bytes, crc) = header.encode();
+        let unpadded = buf.len();
         buf.pad_to_block();
+        self.backlog_bytes += buf.len() - unpadded;
         buf.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&bytes);
         self.chain = crc;
         self.sealed = frame.sequence;

@@ -81,9 +81,10 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Files of `journal_bytes` in all: at least two, so that one is freed while the other fills.
+    /// Files of `journal_bytes` in all: at least three, so that one is freed while another fills and a
+    /// third takes what is certain.
     pub fn files_count(journal_bytes: u64, file_bytes: u64) -> u32 {
-        (journal_bytes / file_bytes).clamp(2, 1 << 16) as u32
+        (journal_bytes / file_bytes).clamp(3, 1 << 16) as u32
     }
 
     /// A ring of no file, for recovery.
@@ -135,6 +136,17 @@ impl Ring {
     /// Bytes that can be placed without any file being freed.
     pub fn free_bytes(&self) -> u64 {
         let rest = self.current.map_or(0, |slot| self.files[slot].bytes - self.position);
+        rest + self.free_files() * self.file_bytes()
+    }
+
+    /// Bytes that are certain to find a place, however they fall into frames: half of each file that is
+    /// free or will be prepared, because no frame is larger than the other half.
+    pub fn certain_bytes(&self) -> u64 {
+        self.free_files() * self.file_bytes() / 2
+    }
+
+    /// Files that are free or will be prepared.
+    pub fn free_files(&self) -> u64 {
         let free = |file: &&RingFile| match file.state {
             State::Free
             | State::Absent
@@ -144,7 +156,7 @@ impl Ring {
             | State::SyncingFolder => true,
             State::Current | State::Full { .. } => false,
         };
-        rest + self.files.iter().filter(free).map(|file| file.bytes).sum::<u64>()
+        self.files.iter().filter(free).count() as u64
     }
 
     /// Bytes that can go into the place that `place` would give next, if any.

@@ -1,7 +1,7 @@
 //! One partition's log: offsets, segments, tail, and what is durable of them.
 //!
-//! State and the rules that touch only one log. The store's parts (append, read, flush, retention)
-//! drive it; nothing here submits an operation.
+//! State and the rules that touch only one log. The store's parts (append, read, flush, retention) drive
+//! it; nothing here submits an operation.
 
 pub(crate) mod segment;
 
@@ -52,13 +52,13 @@ pub(crate) struct Log {
     /// End of the batches handed to segments, and of those that are durable there.
     pub written_end: i64,
     pub synced_end: i64,
-    /// Folders to be synced, inner first, because a file may have been created: its own, the
-    /// topic's, `topics`.
+    /// Folders to be synced, because a file may have been created: bits for its own, the topic's,
+    /// `topics`.
     pub folders_unsynced: u8,
     /// It is in the store's list of logs to flush.
     pub dirty: bool,
-    /// Batches of a failed log that only the journal holds: they are appended to it again before it
-    /// lets their frames go.
+    /// Batches of a failed log that only the journal holds: they are appended to it again before it lets
+    /// their frames go.
     pub salvage: Vec<Salvaged>,
     /// An `Advanced` event waits to be polled.
     pub advance_queued: bool,
@@ -122,8 +122,7 @@ impl Log {
                 .is_some_and(|segment| !segment.trimmed || self.synced_end < self.log_end)
     }
 
-    /// What was handed to the disk and not synced counts as never written: after a failure nobody
-    /// knows.
+    /// What was handed to the disk and not synced counts as never written: after a failure nobody knows.
     pub fn forget_unsynced(&mut self) {
         self.written_end = self.synced_end;
         for segment in &mut self.segments {

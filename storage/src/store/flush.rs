@@ -130,7 +130,7 @@ impl Store {
         let ring_bytes = self.journal.ring.bytes();
         let bytes_max = (self.config.flush_bytes as u64).min(ring_bytes / 4);
         let old = flusher.due_at(self.config.flush_ms).is_some_and(|at| at <= mono_ns);
-        let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.stalled();
+        let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.is_tight();
         // A stop waits until the journal has everything, so that one round takes everything.
         let stop = self.stopping && self.journal.backlog_bytes() == 0;
         if stop || due && self.journal.durable() > flusher.flushed {

@@ -1,10 +1,9 @@
 //! One partition's way from the tail to its segment files, one operation at a time.
 //!
-//! A job writes the batches that the journal has, in large aligned runs, then the index blocks that
-//! are whole, and syncs each file it wrote. A segment after which another has begun is closed: rest
-//! of the indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not:
-//! after any failure a later job starts where the synced progress says. `flush` starts jobs and
-//! decides about their failures.
+//! A job writes the batches that the journal has, in large aligned runs, then the index blocks that are
+//! whole, and syncs each file it wrote. A segment after which another has begun is closed: rest of the
+//! indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not: after any failure a
+//! later job starts where the synced progress says. `flush` starts jobs and decides about their failures.
 
 use super::Logs;
 use super::ops::{Ops, Purpose};
@@ -69,6 +68,11 @@ pub(crate) enum JobState {
     /// It cannot go on. `file` is the path.
     Failed { file: String, error: DiskError },
 }
+
+/// Bits of `Log::folders_unsynced`, in the order they are synced.
+const OWN: u8 = 1;
+const TOPIC: u8 = 2;
+const TOPICS: u8 = 4;
 
 const KINDS: [LogFileKind; 3] =
     [LogFileKind::Log, LogFileKind::OffsetIndex, LogFileKind::TimeIndex];
@@ -214,7 +218,7 @@ impl FlushJob {
             }
             (Step::Snapshot, _) => segment.snapshot = None,
             (Step::Epochs, _) => self.epochs_written = true,
-            (Step::Folder, _) => log.folders_unsynced -= 1,
+            (Step::Folder, _) => log.folders_unsynced &= log.folders_unsynced - 1,
             (Step::Start, _) => {}
             (
                 Step::Open | Step::ReadPartial | Step::WriteLog { .. } | Step::WriteIndex { .. },
@@ -395,13 +399,13 @@ impl FlushJob {
         };
         if bytes == 0 {
             // A partition's first file may have created the folders above it too.
-            let levels = if log.segments[0].synced.log == 0 { 3 } else { 1 };
-            log.folders_unsynced = log.folders_unsynced.max(levels);
+            let first = log.segments[0].synced.log == 0;
+            log.folders_unsynced |= if first { OWN | TOPIC | TOPICS } else { OWN };
         }
     }
 
-    /// The next run of batches: everything durable that the run buffer holds, after the bytes of
-    /// the block they start in.
+    /// The next run of batches: everything durable that the run buffer holds, after the bytes of the
+    /// block they start in.
     fn log_run(
         &mut self,
         log: &Log,
@@ -474,14 +478,15 @@ impl FlushJob {
         Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
     }
 
-    /// New names become durable from the outside in: for a partition's first file the folders' own
-    /// names, then, for every file, its name in its folder.
+    /// New names become durable from the inside out: the file's in its folder, then, for a partition's
+    /// first file, the folders' own names.
     fn sync_folder(&mut self, slot: usize, log: &Log, ops: &mut Ops) {
         let folder = log.id.folder();
         let topic = folder.rsplit_once('/').map_or("", |(topic, _)| topic);
-        let path = DiskPath::data(match log.folders_unsynced {
-            1 => &folder,
-            2 => topic,
+        let lowest = log.folders_unsynced & log.folders_unsynced.wrapping_neg();
+        let path = DiskPath::data(match lowest {
+            OWN => &folder,
+            TOPIC => topic,
             _ => "topics",
         });
         self.submit(slot, Step::Folder, ops, |op| DiskOp::SyncDir { op, path });
