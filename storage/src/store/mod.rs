@@ -307,10 +307,11 @@ impl Store {
         let mut memory_told = false;
         while self.memory < self.journal.sealed() {
             let frame = self.journal.frame(self.memory + 1).expect("it is not let go before");
+            // Whatever its entries: behind a frame that is nowhere, recovery adopts none.
+            if !frame.lent() && frame.sequence > self.journal.durable() {
+                break;
+            }
             if frame.has_memory {
-                if !frame.lent() && frame.sequence > self.journal.durable() {
-                    break;
-                }
                 memory_told = true;
                 Self::advance(&mut self.logs, &mut self.events, frame, true);
             }
