@@ -258,6 +258,11 @@ fn prepare_files(
         if numbers.is_empty() {
             zero_file(disk, ids, shard, 0, bytes)?;
             numbers.push(0);
+        } else {
+            // The process before may have died between creating a file and syncing its name.
+            let path = DiskPath::journal(ring::folder(shard));
+            let name = path.path.clone();
+            execute(disk, &name, DiskOp::SyncDir { op: ids.op(), path })?;
         }
         prepared.push(numbers);
     }
