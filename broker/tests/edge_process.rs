@@ -2,6 +2,8 @@
 //! with
 //! an echo core. The process is this test binary, started again.
 
+#![expect(unsafe_code, reason = "system calls made in the broker's process before it starts")]
+
 mod common;
 
 use std::ffi::OsString;
@@ -38,7 +40,6 @@ struct Broker {
 
 const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
-#[expect(unsafe_code, reason = "signals are blocked before the harness of the child has threads")]
 fn command(folder: &Path, more: &[&str]) -> Command {
     let folder = folder.to_str().expect("a path of letters");
     let options: Vec<&str> = ["--data-dir", folder].iter().chain(more).copied().collect();
@@ -48,6 +49,7 @@ fn command(folder: &Path, more: &[&str]) -> Command {
         .env(OPTIONS, options.join("\n"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    // Before the harness of the child has threads.
     // SAFETY: only sets the mask of signals, which is allowed between fork and exec.
     unsafe { command.pre_exec(broker::edge::signals::block) };
     command
@@ -57,13 +59,18 @@ fn with_free_ports<'a>(more: &[&'a str]) -> Vec<&'a str> {
     FREE_PORTS.iter().chain(more).copied().collect()
 }
 
+/// Has the child make a system call before it becomes a broker.
+fn before_exec(command: &mut Command, call: impl Fn() -> i32 + Send + Sync + 'static) {
+    let checked = move || match call() {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    };
+    // SAFETY: the callers only make system calls, which is allowed between fork and exec.
+    unsafe { command.pre_exec(checked) };
+}
+
 fn start(folder: &Path, more: &[&str]) -> Broker {
-    let mut child = command(folder, &with_free_ports(more)).spawn().expect("it starts");
-    let lines = BufReader::new(child.stdout.as_mut().expect("piped")).lines();
-    let mut lines = lines.map(|line| line.expect("text"));
-    // The harness writes a line of its own first, and its dots into ours.
-    let ready = lines.find_map(|line| line.find("ready ").map(|at| line[at..].to_owned()));
-    Broker { ready: ready.expect("a ready line"), child }
+    Broker::started(command(folder, &with_free_ports(more)))
 }
 
 fn run(folder: &Path, options: &[&str]) -> Output {
@@ -71,6 +78,15 @@ fn run(folder: &Path, options: &[&str]) -> Output {
 }
 
 impl Broker {
+    fn started(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("it starts");
+        let lines = BufReader::new(child.stdout.as_mut().expect("piped")).lines();
+        let mut lines = lines.map(|line| line.expect("text"));
+        // The harness writes a line of its own first, and its dots into ours.
+        let ready = lines.find_map(|line| line.find("ready ").map(|at| line[at..].to_owned()));
+        Self { ready: ready.expect("a ready line"), child }
+    }
+
     fn field(&self, name: &str) -> &str {
         let fields = self.ready.trim_end().split(' ');
         let mut values = fields.filter_map(|field| field.split_once('='));
@@ -81,7 +97,6 @@ impl Broker {
         Client::connect(self.field("kafka").parse().expect("an address"))
     }
 
-    #[expect(unsafe_code, reason = "the standard library only kills")]
     fn signal(&self, signal: i32) {
         // SAFETY: the child is not reaped yet, so its id is its own.
         assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
@@ -209,4 +224,67 @@ fn an_idle_broker_costs_next_to_nothing() {
     assert!(ticks() - before <= 1, "idle ticks: {}", ticks() - before);
     broker.signal(libc::SIGTERM);
     assert_eq!(broker.end().0, Some(0));
+}
+
+#[test]
+fn without_a_descriptor_left_it_serves_on_and_accepts_again_later() {
+    let folder = TestFolder::new();
+    let mut command = command(folder.path(), &with_free_ports(&["--cores", "0"]));
+    before_exec(&mut command, || {
+        let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+        // SAFETY: the limit is readable.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }
+    });
+    let broker = Broker::started(command);
+    let mut first = broker.client();
+    first.send(b"efirst");
+    assert_eq!(first.receive(), b"efirst");
+    // The kernel accepts them into its queue, the broker takes what it can.
+    let mut crowd: Vec<Client> = (0..100).map(|_| broker.client()).collect();
+    for client in &mut crowd[..20] {
+        client.send(b"ecrowd");
+        assert_eq!(client.receive(), b"ecrowd");
+    }
+    let mut last = broker.client();
+    last.send(b"elast");
+    first.send(b"estill");
+    assert_eq!(first.receive(), b"estill");
+    drop(crowd);
+    assert_eq!(last.receive(), b"elast");
+    broker.signal(libc::SIGTERM);
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("no connection can be accepted for a moment"), "{said}");
+}
+
+#[test]
+fn a_kernel_without_io_uring_is_one_line_and_code_2() {
+    let folder = TestFolder::new();
+    let mut command = command(folder.path(), &with_free_ports(&[]));
+    before_exec(&mut command, || {
+        let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        // Load the number of the call; io_uring_setup fails with ENOSYS, everything else is allowed.
+        let mut program = [
+            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            statement(
+                libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+                0,
+                1,
+                libc::SYS_io_uring_setup as u32,
+            ),
+            statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+            statement(libc::BPF_RET, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+        // SAFETY: the program and its description outlive the call, which copies them.
+        unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+                | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+        }
+    });
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("io_uring is not available"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use storage::edge::files::SyncPath;
 
+use crate::config::broker::JournalSync;
 use crate::config::properties::{apply_override, parse_properties};
 use crate::config::{BrokerConfig, ConfigError, Configs};
 use crate::edge::config::{ConnectionBounds, EdgeConfig, Endpoint, SocketOptions};
@@ -181,6 +183,10 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
         },
         idle_ms: u64::try_from(socket.idle_ms_max).unwrap_or(u64::MAX),
         busy_poll: config.busy_poll,
+        sync_path: match storage.journal_sync {
+            JournalSync::Dsync => SyncPath::Dsync,
+            JournalSync::Fdatasync => SyncPath::LinkedFdatasync,
+        },
         ..EdgeConfig::new(&storage.data_dir)
     })
 }
@@ -211,6 +217,7 @@ mod tests {
         assert_eq!(edge.sockets.receive_buffer_bytes, None);
         assert_eq!(edge.connections.per_ip_max, u32::MAX);
         assert_eq!(edge.idle_ms, 600_000);
+        assert_eq!(edge.sync_path, SyncPath::Dsync);
         assert!(!edge.busy_poll);
     }
 

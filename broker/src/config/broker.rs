@@ -24,6 +24,15 @@ pub enum FetchPath {
     Sendfile,
 }
 
+/// How a durable write is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum JournalSync {
+    /// One write that is durable when it completes.
+    Dsync,
+    /// A write, then an fdatasync.
+    Fdatasync,
+}
+
 /// A replication factor, and whether somebody asked for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReplicationFactor {
@@ -67,6 +76,7 @@ pub struct StorageConfig {
     pub journal_dir: Option<String>,
     /// Of one core.
     pub journal_bytes: i64,
+    pub journal_sync: JournalSync,
     pub memory_dir: String,
     pub memory_flush_ms: i64,
     /// Of one core.
@@ -326,6 +336,11 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         data_dir,
         journal_dir: read.list("corelane.journal.dir")?.into_iter().find(|dir| !dir.is_empty()),
         journal_bytes: read.long("corelane.journal.bytes")?,
+        journal_sync: match read.word("corelane.journal.sync")?.as_str() {
+            "fdatasync" => JournalSync::Fdatasync,
+            // The registry lets only one other word through.
+            _ => JournalSync::Dsync,
+        },
         memory_dir: read.word("corelane.memory.dir")?,
         memory_flush_ms: read.long("corelane.memory.flush.ms")?,
         tail_bytes: read.long("corelane.tail.bytes")?,

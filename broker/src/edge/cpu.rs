@@ -1,5 +1,5 @@
-//! Which cores the shards get: parsing `--cores 0,2-5` and pinning threads.
-#![expect(unsafe_code, reason = "affinity calls take a set of bits")]
+//! What the process takes from the machine: cores (`--cores 0,2-5`), pinned threads, descriptors.
+#![expect(unsafe_code, reason = "affinity and limits are system calls without a safe wrapper")]
 
 use std::io;
 
@@ -98,6 +98,21 @@ pub fn pin(core: usize) -> io::Result<()> {
     // SAFETY: the set is readable and of the stated size.
     let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Raises the limit of open files to the hardest one allowed; says what it is then.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is writable.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the limit is readable.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
 }
 
 #[cfg(test)]

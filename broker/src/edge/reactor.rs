@@ -32,6 +32,9 @@ use crate::time::Now;
 /// How often connections are looked over for idleness, and the longest sleep.
 const SWEEP_NS: u64 = 1_000_000_000;
 
+/// Want of descriptors lasts: one line in so long says enough.
+const STARVED_TOLD_NS: u64 = 60_000_000_000;
+
 /// While messages wait for room in a peer's ring, the shard looks again this soon.
 const MESH_RETRY_NS: u64 = 50_000;
 
@@ -63,7 +66,9 @@ struct State {
     more: bool,
     mesh_waiting: bool,
     sweep_at_ns: u64,
+    /// When the next line about refused connections is due, and about missing descriptors.
     refused_told_ns: u64,
+    starved_told_ns: u64,
     stop_told: bool,
     stopped_at_ns: Option<u64>,
     wakes_failed: VecDeque<u16>,
@@ -103,6 +108,7 @@ impl<C: Core> Reactor<C> {
             mesh_waiting: false,
             sweep_at_ns: 0,
             refused_told_ns: 0,
+            starved_told_ns: 0,
             stop_told: false,
             stopped_at_ns: None,
             wakes_failed: VecDeque::new(),
@@ -289,8 +295,11 @@ impl<C: Core> Reactor<C> {
             }
             Accepted::Nothing => {}
             Accepted::OutOfDescriptors { errno } => {
-                let error = io::Error::from_raw_os_error(errno);
-                self.log.warn(format!("no connection can be accepted for a moment: {error}"));
+                if now.mono_ns >= state.starved_told_ns {
+                    state.starved_told_ns = now.mono_ns + STARVED_TOLD_NS;
+                    let error = io::Error::from_raw_os_error(errno);
+                    self.log.warn(format!("no connection can be accepted for a moment: {error}"));
+                }
             }
         }
     }

@@ -120,6 +120,8 @@ fn try_run<C: Core + Send + 'static>(
     let available = cpu::available().map_err(BootError::failed)?;
     cpu::check(&config.cores, &available).map_err(BootError::usage)?;
     signals::block().map_err(BootError::failed)?;
+    // A container's limit often starts far below what it may be raised to.
+    cpu::raise_open_files().map_err(BootError::failed)?;
     let _lock = FolderLock::acquire(&config.data_dir).map_err(BootError::usage)?;
     let bound = bind(config)?;
     let admin_listener = bind_admin(&config.admin_listen)?;

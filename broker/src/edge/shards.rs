@@ -177,7 +177,6 @@ fn serve<C: Core>(seat: Seat<C>) {
 fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>), ShardsError> {
     let Seat { shard, core, mesh, process, folders, log, config, free_cores, listeners, .. } = seat;
     let failed = |what| move |error| ShardsError::Start { shard, what, error };
-    cpu::pin(config.cores[shard]).map_err(failed("pinning to its core"))?;
     let ring = Ring::new(RingOptions::default())?;
     limit_kernel_workers(&ring, &free_cores);
     let buffers = ReceiveBuffers::new(&ring, config.receive_buffers, config.receive_buffer_bytes)
@@ -190,6 +189,8 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         helper_name: format!("disk-{shard}"),
     };
     let disk = UringDisk::new(disk, &mut ring).map_err(failed("disk helper thread"))?;
+    // Last, so that the helper's thread does not inherit it.
+    cpu::pin(config.cores[shard]).map_err(failed("pinning to its core"))?;
     process.shards[shard].ring_fd.store(ring.as_raw_fd(), Ordering::Release);
     let limits =
         ConnectionLimits { frame_bytes_max: config.frame_bytes_max, idle_ms: config.idle_ms };

@@ -43,6 +43,13 @@ pub static BROKER_KEYS: &[Key] = &[
         "Folder of the journals, for a faster device; the data folder when unset.",
     ),
     text(
+        "corelane.journal.sync",
+        "How a durable write is made: one write with dsync, or a write and an fdatasync. The second \
+         costs more, and is steady when another thread spins on the disk interrupt's core.",
+    )
+    .or("dsync")
+    .check(OneOf(&["dsync", "fdatasync"])),
+    text(
         "corelane.memory.dir",
         "Folder in shared memory that keeps memory acks across a killed process.",
     )
