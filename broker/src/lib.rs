@@ -2,6 +2,8 @@
 //! line.
 #![cfg_attr(not(feature = "edge"), forbid(unsafe_code))]
 
+pub mod api;
+pub mod boot;
 #[cfg(feature = "edge")]
 pub mod cli;
 pub mod config;
@@ -10,5 +12,6 @@ pub mod coordinator;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod image;
+pub mod limits;
 pub mod shard;
 pub mod time;

@@ -12,7 +12,6 @@ pub mod limits;
 mod log;
 pub mod log_dump;
 pub mod op;
-#[cfg(any(test, feature = "sim"))]
 pub mod prng;
 pub mod producer_state;
 pub mod recovery;

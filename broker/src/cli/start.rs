@@ -191,6 +191,22 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
     })
 }
 
+/// Where clients are told to find the broker: the first advertised listener, else where it listens. A
+/// listener on every address is advertised under the machine's name, as Kafka does.
+pub fn advertised(config: &BrokerConfig, listening: &Endpoint) -> (String, u16) {
+    let told = config.socket.advertised.first();
+    let host = told.map_or(listening.host.as_str(), |listener| listener.host.as_str());
+    let port = told.map_or(0, |listener| listener.port);
+    let everywhere = host.is_empty() || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified());
+    let host = if everywhere {
+        std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+    } else {
+        host.to_owned()
+    };
+    (host, if port == 0 { listening.port } else { port })
+}
+
 fn addresses_of(host: &str) -> Result<Vec<IpAddr>, BootError> {
     let found = (host, 0).to_socket_addrs().map_err(|error| {
         BootError::usage(format!("max.connections.per.ip.overrides={host}: {error}"))

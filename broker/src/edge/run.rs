@@ -45,6 +45,8 @@ pub struct BootContext<'a> {
     /// One per shard: shared memory that outlives the process. Empty where there is none (no
     /// /dev/shm).
     pub regions: Vec<Box<dyn RegionSource + Send>>,
+    /// How many shards to make.
+    pub shards_count: u16,
     /// Where clients will connect, with the real ports: one per listener of the configuration.
     pub addresses: Vec<SocketAddr>,
     /// The first one as the operator wrote it, with the real port.
@@ -132,7 +134,9 @@ fn try_run<C: Core + Send + 'static>(
     let mut disk = PlainDisk::new(Arc::clone(&folders));
     let address = bound[0][0].address();
     let endpoint = Endpoint { host: config.listen[0].host.clone(), port: address.port() };
+    let shards_count = u16::try_from(config.cores.len()).map_err(BootError::usage)?;
     let cores = boot(BootContext {
+        shards_count,
         disk: &mut disk,
         regions: regions(config, &log),
         addresses: bound[0].iter().map(Bound::address).collect(),

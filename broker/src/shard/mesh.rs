@@ -1,5 +1,81 @@
 //! What shards of one process say to each other. The edge carries it and does not look inside.
+//!
+//! Between two shards messages arrive in the order they were sent, which is what keeps a connection's
+//! produces to one partition in order across the hop.
+
+use std::sync::Arc;
+
+use protocol::types::Uuid;
+use storage::buffer::SharedBuf;
+use storage::types::PartitionId;
+
+use super::ask::{Answer, Ask, ReplyTo};
+use super::op::{FetchOutcome, OpKey, ProduceOutcome};
+use crate::image::MetadataRecord;
 
 /// A message from one shard to another.
 #[derive(Debug)]
-pub enum MeshMessage {}
+pub enum MeshMessage {
+    /// Append a batch; answered with `Appended` once it is committed or refused.
+    Append {
+        reply: ReplyTo,
+        id: PartitionId,
+        batch: Vec<u8>,
+        version: i16,
+    },
+    Appended {
+        reply: ReplyTo,
+        outcome: ProduceOutcome,
+    },
+    /// Read partitions; answered with `FetchData`. With `watch`, a `FetchWoken` follows when one of
+    /// them advances, unless `Unwatch` comes first.
+    FetchRead {
+        op: OpKey,
+        round: u32,
+        max_bytes: u32,
+        watch: bool,
+        parts: Vec<RemotePart>,
+    },
+    FetchData {
+        op: OpKey,
+        round: u32,
+        parts: Vec<(u32, FetchOutcome)>,
+        buffers: Vec<SharedBuf>,
+    },
+    FetchWoken {
+        op: OpKey,
+        round: u32,
+    },
+    Unwatch {
+        op: OpKey,
+    },
+    Ask {
+        reply: ReplyTo,
+        ask: Ask,
+    },
+    Answer {
+        reply: ReplyTo,
+        answer: Answer,
+    },
+    /// Metadata that shard 0 has committed. Answered with `DeltaApplied`.
+    Delta {
+        epoch: u64,
+        records: Arc<[MetadataRecord]>,
+    },
+    DeltaApplied {
+        epoch: u64,
+    },
+}
+
+/// One partition of another shard's fetch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemotePart {
+    /// Its place in the asking operation.
+    pub part: u32,
+    pub topic_id: Uuid,
+    pub partition: i32,
+    pub fetch_offset: i64,
+    pub max_bytes: u32,
+    pub current_leader_epoch: i32,
+    pub last_fetched_epoch: i32,
+}

@@ -1,5 +1,420 @@
 //! A shard: everything one core owns, as one struct that takes events and gives outputs.
+//!
+//! No clock, no socket, no file, no lock: time and ids are arguments, the edge and the simulator drive
+//! it alike. This file is the frame: the struct, the event loop's entry points and the small verbs the
+//! APIs share. Requests are understood in `dispatch.rs` and `api/`; what crosses cores is in `mesh.rs`
+//! and `remote.rs`; metadata changes come in through `apply.rs`.
 
+pub mod acks;
+mod apply;
+pub mod ask;
+pub mod config;
+pub mod connection;
+pub mod control;
+mod dispatch;
 pub mod event;
+mod groups;
 pub mod mesh;
+pub mod op;
+mod pool;
+pub(crate) mod reader;
+pub(crate) mod records;
+mod remote;
 pub mod response;
+pub mod snapshot;
+mod stop;
+mod timers;
+pub mod topics;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use protocol::compress::Codecs;
+use rustc_hash::FxBuildHasher;
+use storage::op::DiskOp;
+use storage::store::Store;
+use storage::types::{CommitSeq, DurabilityClass, LogId, ReadToken, StoreEvent};
+
+use crate::api::fetch_session::{FetchSessions, SessionKey, SessionPartition};
+use crate::api::produce::Target;
+use crate::config::BrokerConfig;
+use crate::coordinator::group::GroupCoordinator;
+use crate::image::Image;
+use crate::limits;
+use crate::time::Now;
+use acks::{AckAction, AckQueue};
+use config::ShardConfig;
+use connection::{Connections, Flow, SlotId};
+use control::ControlPlane;
+use event::{ConnId, Core, Event, LogLevel, LogLine, Output, ShardId};
+use mesh::MeshMessage;
+use op::{OpKey, Ops};
+use pool::Pool;
+use reader::ReadWaiter;
+use response::Response;
+use timers::Timers;
+use topics::Topics;
+
+/// Everything one core owns.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) config: ShardConfig,
+    /// The broker's settings, with what was altered at run time.
+    pub(crate) broker: Arc<BrokerConfig>,
+    pub(crate) now: Now,
+    pub(crate) store: Store,
+    pub(crate) image: Image,
+    pub(crate) topics: Topics,
+    pub(crate) connections: Connections,
+    pub(crate) ops: Ops,
+    pub(crate) acks: AckQueue,
+    pub(crate) memory_acks: AckQueue,
+    pub(crate) timers: Timers,
+    pub(crate) sessions: FetchSessions,
+    pub(crate) groups: groups::Groups,
+    pub(crate) coordinator: GroupCoordinator,
+    /// Shard 0 decides about metadata.
+    pub(crate) control: Option<ControlPlane>,
+    pub(crate) codecs: Codecs,
+    pub(crate) pool: Pool,
+    pub(crate) reads: HashMap<ReadToken, ReadWaiter, FxBuildHasher>,
+    /// Fetches of other shards parked here.
+    pub(crate) remote_watches: BTreeMap<(ShardId, OpKey), OpKey>,
+    /// Memory for copying a session's partitions.
+    pub(crate) fetch_scratch: Vec<(SessionKey, SessionPartition)>,
+    /// Memory for a Produce's targets and for a batch that is stored other than sent.
+    pub(crate) produce_targets: Vec<Target>,
+    pub(crate) batch_scratch: Vec<u8>,
+    /// Parked fetches with news.
+    pub(crate) woken: VecDeque<OpKey>,
+    /// Connections that wait for the backlog to shrink.
+    backlogged: Vec<ConnId>,
+    /// Connections whose held frames may go on.
+    unblocked: VecDeque<ConnId>,
+    outputs: VecDeque<Output>,
+    /// Set when the journal failed: nothing is acknowledged any more.
+    pub(crate) journal_failed: bool,
+    stopping: stop::Stopping,
+    turn_over: bool,
+}
+
+impl Core for Shard {
+    fn handle_event(&mut self, event: Event<'_>, now: Now) {
+        self.now = now;
+        self.turn_over = false;
+        match event {
+            Event::Connected { conn, peer } => self.connections.insert(conn, peer),
+            Event::Frame { conn, frame } => self.handle_frame(conn, frame),
+            Event::Sent { conn, response } => self.handle_sent(conn, response),
+            Event::Disconnected { conn } => self.handle_disconnected(conn),
+            Event::Disk(done) if snapshot::is_own(done.op) => self.handle_own_disk(done),
+            Event::Disk(done) => {
+                self.store.handle_disk(done, now.mono_ns, now.wall_ms);
+                self.drain_store();
+            }
+            Event::Mesh { from, message } => self.handle_mesh(from, message),
+            Event::Timeout => self.handle_timeout(),
+            Event::Stop => self.begin_stop(),
+        }
+    }
+
+    fn end_turn(&mut self, now: Now) {
+        self.now = now;
+        self.run_until_quiet();
+        self.store.seal(now.mono_ns);
+        self.drain_store();
+        self.run_until_quiet();
+        self.continue_stop();
+        self.turn_over = true;
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if !self.turn_over {
+            return None;
+        }
+        self.store.poll_op().map(Output::Disk)
+    }
+
+    fn poll_timeout(&self) -> Option<u64> {
+        [
+            self.store.poll_timeout(),
+            self.timers.next_ns(),
+            self.coordinator.poll_timeout(),
+            self.stop_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+impl Shard {
+    /// This shard's id.
+    pub fn id(&self) -> ShardId {
+        self.config.shard
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn log(&mut self, level: LogLevel, text: String) {
+        self.push(Output::Log(LogLine { level, text }));
+    }
+
+    pub(crate) fn send_mesh(&mut self, to: ShardId, message: MeshMessage) {
+        assert!(to != self.config.shard, "a shard does not send to itself");
+        self.push(Output::Mesh { to, message });
+    }
+
+    /// An operation the shard itself (not the store) asks of the disk.
+    pub(crate) fn push_disk(&mut self, op: DiskOp) {
+        self.push(Output::Disk(op));
+    }
+
+    /// Fills a request's slot and sends what may leave. `None`: no answer is due (`acks=0`).
+    pub(crate) fn complete(&mut self, slot: SlotId, response: Option<Response>) {
+        let Some(connection) = self.connections.get_mut(slot.conn) else {
+            if let Some(response) = response {
+                self.pool.give_response(response);
+            }
+            return;
+        };
+        connection.complete(slot.seq, response);
+        while let Some(response) = connection.pop_ready() {
+            self.outputs.push_back(Output::Send { conn: slot.conn, response });
+        }
+        self.unblocked.push_back(slot.conn);
+    }
+
+    pub(crate) fn close(&mut self, conn: ConnId, reason: Option<&'static str>) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && !connection.is_closing()
+        {
+            connection.close();
+            self.push(Output::Close { conn, reason });
+        }
+    }
+
+    fn handle_sent(&mut self, conn: ConnId, response: Response) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.sent(response.len());
+        }
+        self.pool.give_response(response);
+        self.update_flow(conn);
+    }
+
+    fn handle_disconnected(&mut self, conn: ConnId) {
+        // Requests under way finish and find the connection gone. A member that joined stays in its
+        // group until its session times out, as with Kafka.
+        let parked = self.connections.remove(conn).map(|connection| connection.parked);
+        for key in parked.into_iter().flatten() {
+            self.drop_fetch(key);
+        }
+    }
+
+    pub(crate) fn update_flow(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        match connection.flow() {
+            Flow::Unchanged => {}
+            Flow::Pause => self.push(Output::PauseReading { conn }),
+            Flow::Resume => self.push(Output::ResumeReading { conn }),
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.now;
+        if self.store.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
+            self.store.handle_timeout(now.mono_ns, now.wall_ms);
+            self.drain_store();
+        }
+        while let Some(key) = self.timers.pop_due(now.mono_ns) {
+            self.expire(key);
+        }
+        if self.coordinator.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
+            self.coordinator.handle_timeout(now);
+            self.drain_coordinator();
+        }
+    }
+
+    /// Runs what other work has made possible, until nothing is left to run.
+    fn run_until_quiet(&mut self) {
+        loop {
+            if let Some(key) = self.woken.pop_front() {
+                self.wake_fetch(key);
+            } else if let Some(conn) = self.unblocked.pop_front() {
+                self.continue_connection(conn);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn continue_connection(&mut self, conn: ConnId) {
+        while let Some(frame) = self.connections.get_mut(conn).and_then(|c| c.take_held()) {
+            self.dispatch(conn, &frame);
+        }
+        self.update_flow(conn);
+    }
+
+    /// Takes what the store has to say.
+    pub(crate) fn drain_store(&mut self) {
+        while let Some(event) = self.store.poll_event() {
+            match event {
+                StoreEvent::Committed { durability, commit } => {
+                    self.handle_committed(durability, commit);
+                }
+                StoreEvent::Advanced(log) => self.wake_watchers(log),
+                StoreEvent::LogStartMoved(_) => {}
+                StoreEvent::ReadDone { token, result } => self.handle_read_done(token, result),
+                StoreEvent::FindDone { token, result } => self.handle_find_done(token, result),
+                StoreEvent::PartitionFailed { log, why } => self.handle_log_failed(log, &why),
+                StoreEvent::JournalFailed { why } => self.handle_journal_failed(&why),
+                StoreEvent::SpaceLow => self.log(
+                    LogLevel::Error,
+                    "disk full: produces are refused until space returns; reads and deletes go on"
+                        .to_owned(),
+                ),
+                StoreEvent::SpaceBack => {
+                    self.log(LogLevel::Info, "disk space is back: produces go on".to_owned());
+                }
+                StoreEvent::Notice(text) => self.log(LogLevel::Warn, text),
+                StoreEvent::Stopped => self.stopping.store_stopped(),
+            }
+        }
+    }
+
+    fn handle_committed(&mut self, durability: DurabilityClass, commit: CommitSeq) {
+        while let Some(action) = self.acks_of(durability).pop_committed(commit) {
+            self.run_ack(action, 0);
+        }
+        if self.store.backlog_bytes() <= limits::SHARD_BACKLOG_BYTES_MAX / 2 {
+            while let Some(conn) = self.backlogged.pop() {
+                if let Some(connection) = self.connections.get_mut(conn) {
+                    connection.backlogged = false;
+                }
+                self.update_flow(conn);
+            }
+        }
+    }
+
+    /// Stops reading from a connection that produces faster than the disk takes it.
+    pub(crate) fn hold_back(&mut self, conn: ConnId) {
+        if self.store.backlog_bytes() >= limits::SHARD_BACKLOG_BYTES_MAX
+            && let Some(connection) = self.connections.get_mut(conn)
+            && !connection.backlogged
+        {
+            connection.backlogged = true;
+            self.backlogged.push(conn);
+        }
+    }
+
+    /// The queue in which appends of this class wait.
+    pub(crate) fn acks_of(&mut self, durability: DurabilityClass) -> &mut AckQueue {
+        match durability {
+            DurabilityClass::Persisted => &mut self.acks,
+            DurabilityClass::Memory => &mut self.memory_acks,
+        }
+    }
+
+    /// First offset, high watermark and end of a log of this shard.
+    pub(crate) fn bounds(&self, log: LogId) -> Bounds {
+        Bounds {
+            log_start: self.store.log_start(log).unwrap_or(-1),
+            high_watermark: self.store.high_watermark(log).unwrap_or(-1),
+            log_end: self.store.log_end(log).unwrap_or(-1),
+        }
+    }
+
+    /// Runs an action whose records are committed, or refused with `error_code`.
+    pub(crate) fn run_ack(&mut self, action: AckAction, error_code: i16) {
+        match action {
+            AckAction::Respond { tag, response } => {
+                if error_code == 0 {
+                    self.complete(tag.slot, Some(response));
+                } else {
+                    crate::api::produce::refuse_encoded(self, tag, &response, error_code);
+                }
+            }
+            AckAction::Part { op, part, outcome } => {
+                self.finish_produce_part(op, part, refused(outcome, error_code));
+            }
+            AckAction::Remote { reply, outcome } => {
+                let outcome = refused(outcome, error_code);
+                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome });
+            }
+            AckAction::Answer { reply, answer } => self.answer(reply, answer),
+            AckAction::Coordinator { append, offset } => {
+                self.finish_coordinator_append(append, offset, error_code);
+            }
+            AckAction::Control => self.finish_control(error_code),
+        }
+    }
+}
+
+/// Where a log begins, where its readers must stop and where it ends. -1: the log is gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) log_start: i64,
+    pub(crate) high_watermark: i64,
+    pub(crate) log_end: i64,
+}
+
+fn refused(outcome: op::ProduceOutcome, error_code: i16) -> op::ProduceOutcome {
+    if error_code == 0 { outcome } else { op::ProduceOutcome::error(error_code) }
+}
+
+impl Shard {
+    /// A shard over a store that recovery has opened, and the metadata that goes with it.
+    ///
+    /// Serves from the first event on; groups answer that they are loading until their partitions are
+    /// replayed.
+    pub fn new(config: ShardConfig, store: Store, image: Image, now: Now) -> Self {
+        let sessions = usize::try_from(config.broker.fetch_sessions_max).unwrap_or(0);
+        let control = (config.shard == ShardId(0)).then(|| ControlPlane::new(&config));
+        let broker = Arc::clone(&config.broker);
+        let mut shard = Self {
+            broker,
+            now,
+            store,
+            image,
+            topics: Topics::new(config.seed),
+            connections: Connections::default(),
+            ops: Ops::default(),
+            acks: AckQueue::default(),
+            memory_acks: AckQueue::default(),
+            timers: Timers::default(),
+            sessions: FetchSessions::new(config.shard, sessions, config.seed),
+            groups: groups::Groups::default(),
+            coordinator: GroupCoordinator::new(
+                groups::coordinator_config(&config.broker),
+                config.seed,
+            ),
+            control,
+            codecs: Codecs::default(),
+            pool: Pool::default(),
+            reads: HashMap::default(),
+            remote_watches: BTreeMap::new(),
+            fetch_scratch: Vec::new(),
+            produce_targets: Vec::new(),
+            batch_scratch: Vec::new(),
+            woken: VecDeque::new(),
+            backlogged: Vec::new(),
+            unblocked: VecDeque::new(),
+            outputs: VecDeque::new(),
+            journal_failed: false,
+            stopping: stop::Stopping::default(),
+            turn_over: true,
+            config,
+        };
+        shard.adopt_image();
+        shard
+    }
+}
+
+#[cfg(test)]
+mod tests;

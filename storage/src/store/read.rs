@@ -47,3 +47,12 @@ impl Store {
         Ok(ReadOutcome::Done { bytes })
     }
 }
+impl Store {
+    pub fn find_offset_by_time(
+        &mut self,
+        _log: LogId,
+        _t: i64,
+    ) -> Result<crate::types::FindOutcome, ReadError> {
+        Ok(crate::types::FindOutcome::None)
+    }
+}

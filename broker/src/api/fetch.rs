@@ -1,0 +1,293 @@
+//! Fetch: from the request to a plan of partitions, and from what was read to the answer.
+//!
+//! Reading itself, waiting and waking are in `shard/reader.rs`. Sources: KIP-74 (bounds), KIP-227
+//! (sessions), KIP-320 and KIP-595 (epochs), KIP-516 (topic ids).
+
+use std::sync::Arc;
+
+use protocol::error_code::ErrorCode;
+use protocol::hot::{
+    EpochEndOffset, FetchPartition, FetchPartitionResponse, FetchResponseHead, FetchResponseWriter,
+    FetchView, TopicRef,
+};
+use protocol::types::Uuid;
+
+use super::fetch_session::{Session, SessionKey, SessionKind, SessionPartition};
+use crate::shard::Shard;
+use crate::shard::op::{
+    ClientFetch, FetchHome, FetchOp, FetchOutcome, FetchPart, Op, PartTopic, RequestTag,
+};
+use crate::shard::response::{Response, Splice};
+
+/// First version with topic ids.
+const TOPIC_IDS_SINCE: i16 = 13;
+/// First version with a flexible header.
+const FLEXIBLE_SINCE: i16 = 12;
+
+/// Takes a Fetch request.
+pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Ok(view) = FetchView::parse(tag.version, body) else {
+        shard.close(tag.slot.conn, Some("a malformed Fetch"));
+        return;
+    };
+    let by_id = tag.version >= TOPIC_IDS_SINCE;
+    let now_ns = shard.now.mono_ns;
+    let kind = match shard.sessions.classify(view.session_id, view.session_epoch, by_id, now_ns) {
+        Ok(kind) => kind,
+        Err(error) => {
+            let response = refuse(shard, tag, error);
+            shard.complete(tag.slot, Some(response));
+            return;
+        }
+    };
+    let mut op = shard.pool.fetch();
+    let session_id = plan(shard, &mut op, kind, &view, by_id);
+    let wait_ns = u64::try_from(view.max_wait_ms).unwrap_or(0).saturating_mul(1_000_000);
+    op.home = FetchHome::Client(ClientFetch {
+        tag,
+        min_bytes: u32::try_from(view.min_bytes).unwrap_or(0),
+        deadline_ns: now_ns.saturating_add(wait_ns),
+        session_id,
+        incremental: matches!(kind, SessionKind::Incremental { .. }),
+    });
+    op.max_bytes = u32::try_from(view.max_bytes)
+        .unwrap_or(0)
+        .min(u32::try_from(shard.broker.fetch_bytes_max).unwrap_or(0));
+    if view.max_bytes < 0 || !matches!(view.isolation_level, 0 | 1) {
+        // Kafka answers UNKNOWN_SERVER_ERROR per partition here; a specific code says what is wrong.
+        for part in &mut op.parts {
+            part.owner = None;
+            part.outcome = FetchOutcome::error(ErrorCode::InvalidRequest.code());
+        }
+    }
+    let key = shard.ops.insert(Op::Fetch(op));
+    shard.evaluate_fetch(key);
+}
+
+/// Fills the operation's parts from the request or its session; returns the session id to answer with.
+fn plan(
+    shard: &mut Shard,
+    op: &mut FetchOp,
+    kind: SessionKind,
+    view: &FetchView<'_>,
+    by_id: bool,
+) -> i32 {
+    match kind {
+        SessionKind::Sessionless | SessionKind::Open => {
+            for asked in view.partitions() {
+                let topic = part_topic(shard, asked.topic);
+                let partition = session_partition(&asked);
+                op.parts.push(part(shard, topic, asked.index, &partition));
+            }
+            if kind == SessionKind::Sessionless {
+                return 0;
+            }
+            let now_ns = shard.now.mono_ns;
+            let entries = op.parts.iter().zip(view.partitions()).map(|(part, asked)| {
+                let key = SessionKey { topic: part.topic.clone(), partition: part.partition };
+                (key, session_partition(&asked))
+            });
+            shard.sessions.open(by_id, entries, now_ns)
+        }
+        SessionKind::Incremental { id } => {
+            update_session(shard, id, view);
+            let mut entries = std::mem::take(&mut shard.fetch_scratch);
+            let Some(session) = shard.sessions.get_mut(id) else { return 0 };
+            entries.extend(session.rotate().map(|(key, entry)| (key.clone(), *entry)));
+            for (key, entry) in entries.drain(..) {
+                op.parts.push(part(shard, key.topic, key.partition, &entry));
+            }
+            shard.fetch_scratch = entries;
+            id
+        }
+    }
+}
+
+fn update_session(shard: &mut Shard, id: i32, view: &FetchView<'_>) {
+    for asked in view.partitions() {
+        let key = SessionKey { topic: part_topic(shard, asked.topic), partition: asked.index };
+        let changed = session_partition(&asked);
+        let Some(session) = shard.sessions.get_mut(id) else { return };
+        let full = session.partitions.len() >= crate::limits::FETCH_SESSION_PARTITIONS_MAX;
+        match session.partitions.get_mut(&key) {
+            Some(entry) => *entry = SessionPartition { told: entry.told, ..changed },
+            None if full => {}
+            None => {
+                session.partitions.insert(key, changed);
+            }
+        }
+    }
+    for forgotten in view.forgotten() {
+        let key =
+            SessionKey { topic: part_topic(shard, forgotten.topic), partition: forgotten.index };
+        if let Some(session) = shard.sessions.get_mut(id) {
+            session.partitions.shift_remove(&key);
+        }
+    }
+}
+
+fn session_partition(asked: &FetchPartition<'_>) -> SessionPartition {
+    SessionPartition {
+        fetch_offset: asked.fetch_offset,
+        max_bytes: asked.partition_max_bytes,
+        current_leader_epoch: asked.current_leader_epoch,
+        last_fetched_epoch: asked.last_fetched_epoch,
+        told: None,
+    }
+}
+
+/// The topic as it must be named in the answer. Names of known topics are shared, not copied.
+fn part_topic(shard: &Shard, topic: TopicRef<'_>) -> PartTopic {
+    match topic {
+        TopicRef::Id(id) => PartTopic::Id(Uuid::from_bytes(id)),
+        TopicRef::Name(bytes) => {
+            let known = topic.name().and_then(|name| shard.topics.find_name(name));
+            PartTopic::Name(match known {
+                Some(index) => Arc::clone(&shard.topics.get(index).name),
+                None => Arc::from(String::from_utf8_lossy(bytes)),
+            })
+        }
+    }
+}
+
+fn part(shard: &Shard, topic: PartTopic, partition: i32, asked: &SessionPartition) -> FetchPart {
+    let (index, unknown) = match &topic {
+        PartTopic::Name(name) => (shard.topics.find_name(name), ErrorCode::UnknownTopicOrPartition),
+        PartTopic::Id(id) => (shard.topics.find_id(*id), ErrorCode::UnknownTopicId),
+    };
+    let found =
+        index.map(|index| (shard.topics.get(index).id, shard.topics.partition(index, partition)));
+    let (topic_id, owner, log, outcome) = match found {
+        None => (Uuid::ZERO, None, None, FetchOutcome::error(unknown.code())),
+        Some((id, None)) => {
+            (id, None, None, FetchOutcome::error(ErrorCode::UnknownTopicOrPartition.code()))
+        }
+        Some((id, Some(_))) if asked.max_bytes < 0 => {
+            (id, None, None, FetchOutcome::error(ErrorCode::InvalidRequest.code()))
+        }
+        Some((id, Some(found))) => (id, Some(found.owner), found.log, FetchOutcome::EMPTY),
+    };
+    FetchPart {
+        topic,
+        owner,
+        topic_id,
+        partition,
+        log,
+        fetch_offset: asked.fetch_offset,
+        max_bytes: u32::try_from(asked.max_bytes).unwrap_or(0),
+        current_leader_epoch: asked.current_leader_epoch,
+        last_fetched_epoch: asked.last_fetched_epoch,
+        told: asked.told,
+        outcome,
+    }
+}
+
+fn begin(shard: &mut Shard, tag: RequestTag) -> Response {
+    let mut response = shard.pool.response();
+    response.head.extend_from_slice(&[0; 4]);
+    response.head.extend_from_slice(&tag.correlation_id.to_be_bytes());
+    if tag.version >= FLEXIBLE_SINCE {
+        response.head.push(0);
+    }
+    response
+}
+
+fn finish(response: &mut Response) {
+    let length = response.len() - 4;
+    // A frame's length is an i32; fetch.max.bytes and the batch bound keep answers far below it.
+    let length = i32::try_from(length).expect("fetch answers are bounded by fetch.max.bytes");
+    response.head[..4].copy_from_slice(&length.to_be_bytes());
+}
+
+/// An answer that carries only an error of the whole request.
+fn refuse(shard: &mut Shard, tag: RequestTag, error: ErrorCode) -> Response {
+    let mut response = begin(shard, tag);
+    let head = FetchResponseHead { throttle_time_ms: 0, error_code: error.code(), session_id: 0 };
+    FetchResponseWriter::new(&mut response.head, tag.version, head, 0).finish(&[]);
+    finish(&mut response);
+    response
+}
+
+/// Writes the answer of a client's fetch. Records are spliced in, not copied.
+pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
+    let tag = client.tag;
+    if client.session_id != 0
+        && let Some(session) = shard.sessions.get_mut(client.session_id)
+    {
+        remember(session, op);
+    }
+    let mut response = begin(shard, tag);
+    let included = |part: &FetchPart| !client.incremental || has_news(part);
+    let topics_count = runs(&op.parts, &included).count();
+    let head =
+        FetchResponseHead { throttle_time_ms: 0, error_code: 0, session_id: client.session_id };
+    let mut writer = FetchResponseWriter::new(&mut response.head, tag.version, head, topics_count);
+    for (topic, run) in runs(&op.parts, &included) {
+        let count = run.iter().filter(|part| included(part)).count();
+        writer.topic(topic_ref(topic), count);
+        for part in run.iter().filter(|part| included(part)) {
+            let outcome = &part.outcome;
+            let at = writer.partition(&FetchPartitionResponse {
+                index: part.partition,
+                error_code: outcome.error_code,
+                high_watermark: outcome.high_watermark,
+                last_stable_offset: outcome.last_stable_offset,
+                log_start_offset: outcome.log_start_offset,
+                aborted_transactions: None,
+                preferred_read_replica: -1,
+                records_bytes: Some(outcome.bytes as usize),
+                diverging_epoch: outcome
+                    .diverging
+                    .map(|(epoch, end_offset)| EpochEndOffset { epoch, end_offset }),
+                current_leader: None,
+                snapshot_id: None,
+            });
+            let start = outcome.buffers_start as usize;
+            for records in &op.buffers[start..start + outcome.buffers_count as usize] {
+                let at = u32::try_from(at).expect("the head of an answer is below 4 GiB");
+                response.splices.push(Splice { at, records: records.clone() });
+            }
+        }
+    }
+    writer.finish(&[]);
+    finish(&mut response);
+    shard.complete(tag.slot, Some(response));
+}
+
+/// Whether an incremental answer must mention the partition (KIP-227).
+fn has_news(part: &FetchPart) -> bool {
+    let outcome = &part.outcome;
+    outcome.bytes > 0
+        || outcome.error_code != 0
+        || outcome.diverging.is_some()
+        || part.told != Some((outcome.high_watermark, outcome.log_start_offset))
+}
+
+fn remember(session: &mut Session, op: &FetchOp) {
+    for part in op.parts.iter().filter(|part| has_news(part)) {
+        let key = SessionKey { topic: part.topic.clone(), partition: part.partition };
+        if let Some(entry) = session.partitions.get_mut(&key) {
+            let outcome = &part.outcome;
+            entry.told = (outcome.error_code == 0)
+                .then_some((outcome.high_watermark, outcome.log_start_offset));
+        }
+    }
+}
+
+/// Neighbouring parts of one topic, leaving out runs without an included part.
+fn runs<'p>(
+    parts: &'p [FetchPart],
+    included: &'p impl Fn(&FetchPart) -> bool,
+) -> impl Iterator<Item = (&'p PartTopic, &'p [FetchPart])> {
+    parts
+        .chunk_by(|left, right| left.topic == right.topic)
+        .filter(move |run| run.iter().any(included))
+        .map(|run| (&run[0].topic, run))
+}
+
+fn topic_ref(topic: &PartTopic) -> TopicRef<'_> {
+    match topic {
+        PartTopic::Name(name) => TopicRef::Name(name.as_bytes()),
+        PartTopic::Id(id) => TopicRef::Id(*id.as_bytes()),
+    }
+}

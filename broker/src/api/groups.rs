@@ -1,0 +1,241 @@
+//! The group APIs: requests to the shard whose coordinator owns the group, and answers back.
+//!
+//! What a group answers is the coordinator's business. Here a request that names several groups becomes
+//! one question per group, and FindCoordinator creates the offsets topic when it is first needed.
+
+use protocol::api::{ApiKey, RequestHeaderRef};
+use protocol::error_code::ErrorCode;
+use protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
+use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
+use protocol::messages::find_coordinator::{
+    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
+};
+use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
+use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
+use protocol::messages::{
+    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, SyncGroupRequest,
+};
+
+use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
+use crate::coordinator::group::{GroupRequest, GroupResponse};
+use crate::coordinator::partition_for_group;
+use crate::shard::Shard;
+use crate::shard::ask::{Answer, Ask, GatherRequest};
+use crate::shard::control::ControlRequest;
+use crate::shard::event::ShardId;
+use crate::shard::op::RequestTag;
+
+/// First versions that name several groups.
+const OFFSET_FETCH_BATCHED_SINCE: i16 = 8;
+const FIND_BATCHED_SINCE: i16 = 4;
+
+const KEY_TYPE_GROUP: i8 = 0;
+const KEY_TYPE_TRANSACTION: i8 = 1;
+
+/// Takes a group request of any kind but FindCoordinator.
+pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>, body: &[u8]) {
+    let client = shard.client_context(tag, header);
+    let Some(questions) = questions(shard, tag, header.api_key, body) else { return };
+    let asks = questions
+        .into_iter()
+        .map(|(owner, request)| (owner, Ok(Ask::Group { client: client.clone(), request })))
+        .collect();
+    shard.gather(tag, GatherRequest::Group(header.api_key), asks);
+}
+
+/// One question per group and its owner. `None`: the connection was closed.
+fn questions(
+    shard: &mut Shard,
+    tag: RequestTag,
+    key: ApiKey,
+    body: &[u8],
+) -> Option<Vec<(ShardId, GroupRequest)>> {
+    Some(match key {
+        ApiKey::JoinGroup => {
+            let request = shard.decode::<JoinGroupRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::JoinGroup(request))]
+        }
+        ApiKey::SyncGroup => {
+            let request = shard.decode::<SyncGroupRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::SyncGroup(request))]
+        }
+        ApiKey::Heartbeat => {
+            let request = shard.decode::<HeartbeatRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::Heartbeat(request))]
+        }
+        ApiKey::LeaveGroup => {
+            let request = shard.decode::<LeaveGroupRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::LeaveGroup(request))]
+        }
+        ApiKey::OffsetCommit => {
+            let request = shard.decode::<OffsetCommitRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::OffsetCommit(request))]
+        }
+        ApiKey::OffsetDelete => {
+            let request = shard.decode::<OffsetDeleteRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::OffsetDelete(request))]
+        }
+        ApiKey::OffsetFetch => {
+            let mut request = shard.decode::<OffsetFetchRequest>(tag, body)?;
+            if tag.version < OFFSET_FETCH_BATCHED_SINCE {
+                vec![(owner(shard, &request.group_id), GroupRequest::OffsetFetch(request))]
+            } else {
+                let groups = std::mem::take(&mut request.groups);
+                groups
+                    .into_iter()
+                    .map(|group| {
+                        let to = owner(shard, &group.group_id);
+                        let one = OffsetFetchRequest { groups: vec![group], ..request.clone() };
+                        (to, GroupRequest::OffsetFetch(one))
+                    })
+                    .collect()
+            }
+        }
+        ApiKey::DescribeGroups => {
+            let mut request = shard.decode::<DescribeGroupsRequest>(tag, body)?;
+            let groups = std::mem::take(&mut request.groups);
+            groups
+                .into_iter()
+                .map(|group| {
+                    let to = owner(shard, &group);
+                    let one = DescribeGroupsRequest { groups: vec![group], ..request.clone() };
+                    (to, GroupRequest::DescribeGroups(one))
+                })
+                .collect()
+        }
+        ApiKey::DeleteGroups => {
+            let mut request = shard.decode::<DeleteGroupsRequest>(tag, body)?;
+            let groups = std::mem::take(&mut request.groups_names);
+            groups
+                .into_iter()
+                .map(|group| {
+                    let to = owner(shard, &group);
+                    let one = DeleteGroupsRequest { groups_names: vec![group] };
+                    (to, GroupRequest::DeleteGroups(one))
+                })
+                .collect()
+        }
+        ApiKey::ListGroups => {
+            let request = shard.decode::<ListGroupsRequest>(tag, body)?;
+            (0..shard.config.shards_count)
+                .map(|shard| (ShardId(shard), GroupRequest::ListGroups(request.clone())))
+                .collect()
+        }
+        other => unreachable!("{other:?} is not a group request"),
+    })
+}
+
+/// The shard that owns a group: that of its partition of the offsets topic.
+fn owner(shard: &Shard, group_id: &str) -> ShardId {
+    let place = shard.topics.find_name(OFFSETS_TOPIC).and_then(|index| {
+        let count = i32::try_from(shard.topics.get(index).partitions.len()).ok()?;
+        shard.topics.partition(index, partition_for_group(group_id, count))
+    });
+    // Without the topic every coordinator says that it is not the group's.
+    place.map_or(shard.id(), |place| place.owner)
+}
+
+/// Puts the answers of one or more coordinators together and sends them.
+pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: Vec<Answer>) {
+    let mut responses = answers.into_iter().map(|answer| match answer {
+        Answer::Group(response) => response,
+        other => unreachable!("a group is answered by a group, not {other:?}"),
+    });
+    let first = responses.next().unwrap_or_else(|| match key {
+        ApiKey::OffsetFetch => GroupResponse::OffsetFetch(OffsetFetchResponse::default()),
+        ApiKey::DescribeGroups => GroupResponse::DescribeGroups(DescribeGroupsResponse::default()),
+        ApiKey::ListGroups => GroupResponse::ListGroups(ListGroupsResponse::default()),
+        ApiKey::DeleteGroups => GroupResponse::DeleteGroups(DeleteGroupsResponse::default()),
+        other => unreachable!("{other:?} names exactly one group"),
+    });
+    match responses.fold(first, merge) {
+        GroupResponse::JoinGroup(response) => shard.reply::<JoinGroupRequest>(tag, &response),
+        GroupResponse::SyncGroup(response) => shard.reply::<SyncGroupRequest>(tag, &response),
+        GroupResponse::Heartbeat(response) => shard.reply::<HeartbeatRequest>(tag, &response),
+        GroupResponse::LeaveGroup(response) => shard.reply::<LeaveGroupRequest>(tag, &response),
+        GroupResponse::OffsetCommit(response) => shard.reply::<OffsetCommitRequest>(tag, &response),
+        GroupResponse::OffsetFetch(response) => shard.reply::<OffsetFetchRequest>(tag, &response),
+        GroupResponse::OffsetDelete(response) => shard.reply::<OffsetDeleteRequest>(tag, &response),
+        GroupResponse::DescribeGroups(response) => {
+            shard.reply::<DescribeGroupsRequest>(tag, &response);
+        }
+        GroupResponse::ListGroups(response) => shard.reply::<ListGroupsRequest>(tag, &response),
+        GroupResponse::DeleteGroups(response) => shard.reply::<DeleteGroupsRequest>(tag, &response),
+    }
+}
+
+fn merge(mut all: GroupResponse, more: GroupResponse) -> GroupResponse {
+    match (&mut all, more) {
+        (GroupResponse::OffsetFetch(all), GroupResponse::OffsetFetch(more)) => {
+            all.groups.extend(more.groups);
+        }
+        (GroupResponse::DescribeGroups(all), GroupResponse::DescribeGroups(more)) => {
+            all.groups.extend(more.groups);
+        }
+        (GroupResponse::ListGroups(all), GroupResponse::ListGroups(more)) => {
+            all.groups.extend(more.groups);
+            if all.error_code == 0 {
+                all.error_code = more.error_code;
+            }
+        }
+        (GroupResponse::DeleteGroups(all), GroupResponse::DeleteGroups(more)) => {
+            all.results.extend(more.results);
+        }
+        (all, more) => unreachable!("answers of one request are alike: {all:?}, {more:?}"),
+    }
+    all
+}
+
+/// Takes a FindCoordinator request.
+pub fn handle_find(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(request) = shard.decode::<FindCoordinatorRequest>(tag, body) else { return };
+    let missing =
+        request.key_type == KEY_TYPE_GROUP && shard.topics.find_name(OFFSETS_TOPIC).is_none();
+    let asks = if missing {
+        let request = ControlRequest::AutoCreateTopic(OFFSETS_TOPIC.to_owned());
+        vec![(ShardId(0), Ok(Ask::Control { version: tag.version, request }))]
+    } else {
+        Vec::new()
+    };
+    shard.gather(tag, GatherRequest::FindCoordinator(request), asks);
+}
+
+/// Writes the FindCoordinator answer: this node, for every group.
+pub(crate) fn finish_find(shard: &mut Shard, tag: RequestTag, request: FindCoordinatorRequest) {
+    let ready = shard.topics.find_name(OFFSETS_TOPIC).is_some();
+    let error = match request.key_type {
+        KEY_TYPE_GROUP if ready => ErrorCode::None,
+        KEY_TYPE_GROUP | KEY_TYPE_TRANSACTION => ErrorCode::CoordinatorNotAvailable,
+        _ => ErrorCode::InvalidRequest,
+    };
+    let found = error == ErrorCode::None;
+    let node_id = if found { shard.config.node_id } else { -1 };
+    let host = if found { shard.config.advertised_host.clone() } else { String::new() };
+    let port = if found { i32::from(shard.config.advertised_port) } else { -1 };
+    let error_message = (!found).then(|| error.message().to_owned());
+    let response = if tag.version < FIND_BATCHED_SINCE {
+        FindCoordinatorResponse {
+            error_code: error.code(),
+            error_message,
+            node_id,
+            host,
+            port,
+            ..FindCoordinatorResponse::default()
+        }
+    } else {
+        let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
+            key,
+            node_id,
+            host: host.clone(),
+            port,
+            error_code: error.code(),
+            error_message: error_message.clone(),
+        });
+        FindCoordinatorResponse {
+            coordinators: coordinators.collect(),
+            ..FindCoordinatorResponse::default()
+        }
+    };
+    shard.reply::<FindCoordinatorRequest>(tag, &response);
+}

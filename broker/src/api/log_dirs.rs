@@ -1,0 +1,81 @@
+//! DescribeLogDirs: bytes per partition in the one data folder.
+
+use protocol::messages::DescribeLogDirsRequest;
+use protocol::messages::describe_log_dirs::{
+    DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsResponse,
+    DescribeLogDirsResult, DescribeLogDirsTopic,
+};
+
+use super::offsets::partition_ask;
+use crate::shard::Shard;
+use crate::shard::ask::{Answer, GatherRequest, PartitionAsk};
+use crate::shard::op::RequestTag;
+
+/// Takes a DescribeLogDirs request. Null topics: every partition.
+pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(mut request) = shard.decode::<DescribeLogDirsRequest>(tag, body) else { return };
+    // Unknown topics and partitions do not appear, as with Kafka.
+    let topics = match request.topics.take() {
+        None => shard
+            .topics
+            .iter()
+            .map(|(_, topic)| DescribableLogDirTopic {
+                topic: topic.name.to_string(),
+                partitions: (0..topic.partitions.len() as i32).collect(),
+            })
+            .collect(),
+        Some(mut asked) => {
+            for topic in &mut asked {
+                let index = shard.topics.find_name(&topic.topic);
+                topic.partitions.retain(|partition| {
+                    index.is_some_and(|index| shard.topics.partition(index, *partition).is_some())
+                });
+            }
+            asked.retain(|topic| !topic.partitions.is_empty());
+            asked
+        }
+    };
+    let mut asks = Vec::new();
+    for topic in &topics {
+        for partition in &topic.partitions {
+            asks.push(partition_ask(shard, &topic.topic, *partition, PartitionAsk::Size));
+        }
+    }
+    let request = DescribeLogDirsRequest { topics: Some(topics) };
+    shard.gather(tag, GatherRequest::DescribeLogDirs(request), asks);
+}
+
+/// Writes the DescribeLogDirs answer.
+pub(crate) fn finish(
+    shard: &mut Shard,
+    tag: RequestTag,
+    request: DescribeLogDirsRequest,
+    answers: Vec<Answer>,
+) {
+    let mut answers = answers.into_iter();
+    let topics = request.topics.unwrap_or_default().into_iter().map(|topic| DescribeLogDirsTopic {
+        name: topic.topic,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|index| match answers.next() {
+                Some(Answer::Size { bytes, .. }) => DescribeLogDirsPartition {
+                    partition_index: *index,
+                    partition_size: bytes,
+                    offset_lag: 0,
+                    is_future_key: false,
+                },
+                other => unreachable!("a size is answered by a size, not {other:?}"),
+            })
+            .collect(),
+    });
+    let result = DescribeLogDirsResult {
+        error_code: 0,
+        log_dir: shard.config.data_dir.clone(),
+        topics: topics.collect(),
+        ..DescribeLogDirsResult::default()
+    };
+    let response =
+        DescribeLogDirsResponse { results: vec![result], ..DescribeLogDirsResponse::default() };
+    shard.reply::<DescribeLogDirsRequest>(tag, &response);
+}

@@ -1,0 +1,49 @@
+//! Kafka's APIs: what each request asks of the shard and how its answer is written.
+//!
+//! One file per family. Decisions about groups are the coordinator's, about metadata the controller's;
+//! here requests are taken apart, sent to the owners of their parts, and answers put together.
+
+pub mod admin;
+pub mod error;
+pub mod fetch;
+pub mod fetch_session;
+pub mod groups;
+pub mod log_dirs;
+pub mod metadata;
+pub mod offsets;
+pub mod produce;
+pub mod producers;
+pub mod rules;
+pub mod served;
+pub mod versions;
+
+use crate::shard::Shard;
+use crate::shard::ask::{Answer, GatherRequest};
+use crate::shard::op::RequestTag;
+
+/// Writes the answer of a request whose questions are all answered.
+pub(crate) fn finish(
+    shard: &mut Shard,
+    tag: RequestTag,
+    request: GatherRequest,
+    answers: Vec<Answer>,
+) {
+    match request {
+        GatherRequest::ListOffsets(request) => offsets::finish_list(shard, tag, request, answers),
+        GatherRequest::DeleteRecords(request) => {
+            offsets::finish_delete(shard, tag, request, answers);
+        }
+        GatherRequest::OffsetForLeaderEpoch(request) => {
+            offsets::finish_epoch_end(shard, tag, request, answers);
+        }
+        GatherRequest::DescribeLogDirs(request) => log_dirs::finish(shard, tag, request, answers),
+        GatherRequest::DescribeProducers(request) => {
+            producers::finish_describe(shard, tag, request, answers);
+        }
+        GatherRequest::InitProducerId(_) => producers::finish_init(shard, tag, &answers),
+        GatherRequest::FindCoordinator(request) => groups::finish_find(shard, tag, request),
+        GatherRequest::Metadata(request) => metadata::finish(shard, tag, request, answers),
+        GatherRequest::Group(key) => groups::finish(shard, tag, key, answers),
+        GatherRequest::Control => admin::finish(shard, tag, answers),
+    }
+}

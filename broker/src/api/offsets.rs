@@ -1,0 +1,388 @@
+//! ListOffsets, OffsetForLeaderEpoch and DeleteRecords: one question per partition to its owner.
+//!
+//! Special timestamps: -1 latest, -2 earliest, -3 the record of the largest timestamp (KIP-734), -4
+//! earliest local (KIP-405), -5 latest tiered (KIP-1005). Codes as Kafka 4.3.1 answers them.
+
+use std::collections::BTreeSet;
+
+use protocol::error_code::ErrorCode;
+use protocol::messages::delete_records::{
+    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteRecordsTopicResult,
+};
+use protocol::messages::list_offsets::{
+    ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
+};
+use protocol::messages::offset_for_leader_epoch::{
+    EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    OffsetForLeaderTopicResult,
+};
+use storage::types::{CommitSeq, FindOutcome, LogId, PartitionId, ReadError, ReadToken};
+
+use crate::shard::ask::{Answer, Ask, GatherRequest, PartitionAsk};
+use crate::shard::event::ShardId;
+use crate::shard::op::RequestTag;
+use crate::shard::reader::{epoch_error, read_error};
+use crate::shard::topics::{storage_id, topic_uuid};
+use crate::shard::{Bounds, Shard};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
+
+/// How a question about a partition was answered.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Now(Answer),
+    /// Once this is committed.
+    After(CommitSeq, Answer),
+    /// Once the disk has answered.
+    Reading(ReadToken, i64),
+}
+
+/// Takes a ListOffsets request.
+pub fn handle_list(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(request) = shard.decode::<ListOffsetsRequest>(tag, body) else { return };
+    let mut seen = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let key = (topic.name.as_str(), partition.partition_index);
+            if !seen.insert(key) {
+                twice.insert(key);
+            }
+        }
+    }
+    let mut asks = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let refused = if twice.contains(&(topic.name.as_str(), partition.partition_index)) {
+                Some(ErrorCode::InvalidRequest)
+            } else if !special_known(partition.timestamp, tag.version) {
+                Some(ErrorCode::UnsupportedVersion)
+            } else {
+                None
+            };
+            let ask = PartitionAsk::Offset {
+                timestamp: partition.timestamp,
+                current_leader_epoch: partition.current_leader_epoch,
+                isolation_level: request.isolation_level,
+            };
+            asks.push(match refused {
+                Some(error) => (shard.id(), Err(offset_error(error.code()))),
+                None => partition_ask(shard, &topic.name, partition.partition_index, ask),
+            });
+        }
+    }
+    shard.gather(tag, GatherRequest::ListOffsets(request), asks);
+}
+
+/// Takes an OffsetForLeaderEpoch request.
+pub fn handle_epoch_end(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(request) = shard.decode::<OffsetForLeaderEpochRequest>(tag, body) else { return };
+    let mut asks = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            let ask = PartitionAsk::EpochEnd {
+                current_leader_epoch: partition.current_leader_epoch,
+                leader_epoch: partition.leader_epoch,
+            };
+            asks.push(partition_ask(shard, &topic.topic, partition.partition, ask));
+        }
+    }
+    shard.gather(tag, GatherRequest::OffsetForLeaderEpoch(request), asks);
+}
+
+/// Takes a DeleteRecords request.
+pub fn handle_delete(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(request) = shard.decode::<DeleteRecordsRequest>(tag, body) else { return };
+    let mut asks = Vec::new();
+    for topic in &request.topics {
+        let internal = shard
+            .topics
+            .find_name(&topic.name)
+            .is_some_and(|index| shard.topics.get(index).internal);
+        for partition in &topic.partitions {
+            let ask = PartitionAsk::DeleteRecords { offset: partition.offset };
+            asks.push(if internal {
+                let error_code = ErrorCode::InvalidTopicException.code();
+                (shard.id(), Err(Answer::Deleted { error_code, low_watermark: -1 }))
+            } else {
+                partition_ask(shard, &topic.name, partition.partition_index, ask)
+            });
+        }
+    }
+    shard.gather(tag, GatherRequest::DeleteRecords(request), asks);
+}
+
+fn special_known(timestamp: i64, version: i16) -> bool {
+    match timestamp {
+        0.. | LATEST | EARLIEST => true,
+        MAX_TIMESTAMP => version >= 7,
+        EARLIEST_LOCAL => version >= 8,
+        LATEST_TIERED => version >= 9,
+        // -6 asks for the earliest offset pending upload, which v11 knows; nothing is ever pending here.
+        -6 => version >= 11,
+        i64::MIN..=-7 => false,
+    }
+}
+
+/// The owner of a partition and the question for it, or the answer that there is none.
+pub(crate) fn partition_ask(
+    shard: &Shard,
+    topic: &str,
+    partition: i32,
+    ask: PartitionAsk,
+) -> (ShardId, Result<Ask, Answer>) {
+    let place = shard.topics.find_name(topic).and_then(|index| {
+        Some((shard.topics.get(index).id, shard.topics.partition(index, partition)?))
+    });
+    match place {
+        Some((topic_id, place)) => {
+            let id = PartitionId { topic_id: storage_id(topic_id), partition };
+            (place.owner, Ok(Ask::Partition { id, ask }))
+        }
+        None => (shard.id(), Err(refusal(ask, ErrorCode::UnknownTopicOrPartition.code()))),
+    }
+}
+
+fn refusal(ask: PartitionAsk, error_code: i16) -> Answer {
+    match ask {
+        PartitionAsk::Offset { .. } => offset_error(error_code),
+        PartitionAsk::DeleteRecords { .. } => Answer::Deleted { error_code, low_watermark: -1 },
+        PartitionAsk::EpochEnd { .. } => {
+            Answer::EpochEnd { error_code, leader_epoch: -1, end_offset: -1 }
+        }
+        PartitionAsk::Size => Answer::Size { error_code, bytes: 0 },
+        PartitionAsk::Producers => Answer::Producers { error_code, producers: Vec::new() },
+    }
+}
+
+pub(crate) fn offset_error(error_code: i16) -> Answer {
+    Answer::Offset { error_code, timestamp: -1, offset: -1, leader_epoch: -1 }
+}
+
+/// Answers a question about a partition of this shard.
+pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: PartitionAsk) -> Found {
+    let place = shard
+        .topics
+        .find_id(topic_uuid(id))
+        .and_then(|index| shard.topics.partition(index, id.partition));
+    let Some((log, ours)) = place.and_then(|place| Some((place.log?, place.leader_epoch))) else {
+        return Found::Now(refusal(ask, ErrorCode::UnknownTopicOrPartition.code()));
+    };
+    if shard.topics.log(log).is_none_or(|local| local.failed) {
+        return Found::Now(refusal(ask, ErrorCode::KafkaStorageError.code()));
+    }
+    match ask {
+        PartitionAsk::Offset { timestamp, current_leader_epoch, isolation_level: _ } => {
+            // Here, unlike in Fetch, Kafka takes -2 for an epoch.
+            let error = if current_leader_epoch < -1 {
+                Some(ErrorCode::FencedLeaderEpoch)
+            } else {
+                epoch_error(current_leader_epoch, ours)
+            };
+            match error {
+                Some(error) => Found::Now(offset_error(error.code())),
+                None => find_offset(shard, log, timestamp),
+            }
+        }
+        PartitionAsk::EpochEnd { current_leader_epoch, leader_epoch } => {
+            let error = if current_leader_epoch < -1 {
+                Some(ErrorCode::FencedLeaderEpoch)
+            } else {
+                epoch_error(current_leader_epoch, ours)
+            };
+            if let Some(error) = error {
+                return Found::Now(refusal(ask, error.code()));
+            }
+            let end = if leader_epoch == ours {
+                (ours, shard.bounds(log).log_end)
+            } else {
+                shard
+                    .store
+                    .epoch_end(log, leader_epoch)
+                    .map_or((-1, -1), |end| (end.epoch, end.end_offset))
+            };
+            Found::Now(Answer::EpochEnd { error_code: 0, leader_epoch: end.0, end_offset: end.1 })
+        }
+        PartitionAsk::DeleteRecords { offset } => delete_records(shard, log, offset),
+        PartitionAsk::Size => {
+            let bytes = i64::try_from(shard.store.log_bytes(log).unwrap_or(0)).unwrap_or(i64::MAX);
+            Found::Now(Answer::Size { error_code: 0, bytes })
+        }
+        PartitionAsk::Producers => {
+            let producers = super::producers::describe(shard, log);
+            Found::Now(Answer::Producers { error_code: 0, producers })
+        }
+    }
+}
+
+fn find_offset(shard: &mut Shard, log: LogId, timestamp: i64) -> Found {
+    let bounds = shard.bounds(log);
+    // With one replica a partition has one epoch at a time, and the one it has now covers both ends.
+    let leader_epoch = shard.store.latest_epoch(log).unwrap_or(-1);
+    let at = |offset: i64| {
+        Found::Now(Answer::Offset { error_code: 0, timestamp: -1, offset, leader_epoch })
+    };
+    match timestamp {
+        LATEST => at(bounds.high_watermark),
+        EARLIEST | EARLIEST_LOCAL => at(bounds.log_start),
+        MAX_TIMESTAMP => match shard.store.max_timestamp(log) {
+            Some(latest) => search(shard, log, latest.timestamp),
+            None => Found::Now(offset_error(0)),
+        },
+        // Nothing is tiered and nothing waits for it.
+        i64::MIN..=LATEST_TIERED => Found::Now(offset_error(0)),
+        0.. => search(shard, log, timestamp),
+    }
+}
+
+fn search(shard: &mut Shard, log: LogId, timestamp_ms: i64) -> Found {
+    match shard.store.find_offset_by_time(log, timestamp_ms) {
+        Ok(FindOutcome::Pending(token)) => Found::Reading(token, timestamp_ms),
+        outcome => Found::Now(finish_search(shard, timestamp_ms, outcome)),
+    }
+}
+
+/// The first record at or after a time, in the batch that storage found.
+pub(crate) fn finish_search(
+    shard: &mut Shard,
+    timestamp_ms: i64,
+    outcome: Result<FindOutcome, ReadError>,
+) -> Answer {
+    let batch = match outcome {
+        Ok(FindOutcome::InBatch(batch)) => batch,
+        Ok(FindOutcome::None) => return offset_error(0),
+        Ok(FindOutcome::Pending(_)) => unreachable!("a finished search is not pending"),
+        Err(error) => return offset_error(read_error(error)),
+    };
+    let mut hit = None;
+    let walked = crate::shard::records::for_each_record(
+        &mut shard.codecs,
+        batch.as_slice(),
+        &mut |header, offset, record_ms, _| {
+            if record_ms >= timestamp_ms && hit.is_none() {
+                hit = Some((record_ms, offset, header.partition_leader_epoch));
+            }
+        },
+    );
+    match (walked, hit) {
+        (Ok(_), Some((timestamp, offset, leader_epoch))) => {
+            Answer::Offset { error_code: 0, timestamp, offset, leader_epoch }
+        }
+        (Ok(_), None) => offset_error(0),
+        (Err(_), _) => offset_error(ErrorCode::CorruptMessage.code()),
+    }
+}
+
+fn delete_records(shard: &mut Shard, log: LogId, offset: i64) -> Found {
+    let Bounds { high_watermark, log_start, .. } = shard.bounds(log);
+    let before = if offset == -1 { high_watermark } else { offset };
+    if before < 0 || before > high_watermark {
+        let error_code = ErrorCode::OffsetOutOfRange.code();
+        return Found::Now(Answer::Deleted { error_code, low_watermark: -1 });
+    }
+    if before <= log_start {
+        return Found::Now(Answer::Deleted { error_code: 0, low_watermark: log_start });
+    }
+    match shard.store.delete_records(log, before) {
+        Ok(commit) => {
+            Found::After(commit, Answer::Deleted { error_code: 0, low_watermark: before })
+        }
+        Err(error) => {
+            let error_code = super::error::delete_records_code(error).code();
+            Found::Now(Answer::Deleted { error_code, low_watermark: -1 })
+        }
+    }
+}
+
+/// Writes the ListOffsets answer.
+pub(crate) fn finish_list(
+    shard: &mut Shard,
+    tag: RequestTag,
+    request: ListOffsetsRequest,
+    answers: Vec<Answer>,
+) {
+    let mut answers = answers.into_iter();
+    let topics = request.topics.into_iter().map(|topic| ListOffsetsTopicResponse {
+        name: topic.name,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| match answers.next() {
+                Some(Answer::Offset { error_code, timestamp, offset, leader_epoch }) => {
+                    ListOffsetsPartitionResponse {
+                        partition_index: asked.partition_index,
+                        error_code,
+                        timestamp,
+                        offset,
+                        leader_epoch: if tag.version >= 4 { leader_epoch } else { -1 },
+                    }
+                }
+                other => unreachable!("an offset is answered by an offset, not {other:?}"),
+            })
+            .collect(),
+    });
+    let response = ListOffsetsResponse { throttle_time_ms: 0, topics: topics.collect() };
+    shard.reply::<ListOffsetsRequest>(tag, &response);
+}
+
+/// Writes the OffsetForLeaderEpoch answer.
+pub(crate) fn finish_epoch_end(
+    shard: &mut Shard,
+    tag: RequestTag,
+    request: OffsetForLeaderEpochRequest,
+    answers: Vec<Answer>,
+) {
+    let mut answers = answers.into_iter();
+    let topics = request.topics.into_iter().map(|topic| OffsetForLeaderTopicResult {
+        topic: topic.topic,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| match answers.next() {
+                Some(Answer::EpochEnd { error_code, leader_epoch, end_offset }) => EpochEndOffset {
+                    error_code,
+                    partition: asked.partition,
+                    leader_epoch,
+                    end_offset,
+                },
+                other => unreachable!("an epoch is answered by an epoch, not {other:?}"),
+            })
+            .collect(),
+    });
+    let response = OffsetForLeaderEpochResponse { throttle_time_ms: 0, topics: topics.collect() };
+    shard.reply::<OffsetForLeaderEpochRequest>(tag, &response);
+}
+
+/// Writes the DeleteRecords answer.
+pub(crate) fn finish_delete(
+    shard: &mut Shard,
+    tag: RequestTag,
+    request: DeleteRecordsRequest,
+    answers: Vec<Answer>,
+) {
+    let mut answers = answers.into_iter();
+    let topics = request.topics.into_iter().map(|topic| DeleteRecordsTopicResult {
+        name: topic.name,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| match answers.next() {
+                Some(Answer::Deleted { error_code, low_watermark }) => {
+                    DeleteRecordsPartitionResult {
+                        partition_index: asked.partition_index,
+                        low_watermark,
+                        error_code,
+                    }
+                }
+                other => unreachable!("a deletion is answered by a deletion, not {other:?}"),
+            })
+            .collect(),
+    });
+    let response = DeleteRecordsResponse { throttle_time_ms: 0, topics: topics.collect() };
+    shard.reply::<DeleteRecordsRequest>(tag, &response);
+}

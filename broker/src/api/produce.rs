@@ -1,0 +1,445 @@
+//! Produce: batches into logs, and the answer once they are committed.
+//!
+//! When every partition is this shard's, the answer is encoded while appending and waits, whole, for
+//! the journal: nothing is looked up or allocated again when the frame commits. With partitions of
+//! other shards the outcomes are collected first. Sources: KIP-98 (idempotence), KIP-467 (record
+//! errors), KIP-516 (topic ids); codes as Kafka 4.3.1 answers them.
+
+use std::sync::Arc;
+
+use protocol::api::{ApiKey, RequestHeaderRef, ResponseHeader};
+use protocol::batch::{self, BatchError, BatchHeader, ValidBatch, validate_produce};
+use protocol::error_code::ErrorCode;
+use protocol::hot::{
+    ProducePartition, ProducePartitionResponse, ProduceResponseWriter, ProduceView,
+    RecordErrorMessage, TopicRef,
+};
+use protocol::message::Message;
+use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::primitive::Reader;
+use protocol::types::Uuid;
+use storage::types::{AppendHow, CommitSeq, DurabilityClass, LogId, Origin, PartitionId};
+
+use super::error;
+use super::rules;
+use crate::config::TopicConfig;
+use crate::shard::Shard;
+use crate::shard::acks::AckAction;
+use crate::shard::ask::ReplyTo;
+use crate::shard::event::ShardId;
+use crate::shard::mesh::MeshMessage;
+use crate::shard::op::{
+    Op, PartTopic, ProduceErrorDetail, ProduceOp, ProduceOutcome, ProducePart, RequestTag,
+};
+use crate::shard::response::Response;
+use crate::shard::topics::{TopicIndex, storage_id};
+
+/// First version with a flexible header.
+const FLEXIBLE_SINCE: i16 = 9;
+/// The client id of Kafka's admin tools, which may write to internal topics.
+const ADMIN_CLIENT_ID: &[u8] = b"__admin_client";
+
+/// Where one partition of a request goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    Refused(ErrorCode),
+    Local(TopicIndex),
+    Remote(ShardId, Uuid),
+}
+
+/// Takes a Produce request.
+pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>, body: &[u8]) {
+    let Ok(view) = ProduceView::parse(tag.version, body) else {
+        shard.close(tag.slot.conn, Some("a malformed Produce"));
+        return;
+    };
+    let admin = header.client_id == Some(ADMIN_CLIENT_ID);
+    let mut targets = std::mem::take(&mut shard.produce_targets);
+    targets.extend(view.partitions().map(|asked| target(shard, &view, &asked, admin)));
+    if targets.iter().any(|target| matches!(target, Target::Remote(..))) {
+        append_gathered(shard, tag, &view, &targets);
+    } else {
+        append_all_local(shard, tag, &view, &targets);
+    }
+    targets.clear();
+    shard.produce_targets = targets;
+}
+
+fn target(
+    shard: &Shard,
+    view: &ProduceView<'_>,
+    asked: &ProducePartition<'_>,
+    admin: bool,
+) -> Target {
+    if !matches!(view.acks, -1..=1) {
+        return Target::Refused(ErrorCode::InvalidRequiredAcks);
+    }
+    let (index, unknown) = match asked.topic {
+        TopicRef::Name(_) => (
+            asked.topic.name().and_then(|name| shard.topics.find_name(name)),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
+        TopicRef::Id(id) => (shard.topics.find_id(Uuid::from_bytes(id)), ErrorCode::UnknownTopicId),
+    };
+    let Some(index) = index else { return Target::Refused(unknown) };
+    let topic = shard.topics.get(index);
+    let Some(partition) = shard.topics.partition(index, asked.index) else {
+        return Target::Refused(ErrorCode::UnknownTopicOrPartition);
+    };
+    if topic.internal && !admin {
+        return Target::Refused(ErrorCode::InvalidTopicException);
+    }
+    let Some(records) = asked.records else {
+        return Target::Refused(ErrorCode::InvalidRequest);
+    };
+    if let Ok(batch) = BatchHeader::parse(records)
+        && batch.is_transactional()
+    {
+        let code = match view.transactional_id {
+            None => ErrorCode::TransactionalIdAuthorizationFailed,
+            Some(_) => ErrorCode::InvalidTxnState,
+        };
+        return Target::Refused(code);
+    }
+    if partition.owner == shard.config.shard {
+        Target::Local(index)
+    } else {
+        Target::Remote(partition.owner, topic.id)
+    }
+}
+
+fn append_all_local(
+    shard: &mut Shard,
+    tag: RequestTag,
+    view: &ProduceView<'_>,
+    targets: &[Target],
+) {
+    let mut response = begin(shard, tag);
+    let mut persisted: Option<CommitSeq> = None;
+    let mut memory: Option<CommitSeq> = None;
+    let mut failed = false;
+    let mut writer =
+        ProduceResponseWriter::new(&mut response.head, tag.version, topics_with_partitions(view));
+    let mut topic_before = None;
+    for (asked, target) in view.partitions().zip(targets) {
+        if topic_before != Some(asked.topic_index) {
+            topic_before = Some(asked.topic_index);
+            writer.topic(asked.topic, partitions_of(view, asked.topic_index));
+        }
+        let outcome = match *target {
+            Target::Refused(error) => ProduceOutcome::error(error.code()),
+            Target::Remote(..) => unreachable!("requests with remote parts are gathered"),
+            Target::Local(topic) => {
+                let records = asked.records.unwrap_or_default();
+                let (outcome, commit) =
+                    shard.append_local(topic, asked.index, records, tag.version);
+                match commit {
+                    None => {}
+                    Some((DurabilityClass::Persisted, commit)) => {
+                        persisted = persisted.max(Some(commit));
+                    }
+                    Some((DurabilityClass::Memory, commit)) => memory = memory.max(Some(commit)),
+                }
+                outcome
+            }
+        };
+        failed |= outcome.error_code != 0;
+        write_part(&mut writer, asked.index, &outcome);
+    }
+    writer.finish(0, &[]);
+    finish(&mut response);
+    if view.acks == 0 {
+        shard.pool.give_response(response);
+        shard.complete(tag.slot, None);
+        if failed {
+            // Without an answer, closing is the only way to say so (Kafka does the same).
+            shard.close(tag.slot.conn, Some("a produce with acks=0 failed"));
+        }
+        return;
+    }
+    match (persisted, memory) {
+        (None, None) => shard.complete(tag.slot, Some(response)),
+        (None, Some(commit)) => {
+            shard.memory_acks.push(commit, AckAction::Respond { tag, response });
+        }
+        // A frame's `memory` entries commit before its `persisted` ones.
+        (Some(commit), _) => {
+            shard.acks.push(commit, AckAction::Respond { tag, response });
+        }
+    }
+}
+
+fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, targets: &[Target]) {
+    let parts: Vec<ProducePart> = view
+        .partitions()
+        .map(|asked| ProducePart {
+            topic_index: asked.topic_index,
+            topic: match asked.topic {
+                TopicRef::Id(id) => PartTopic::Id(Uuid::from_bytes(id)),
+                TopicRef::Name(name) => PartTopic::Name(Arc::from(String::from_utf8_lossy(name))),
+            },
+            partition: asked.index,
+            outcome: ProduceOutcome::default(),
+        })
+        .collect();
+    let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
+    let silent = view.acks == 0;
+    let key = shard.ops.insert(Op::Produce(ProduceOp { tag, silent, parts, pending }));
+    for (part, (asked, target)) in view.partitions().zip(targets).enumerate() {
+        let part = part as u32;
+        let records = asked.records.unwrap_or_default();
+        match *target {
+            Target::Refused(error) => {
+                shard.finish_produce_part(key, part, ProduceOutcome::error(error.code()));
+            }
+            Target::Local(topic) => {
+                let (outcome, commit) =
+                    shard.append_local(topic, asked.index, records, tag.version);
+                match commit {
+                    None => shard.finish_produce_part(key, part, outcome),
+                    Some((durability, commit)) => {
+                        let action = AckAction::Part { op: key, part, outcome };
+                        shard.acks_of(durability).push(commit, action);
+                    }
+                }
+            }
+            Target::Remote(owner, topic_id) => {
+                let reply = ReplyTo { shard: shard.config.shard, op: key, part };
+                let id = PartitionId { topic_id: storage_id(topic_id), partition: asked.index };
+                let batch = records.to_vec();
+                let version = tag.version;
+                shard.send_mesh(owner, MeshMessage::Append { reply, id, batch, version });
+            }
+        }
+    }
+}
+
+/// Answers a Produce whose parts are all committed or refused.
+pub(crate) fn respond_gathered(shard: &mut Shard, op: ProduceOp) {
+    if op.silent {
+        shard.complete(op.tag.slot, None);
+        if op.parts.iter().any(|part| part.outcome.error_code != 0) {
+            shard.close(op.tag.slot.conn, Some("a produce with acks=0 failed"));
+        }
+        return;
+    }
+    let mut response = begin(shard, op.tag);
+    let topics = || op.parts.chunk_by(|left, right| left.topic_index == right.topic_index);
+    let mut writer =
+        ProduceResponseWriter::new(&mut response.head, op.tag.version, topics().count());
+    for run in topics() {
+        let topic = match &run[0].topic {
+            PartTopic::Name(name) => TopicRef::Name(name.as_bytes()),
+            PartTopic::Id(id) => TopicRef::Id(*id.as_bytes()),
+        };
+        writer.topic(topic, run.len());
+        for part in run {
+            write_part(&mut writer, part.partition, &part.outcome);
+        }
+    }
+    writer.finish(0, &[]);
+    finish(&mut response);
+    shard.complete(op.tag.slot, Some(response));
+}
+
+/// A topic whose partition list is empty does not appear in the answer, as with Kafka.
+fn topics_with_partitions(view: &ProduceView<'_>) -> usize {
+    if view.partitions_count <= 1 {
+        return view.partitions_count as usize;
+    }
+    let mut before = None;
+    view.partitions()
+        .filter(|asked| before.replace(asked.topic_index) != Some(asked.topic_index))
+        .count()
+}
+
+fn partitions_of(view: &ProduceView<'_>, topic_index: u32) -> usize {
+    if view.partitions_count == 1 {
+        return 1;
+    }
+    view.partitions()
+        .skip_while(|asked| asked.topic_index != topic_index)
+        .take_while(|asked| asked.topic_index == topic_index)
+        .count()
+}
+
+fn write_part(writer: &mut ProduceResponseWriter<'_>, index: i32, outcome: &ProduceOutcome) {
+    let detail = outcome.detail.as_deref();
+    let errors: Vec<RecordErrorMessage<'_>> = detail
+        .map(|detail| {
+            let records = detail.records.iter();
+            records
+                .map(|(index, message)| RecordErrorMessage {
+                    batch_index: *index,
+                    message: message.as_deref(),
+                })
+                .collect()
+        })
+        .unwrap_or_default();
+    writer.partition(&ProducePartitionResponse {
+        index,
+        error_code: outcome.error_code,
+        base_offset: outcome.base_offset,
+        log_append_time_ms: outcome.log_append_time_ms,
+        log_start_offset: outcome.log_start_offset,
+        record_errors: &errors,
+        error_message: detail.and_then(|detail| detail.message.as_deref()),
+        current_leader: None,
+    });
+}
+
+fn begin(shard: &mut Shard, tag: RequestTag) -> Response {
+    let mut response = shard.pool.response();
+    response.head.extend_from_slice(&[0; 4]);
+    response.head.extend_from_slice(&tag.correlation_id.to_be_bytes());
+    if tag.version >= FLEXIBLE_SINCE {
+        response.head.push(0);
+    }
+    response
+}
+
+fn finish(response: &mut Response) {
+    let length =
+        i32::try_from(response.head.len() - 4).expect("an answer without records is small");
+    response.head[..4].copy_from_slice(&length.to_be_bytes());
+}
+
+impl Shard {
+    /// Appends one partition's batch to a log of this shard.
+    ///
+    /// With a commit, the outcome holds only once that is committed; without, it is final.
+    pub(crate) fn append_local(
+        &mut self,
+        topic: TopicIndex,
+        partition: i32,
+        records: &[u8],
+        version: i16,
+    ) -> (ProduceOutcome, Option<(DurabilityClass, CommitSeq)>) {
+        let found = self.topics.partition(topic, partition).and_then(|p| Some((p.log?, p)));
+        let Some((log, place)) = found else {
+            let code = if version >= 13 {
+                ErrorCode::UnknownTopicId
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            };
+            return (ProduceOutcome::error(code.code()), None);
+        };
+        if self.journal_failed || self.topics.log(log).is_none_or(|local| local.failed) {
+            return (ProduceOutcome::error(ErrorCode::KafkaStorageError.code()), None);
+        }
+        match self.prepare_and_append(topic, log, place.leader_epoch, records, version) {
+            Ok(appended) => appended,
+            Err(error) => (self.refusal(log, &error), None),
+        }
+    }
+
+    fn prepare_and_append(
+        &mut self,
+        topic: TopicIndex,
+        log: LogId,
+        leader_epoch: i32,
+        records: &[u8],
+        version: i16,
+    ) -> Result<(ProduceOutcome, Option<(DurabilityClass, CommitSeq)>), BatchError> {
+        let config = self.topics.get(topic).config;
+        let rules = rules::validation(&config, self.now.wall_ms, version);
+        let valid = validate_produce(records, &rules, &mut self.codecs)?;
+        let mut scratch = std::mem::take(&mut self.batch_scratch);
+        scratch.clear();
+        let rewritten = self.rewrite(&config, records, &valid, &mut scratch);
+        let appended = rewritten.map(|rewritten| {
+            let batch = if rewritten { &scratch } else { &records[..valid.header.total_bytes()] };
+            let how = AppendHow {
+                leader_epoch,
+                origin: Origin::Client,
+                mono_ns: self.now.mono_ns,
+                wall_ms: self.now.wall_ms,
+                log_append_time: rules::log_append_time(&config),
+            };
+            self.store.append(log, batch, how)
+        });
+        self.batch_scratch = scratch;
+        Ok(match appended? {
+            Ok(appended) => {
+                let outcome = ProduceOutcome {
+                    error_code: 0,
+                    base_offset: appended.base_offset,
+                    log_append_time_ms: appended.log_append_time_ms,
+                    log_start_offset: appended.log_start_offset,
+                    detail: None,
+                };
+                (outcome, Some((appended.durability, appended.commit)))
+            }
+            Err(error) => (ProduceOutcome::error(error::append_code(&error).code()), None),
+        })
+    }
+
+    /// Puts the batch into `scratch` where the stored one must differ from the one sent: another codec,
+    /// or a wrong max timestamp. Append time is stamped by storage.
+    fn rewrite(
+        &mut self,
+        config: &TopicConfig,
+        records: &[u8],
+        valid: &ValidBatch,
+        scratch: &mut Vec<u8>,
+    ) -> Result<bool, BatchError> {
+        let batch = &records[..valid.header.total_bytes()];
+        let codec = rules::stored_codec(config, valid.compression);
+        let recompress = codec != valid.compression;
+        if recompress {
+            let level = rules::level(config, codec);
+            let bytes_max = rules::RECORDS_BYTES_MAX;
+            batch::recompress(batch, codec, level, &mut self.codecs, bytes_max, scratch)?;
+        }
+        if valid.timestamps_change && !rules::log_append_time(config) {
+            if !recompress {
+                scratch.extend_from_slice(batch);
+            }
+            batch::header::set_max_timestamp_and_type(
+                scratch,
+                valid.timestamp_type,
+                valid.max_timestamp_ms,
+            );
+        }
+        Ok(!scratch.is_empty())
+    }
+
+    fn refusal(&self, log: LogId, error: &BatchError) -> ProduceOutcome {
+        let records = match error {
+            BatchError::Records { errors, .. } => errors
+                .iter()
+                .map(|record| (record.batch_index as i32, Some(record.kind.to_string())))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let detail = (!records.is_empty())
+            .then(|| Box::new(ProduceErrorDetail { message: Some(error.to_string()), records }));
+        ProduceOutcome {
+            log_start_offset: self.bounds(log).log_start,
+            detail,
+            ..ProduceOutcome::error(error.error_code())
+        }
+    }
+}
+
+/// Answers a Produce whose records will never be committed with an error instead.
+///
+/// Only after the journal failed: reading our own answer back is simpler than keeping its parts.
+pub(crate) fn refuse_encoded(
+    shard: &mut Shard,
+    tag: RequestTag,
+    response: &Response,
+    error_code: i16,
+) {
+    let header_bytes = 4 + ResponseHeader::size(ApiKey::Produce, tag.version);
+    let body = &response.head[header_bytes..];
+    let mut answer = ProduceResponse::decode(&mut Reader::new(body), tag.version)
+        .expect("an answer that was encoded here decodes");
+    let parts = answer.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses);
+    for part in parts.filter(|part| part.error_code == 0) {
+        part.error_code = error_code;
+        part.base_offset = -1;
+        part.log_append_time_ms = -1;
+    }
+    shard.reply::<ProduceRequest>(tag, &answer);
+}

@@ -1,0 +1,47 @@
+//! Every bound of the shard, with what happens there.
+//!
+//! The coordinator and the controller keep theirs in their own `limits.rs`.
+
+/// Requests of one connection under way at once. At the bound the shard stops reading from the
+/// connection until half of them are answered. Kafka works on one; stock clients send 5 to 8.
+pub const CONNECTION_REQUESTS_MAX: usize = 256;
+
+/// Bytes of answers a connection has not taken yet. At the bound the shard stops reading from it, so a
+/// client that never reads costs this and no more (one answer may be larger: it is sent from shared
+/// buffers).
+pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Frames kept while an earlier request of the connection must finish first. Reading is paused with the
+/// first; more can only be what one read had already brought. Beyond it the connection is closed.
+pub const CONNECTION_HELD_FRAMES_MAX: usize = 4096;
+
+/// Bytes appended on this shard that are not committed yet. At the bound reading stops on connections
+/// that produce, until half of it is committed.
+pub const SHARD_BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Response buffers a shard keeps for reuse, and the largest it keeps. More are freed.
+pub const RESPONSE_POOL_COUNT_MAX: usize = 1024;
+/// See `RESPONSE_POOL_COUNT_MAX`.
+pub const RESPONSE_POOL_BYTES_MAX: usize = 64 * 1024;
+
+/// Incremental fetch sessions per shard unless configured. The oldest is evicted, as Kafka does.
+pub const FETCH_SESSIONS_MAX: usize = 1000;
+
+/// Partitions of one fetch session; a larger request is served without a session.
+pub const FETCH_SESSION_PARTITIONS_MAX: usize = 100_000;
+
+/// Fetch requests parked on a shard. Beyond it they are answered at once with what there is.
+pub const PARKED_FETCHES_MAX: usize = 100_000;
+
+/// Control requests (create, delete, alter) waiting for the one being committed. Beyond it they are
+/// answered `REQUEST_TIMED_OUT`.
+pub const CONTROL_QUEUE_MAX: usize = 10_000;
+
+/// Bytes of one read of a coordinator's partition while it loads.
+pub const LOAD_READ_BYTES: u32 = 1024 * 1024;
+
+/// Metadata records appended since the last snapshot that make a new one worth writing.
+pub const METADATA_SNAPSHOT_RECORDS: u64 = 10_000;
+
+const _: () = assert!(CONNECTION_REQUESTS_MAX <= CONNECTION_HELD_FRAMES_MAX);
+const _: () = assert!(RESPONSE_POOL_BYTES_MAX <= CONNECTION_UNSENT_BYTES_MAX);

@@ -1,0 +1,240 @@
+//! Metadata coming into effect on this shard: every change was committed to the metadata log first.
+//!
+//! The image is replayed, the routing table and this shard's logs follow. The same code runs for a start
+//! (`adopt_image`) and for a decision of shard 0.
+
+use std::sync::Arc;
+
+use protocol::error_code::ErrorCode;
+use protocol::types::Uuid;
+use storage::types::{LogId, PartitionId};
+
+use super::Shard;
+use super::acks::AckAction;
+use super::control::metadata_partition;
+use super::event::{LogLevel, ShardId};
+use super::groups::coordinator_config;
+use super::topics::{Partition, Topic, TopicIndex, storage_id};
+use crate::api::rules;
+use crate::config::TopicConfig;
+use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
+use crate::image;
+use crate::image::{Change, MetadataRecord, ResourceType};
+
+impl Shard {
+    /// Makes the topics of the image this shard's own, once, at its start.
+    pub(super) fn adopt_image(&mut self) {
+        self.resolve_broker_config();
+        if self.control.is_some() {
+            let id = metadata_partition();
+            let log = self.store.find(&id).unwrap_or_else(|| {
+                let created = self.store.create_partition(id, rules::metadata_log_config());
+                created.expect("the first partition of a store can be created")
+            });
+            if let Some(control) = &mut self.control {
+                control.log = Some(log);
+            }
+        }
+        let topics: Vec<image::Topic> = self.image.topics().cloned().collect();
+        for topic in &topics {
+            let index = self.add_topic(topic.id, &topic.name);
+            for (number, partition) in topic.partitions.iter().enumerate() {
+                self.add_partition(index, number as i32, partition);
+            }
+        }
+    }
+
+    /// Replays committed records.
+    pub(super) fn apply_records(&mut self, records: &[MetadataRecord]) {
+        for record in records {
+            let change = self.image.replay(record);
+            let change = change.unwrap_or_else(|error| {
+                panic!("a committed decision fits the image it was made against: {error}")
+            });
+            self.apply_change(change);
+        }
+    }
+
+    fn apply_change(&mut self, change: Change) {
+        match change {
+            Change::Cluster | Change::Brokers | Change::Features | Change::ProducerIds => {}
+            Change::TopicCreated(id) => {
+                let name = self.image.topic_by_id(&id).map(|topic| topic.name.clone());
+                self.add_topic(id, &name.expect("a topic that was just replayed is there"));
+            }
+            Change::PartitionCreated(id, number) => {
+                let partition = self.image_partition(id, number);
+                let index = self.topics.find_id(id).expect("topics come before their partitions");
+                self.add_partition(index, number, &partition);
+            }
+            Change::PartitionChanged(id, number) => {
+                let leader_epoch = self.image_partition(id, number).leader_epoch;
+                let index = self.topics.find_id(id).expect("topics come before their partitions");
+                self.topics.get_mut(index).partitions[number as usize].leader_epoch = leader_epoch;
+            }
+            Change::TopicRemoved { id, name, .. } => self.remove_topic(id, &name),
+            Change::Config(resource) => match resource.kind {
+                ResourceType::Topic => self.update_topic_config(&resource.name),
+                ResourceType::Broker => self.update_broker_config(),
+                ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => {}
+            },
+        }
+    }
+
+    fn image_partition(&self, id: Uuid, number: i32) -> image::Partition {
+        let found = self.image.topic_by_id(&id).and_then(|topic| topic.partition(number));
+        found.expect("a partition that was just replayed is there").clone()
+    }
+
+    fn add_topic(&mut self, id: Uuid, name: &str) -> TopicIndex {
+        let config = self.topic_config(name);
+        self.topics.insert(Topic {
+            id,
+            name: Arc::from(name),
+            config,
+            internal: image::is_internal(name),
+            partitions: Vec::new(),
+        })
+    }
+
+    fn add_partition(&mut self, index: TopicIndex, number: i32, partition: &image::Partition) {
+        let owner = ShardId(partition.shard(self.config.shards_count));
+        let leader_epoch = partition.leader_epoch;
+        let topic = self.topics.get(index);
+        assert!(topic.partitions.len() == number as usize, "partitions are added in order");
+        let offsets = &*topic.name == OFFSETS_TOPIC;
+        let log = (owner == self.config.shard).then(|| self.open_log(index, number));
+        let placed = Partition { owner, leader_epoch, log };
+        self.topics.get_mut(index).partitions.push(placed);
+        if let Some(log) = log {
+            self.topics.insert_log(log, index, number);
+            if offsets {
+                self.begin_group_load(number, log);
+            }
+        }
+    }
+
+    /// The log of a partition of this shard: what recovery found, or a new one.
+    fn open_log(&mut self, index: TopicIndex, number: i32) -> LogId {
+        let topic = self.topics.get(index);
+        let id = PartitionId { topic_id: storage_id(topic.id), partition: number };
+        let config = rules::log_config(&topic.config, &self.broker, id, self.config.seed);
+        if let Some(log) = self.store.find(&id) {
+            self.store.set_config(log, config);
+            return log;
+        }
+        match self.store.create_partition(id, config) {
+            Ok(log) => log,
+            Err(error) => panic!("the controller's bounds let partition {id} be created: {error}"),
+        }
+    }
+
+    fn remove_topic(&mut self, id: Uuid, name: &str) {
+        let Some(index) = self.topics.find_id(id) else { return };
+        let topic = self.topics.remove(index);
+        for (number, partition) in topic.partitions.iter().enumerate() {
+            let Some(log) = partition.log else { continue };
+            // Whoever waits for the log finds it gone and says so.
+            self.wake_watchers(log);
+            self.topics.remove_log(log);
+            self.store.remove_partition(log, self.now.mono_ns);
+            if name == OFFSETS_TOPIC {
+                self.coordinator.unload(number as i32);
+            }
+        }
+        self.coordinator.topic_deleted(self.now, name);
+        self.drain_coordinator();
+    }
+
+    fn topic_config(&mut self, name: &str) -> TopicConfig {
+        let own = self.image.topic_configs(name);
+        match TopicConfig::resolve(&self.broker.topic_defaults, own) {
+            Ok(config) => config,
+            Err(error) => {
+                // The controller checks values before they are stored; an older version may have
+                // stored what this one does not take.
+                let text = format!("topic {name}: {error}; the broker's defaults are used");
+                self.log(LogLevel::Warn, text);
+                self.broker.topic_defaults
+            }
+        }
+    }
+
+    fn update_topic_config(&mut self, name: &str) {
+        let Some(index) = self.topics.find_name(name) else { return };
+        let config = self.topic_config(name);
+        let topic = self.topics.get_mut(index);
+        topic.config = config;
+        let id = topic.id;
+        let logs: Vec<(i32, LogId)> = topic
+            .partitions
+            .iter()
+            .enumerate()
+            .filter_map(|(number, partition)| Some((number as i32, partition.log?)))
+            .collect();
+        for (partition, log) in logs {
+            let id = PartitionId { topic_id: storage_id(id), partition };
+            let config = rules::log_config(&config, &self.broker, id, self.config.seed);
+            self.store.set_config(log, config);
+        }
+    }
+
+    fn update_broker_config(&mut self) {
+        self.resolve_broker_config();
+        self.coordinator.update_config(coordinator_config(&self.broker));
+        let names: Vec<Arc<str>> =
+            self.topics.iter().map(|(_, topic)| Arc::clone(&topic.name)).collect();
+        for name in names {
+            self.update_topic_config(&name);
+        }
+    }
+
+    /// The broker's settings with what was altered at run time.
+    fn resolve_broker_config(&mut self) {
+        let (own, cluster) = self.image.broker_configs(self.config.node_id);
+        match self.config.broker.with_altered(own, cluster) {
+            Ok(config) => self.broker = Arc::new(config),
+            Err(error) => {
+                let text = format!("altered broker settings are not used: {error}");
+                self.log(LogLevel::Warn, text);
+            }
+        }
+    }
+
+    /// Storage lost a partition: it answers `KAFKA_STORAGE_ERROR` from here on, the rest serves.
+    pub(super) fn handle_log_failed(&mut self, log: LogId, why: &str) {
+        let Some(local) = self.topics.log_mut(log) else {
+            self.log(LogLevel::Error, format!("a log of the broker's own failed: {why}"));
+            return;
+        };
+        local.failed = true;
+        let (topic, partition) = (local.topic, local.partition);
+        let name = Arc::clone(&self.topics.get(topic).name);
+        self.log(LogLevel::Error, format!("{name}-{partition} is offline: {why}"));
+        if &*name == OFFSETS_TOPIC {
+            self.coordinator.unload(partition);
+            self.drain_coordinator();
+        }
+        self.wake_watchers(log);
+    }
+
+    /// The journal is lost: nothing of this shard is acknowledged any more.
+    pub(super) fn handle_journal_failed(&mut self, why: &str) {
+        self.journal_failed = true;
+        let shard = self.config.shard.0;
+        self.log(
+            LogLevel::Error,
+            format!(
+                "the journal of shard {shard} failed: {why}. Its partitions refuse produces; \
+                 restart the broker once the device works"
+            ),
+        );
+        let code = ErrorCode::KafkaStorageError.code();
+        let mut waiting: Vec<AckAction> = Vec::new();
+        waiting.extend(std::iter::from_fn(|| self.acks.pop_any()));
+        waiting.extend(std::iter::from_fn(|| self.memory_acks.pop_any()));
+        for action in waiting {
+            self.run_ack(action, code);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Connections as a shard sees them: whose answers are due, and in which order.
+//!
+//! Not the socket: that is the edge's. A connection's requests may finish in any order; their answers
+//! leave in the order the requests came (the protocol guide's rule), so each request owns a slot.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use rustc_hash::FxBuildHasher;
+
+use super::event::ConnId;
+use super::op::OpKey;
+use super::response::Response;
+use crate::limits;
+
+/// The place of one request in its connection's order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotId {
+    pub conn: ConnId,
+    /// Counts the connection's requests from 0.
+    pub seq: u64,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting,
+    Ready(Response),
+    /// Done without an answer (`acks=0`).
+    Silent,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: IpAddr,
+    slots: VecDeque<Slot>,
+    /// Sequence of `slots[0]`.
+    first_seq: u64,
+    /// The request that must finish before the next one starts.
+    barrier: Option<u64>,
+    /// Frames behind the barrier.
+    held: VecDeque<Vec<u8>>,
+    paused: bool,
+    unsent_bytes: usize,
+    closing: bool,
+    /// Fetches of this connection that wait for an append.
+    pub parked: Vec<OpKey>,
+    /// The shard has too much to commit to read more from this connection.
+    pub backlogged: bool,
+}
+
+/// What a connection wants after a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    Unchanged,
+    Pause,
+    Resume,
+}
+
+impl Connection {
+    fn new(peer: IpAddr) -> Self {
+        Self {
+            peer,
+            slots: VecDeque::new(),
+            first_seq: 0,
+            barrier: None,
+            held: VecDeque::new(),
+            paused: false,
+            unsent_bytes: 0,
+            closing: false,
+            parked: Vec::new(),
+            backlogged: false,
+        }
+    }
+
+    /// Whether a frame that arrives has to wait for an earlier request.
+    pub fn must_hold(&self) -> bool {
+        self.barrier.is_some() || !self.held.is_empty()
+    }
+
+    /// Keeps a frame until the barrier falls. `false` when the bound is reached.
+    pub fn hold(&mut self, frame: &[u8]) -> bool {
+        if self.held.len() >= limits::CONNECTION_HELD_FRAMES_MAX {
+            return false;
+        }
+        self.held.push_back(frame.to_vec());
+        true
+    }
+
+    /// The next held frame, when nothing stands before it.
+    pub fn take_held(&mut self) -> Option<Vec<u8>> {
+        if self.barrier.is_some() || self.closing {
+            return None;
+        }
+        self.held.pop_front()
+    }
+
+    /// Opens a slot for a request that was just read.
+    pub fn open_slot(&mut self) -> u64 {
+        self.slots.push_back(Slot::Waiting);
+        self.first_seq + self.slots.len() as u64 - 1
+    }
+
+    /// The request `seq` must finish before the next one of this connection starts.
+    pub fn set_barrier(&mut self, seq: u64) {
+        if self.is_waiting(seq) {
+            self.barrier = Some(seq);
+        }
+    }
+
+    fn is_waiting(&self, seq: u64) -> bool {
+        let Some(index) = seq.checked_sub(self.first_seq) else { return false };
+        matches!(self.slots.get(index as usize), Some(Slot::Waiting))
+    }
+
+    /// Fills the slot of `seq`. `None` means no answer is due.
+    pub fn complete(&mut self, seq: u64, response: Option<Response>) {
+        assert!(self.is_waiting(seq), "a request is answered once, and only if it was read");
+        let index = (seq - self.first_seq) as usize;
+        self.slots[index] = match response {
+            Some(response) => Slot::Ready(response),
+            None => Slot::Silent,
+        };
+        if self.barrier == Some(seq) {
+            self.barrier = None;
+        }
+    }
+
+    /// The next answer that may leave: every request before it has been answered.
+    pub fn pop_ready(&mut self) -> Option<Response> {
+        loop {
+            match self.slots.front() {
+                None | Some(Slot::Waiting) => return None,
+                Some(Slot::Silent) => {
+                    self.slots.pop_front();
+                    self.first_seq += 1;
+                }
+                Some(Slot::Ready(_)) => {
+                    let Some(Slot::Ready(response)) = self.slots.pop_front() else {
+                        unreachable!("the front was just seen to be ready");
+                    };
+                    self.first_seq += 1;
+                    self.unsent_bytes += response.len();
+                    return Some(response);
+                }
+            }
+        }
+    }
+
+    /// The edge has sent `bytes` of answers.
+    pub fn sent(&mut self, bytes: usize) {
+        assert!(bytes <= self.unsent_bytes, "no more is sent than was handed to the edge");
+        self.unsent_bytes -= bytes;
+    }
+
+    /// Whether reading should stop or go on, by the bounds on work under way.
+    pub fn flow(&mut self) -> Flow {
+        let full = self.slots.len() >= limits::CONNECTION_REQUESTS_MAX
+            || self.unsent_bytes >= limits::CONNECTION_UNSENT_BYTES_MAX
+            || !self.held.is_empty()
+            || self.backlogged;
+        let low = self.slots.len() <= limits::CONNECTION_REQUESTS_MAX / 2
+            && self.unsent_bytes <= limits::CONNECTION_UNSENT_BYTES_MAX / 2
+            && self.held.is_empty()
+            && !self.backlogged;
+        match (self.paused, full, low) {
+            (false, true, _) => {
+                self.paused = true;
+                Flow::Pause
+            }
+            (true, _, true) => {
+                self.paused = false;
+                Flow::Resume
+            }
+            (false, false, _) | (true, _, false) => Flow::Unchanged,
+        }
+    }
+
+    /// Takes no further frame.
+    pub fn close(&mut self) {
+        self.closing = true;
+        self.held.clear();
+    }
+
+    /// Whether `close` was called.
+    pub fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether every request that was read has been answered.
+    pub fn is_idle(&self) -> bool {
+        self.slots.is_empty() && self.held.is_empty()
+    }
+}
+
+/// The connections of one shard.
+#[derive(Debug, Default)]
+pub struct Connections {
+    map: HashMap<u64, Connection, FxBuildHasher>,
+}
+
+impl Connections {
+    /// A client connected.
+    pub fn insert(&mut self, conn: ConnId, peer: IpAddr) {
+        let before = self.map.insert(conn.0, Connection::new(peer));
+        assert!(before.is_none(), "the edge never uses a connection id twice");
+    }
+
+    /// The connection, unless it is gone.
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Connection> {
+        self.map.get_mut(&conn.0)
+    }
+
+    /// The connection, unless it is gone.
+    pub fn get(&self, conn: ConnId) -> Option<&Connection> {
+        self.map.get(&conn.0)
+    }
+
+    /// Forgets it.
+    pub fn remove(&mut self, conn: ConnId) -> Option<Connection> {
+        self.map.remove(&conn.0)
+    }
+
+    /// All of them, in the order they came.
+    pub fn ids(&self) -> Vec<ConnId> {
+        let mut ids: Vec<ConnId> = self.map.keys().map(|id| ConnId(*id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+
+    /// Whether every connection has its answers.
+    pub fn all_idle(&self) -> bool {
+        // Any order gives the same answer.
+        self.map.values().all(Connection::is_idle)
+    }
+}

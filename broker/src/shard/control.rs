@@ -1,0 +1,357 @@
+//! The control plane on shard 0: decide, append, replay everywhere, respond.
+//!
+//! One decision at a time: each is made against an image that holds all before it. The decision's records
+//! go into the metadata log as one batch; when that is committed every shard replays them, and when every
+//! shard has, the response leaves. A client that has its answer therefore finds its topic on any shard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::batch::{BatchBuilder, BatchOptions};
+use protocol::error_code::ErrorCode;
+use protocol::messages;
+use protocol::types::Uuid;
+use storage::prng::Prng;
+use storage::types::{AppendHow, LogId, Origin, PartitionId};
+
+use super::Shard;
+use super::acks::AckAction;
+use super::ask::{Answer, ReplyTo};
+use super::config::ShardConfig;
+use super::event::ShardId;
+use super::mesh::MeshMessage;
+use super::snapshot::SnapshotWriter;
+use super::topics::storage_id;
+use crate::controller::{
+    Decision, allocate_producer_ids, decide_alter_configs, decide_auto_create,
+    decide_create_partitions, decide_create_topics, decide_delete_topics,
+    decide_incremental_alter_configs, limits::PRODUCER_ID_BLOCK,
+};
+use crate::image::MetadataRecord;
+use crate::limits;
+
+/// The partition of the metadata log, on shard 0 of every broker.
+pub fn metadata_partition() -> PartitionId {
+    PartitionId { topic_id: storage_id(Uuid::METADATA_TOPIC), partition: 0 }
+}
+
+/// Something only the control plane may decide.
+#[derive(Debug)]
+pub enum ControlRequest {
+    CreateTopics(messages::CreateTopicsRequest),
+    DeleteTopics(messages::DeleteTopicsRequest),
+    CreatePartitions(messages::CreatePartitionsRequest),
+    AlterConfigs(messages::AlterConfigsRequest),
+    IncrementalAlterConfigs(messages::IncrementalAlterConfigsRequest),
+    /// A topic that a Metadata request names and that does not exist, or the offsets topic when the
+    /// first group asks for its coordinator.
+    AutoCreateTopic(String),
+}
+
+/// What the control plane answers.
+#[derive(Debug)]
+pub enum ControlResponse {
+    CreateTopics(messages::CreateTopicsResponse),
+    DeleteTopics(messages::DeleteTopicsResponse),
+    CreatePartitions(messages::CreatePartitionsResponse),
+    AlterConfigs(messages::AlterConfigsResponse),
+    IncrementalAlterConfigs(messages::IncrementalAlterConfigsResponse),
+    /// Why it was not created, if it was not. That it exists already is as good.
+    AutoCreateTopic(Option<ErrorCode>),
+    /// The broker itself asked.
+    Done,
+    /// The request could not be taken or its records could not be written.
+    Failed(ErrorCode),
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Request {
+        reply: ReplyTo,
+        version: i16,
+        request: ControlRequest,
+    },
+    /// A block of producer ids for those who wait for one.
+    ProducerIds,
+}
+
+/// A decision whose records are on their way.
+#[derive(Debug)]
+struct Current {
+    reply: Option<ReplyTo>,
+    response: ControlResponse,
+    records: Arc<[MetadataRecord]>,
+    /// Shards that have not replayed the records yet.
+    waiting: u16,
+}
+
+/// Shard 0's part of the shard.
+#[derive(Debug)]
+pub struct ControlPlane {
+    pub(super) log: Option<LogId>,
+    queue: VecDeque<Purpose>,
+    current: Option<Current>,
+    ids: Prng,
+    /// Producer ids that are reserved and not given out.
+    next_producer_id: i64,
+    end_producer_id: i64,
+    producer_waiters: VecDeque<ReplyTo>,
+    pub(super) snapshots: SnapshotWriter,
+}
+
+impl ControlPlane {
+    pub(super) fn new(config: &ShardConfig) -> Self {
+        Self {
+            log: None,
+            queue: VecDeque::new(),
+            current: None,
+            ids: Prng::new(config.seed),
+            next_producer_id: 0,
+            end_producer_id: 0,
+            producer_waiters: VecDeque::new(),
+            snapshots: SnapshotWriter::default(),
+        }
+    }
+
+    /// Whether nothing is being decided or written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none() && self.queue.is_empty()
+    }
+}
+
+impl Shard {
+    fn control_mut(&mut self) -> &mut ControlPlane {
+        self.control.as_mut().expect("control requests go to shard 0")
+    }
+
+    /// The image's epoch, as ApiVersions tells it.
+    pub(crate) fn image_epoch(&self) -> i64 {
+        i64::try_from(self.image.epoch()).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn handle_control_ask(
+        &mut self,
+        reply: ReplyTo,
+        version: i16,
+        request: ControlRequest,
+    ) {
+        if self.journal_failed {
+            let failed = ControlResponse::Failed(ErrorCode::KafkaStorageError);
+            self.answer(reply, Answer::Control(failed));
+            return;
+        }
+        let control = self.control_mut();
+        if control.queue.len() >= limits::CONTROL_QUEUE_MAX {
+            let failed = ControlResponse::Failed(ErrorCode::RequestTimedOut);
+            self.answer(reply, Answer::Control(failed));
+            return;
+        }
+        control.queue.push_back(Purpose::Request { reply, version, request });
+        self.run_control();
+    }
+
+    pub(crate) fn handle_producer_id_ask(&mut self, reply: ReplyTo) {
+        if self.journal_failed {
+            let error_code = ErrorCode::KafkaStorageError.code();
+            self.answer(reply, Answer::ProducerId { error_code, producer_id: -1 });
+            return;
+        }
+        let control = self.control_mut();
+        let asked = !control.producer_waiters.is_empty();
+        control.producer_waiters.push_back(reply);
+        if !asked && control.next_producer_id == control.end_producer_id {
+            control.queue.push_back(Purpose::ProducerIds);
+        }
+        self.serve_producer_ids();
+        self.run_control();
+    }
+
+    fn serve_producer_ids(&mut self) {
+        loop {
+            let control = self.control_mut();
+            if control.next_producer_id == control.end_producer_id {
+                return;
+            }
+            let Some(reply) = control.producer_waiters.pop_front() else { return };
+            let producer_id = control.next_producer_id;
+            control.next_producer_id += 1;
+            self.answer(reply, Answer::ProducerId { error_code: 0, producer_id });
+        }
+    }
+
+    /// Decides what waits, until a decision has records to write.
+    fn run_control(&mut self) {
+        while self.control_mut().current.is_none() {
+            let Some(purpose) = self.control_mut().queue.pop_front() else { return };
+            let (reply, decision) = match purpose {
+                Purpose::ProducerIds => {
+                    match allocate_producer_ids(&self.image, self.config.node_id) {
+                        Some(decision) => (None, answered(decision, |_| ControlResponse::Done)),
+                        // All 2^63 are used up.
+                        None => return self.fail_control(None, ErrorCode::UnknownServerError),
+                    }
+                }
+                Purpose::Request { reply, version, request } => {
+                    (Some(reply), self.decide(version, request))
+                }
+            };
+            let Decision { records, response } = decision;
+            if records.is_empty() {
+                self.answer_control(reply, response);
+                continue;
+            }
+            self.write_decision(reply, records, response);
+        }
+    }
+
+    fn decide(&mut self, version: i16, request: ControlRequest) -> Decision<ControlResponse> {
+        let (image, config, now_ms) = (&self.image, &*self.broker, self.now.wall_ms);
+        let ids = &mut self.control.as_mut().expect("control requests go to shard 0").ids;
+        let mut new_id = || loop {
+            let bits = u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64());
+            if let Some(id) = Uuid::from_random(bits).filter(|id| image.topic_by_id(id).is_none()) {
+                return id;
+            }
+        };
+        match request {
+            ControlRequest::CreateTopics(request) => {
+                let decision = decide_create_topics(image, config, &request, now_ms, &mut new_id);
+                answered(decision, ControlResponse::CreateTopics)
+            }
+            ControlRequest::DeleteTopics(request) => {
+                let decision = decide_delete_topics(image, config, &request, version);
+                answered(decision, ControlResponse::DeleteTopics)
+            }
+            ControlRequest::CreatePartitions(request) => {
+                let decision = decide_create_partitions(image, &request);
+                answered(decision, ControlResponse::CreatePartitions)
+            }
+            ControlRequest::AlterConfigs(request) => {
+                let decision = decide_alter_configs(image, config, &request);
+                answered(decision, ControlResponse::AlterConfigs)
+            }
+            ControlRequest::IncrementalAlterConfigs(request) => {
+                let decision = decide_incremental_alter_configs(image, config, &request);
+                answered(decision, ControlResponse::IncrementalAlterConfigs)
+            }
+            ControlRequest::AutoCreateTopic(name) => {
+                let decision = decide_auto_create(image, config, &name, now_ms, &mut new_id);
+                answered(decision, |created| {
+                    let refusal = created.err().filter(|r| r.code != ErrorCode::TopicAlreadyExists);
+                    ControlResponse::AutoCreateTopic(refusal.map(|refusal| refusal.code))
+                })
+            }
+        }
+    }
+
+    fn write_decision(
+        &mut self,
+        reply: Option<ReplyTo>,
+        records: Vec<MetadataRecord>,
+        response: ControlResponse,
+    ) {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for record in &records {
+            let mut value = Vec::new();
+            let encoded = record.encode(&mut value);
+            encoded.expect("the controller's limits keep every record encodable");
+            builder.append(self.now.wall_ms, None, Some(&value), &[]);
+        }
+        let mut batch = Vec::new();
+        builder.build(&mut self.codecs, &mut batch);
+        let how = AppendHow {
+            leader_epoch: 0,
+            origin: Origin::Internal,
+            mono_ns: self.now.mono_ns,
+            wall_ms: self.now.wall_ms,
+            log_append_time: false,
+        };
+        let log = self.control_mut().log.expect("the metadata log is adopted before requests");
+        match self.store.append(log, &batch, how) {
+            Ok(appended) => {
+                self.control_mut().current =
+                    Some(Current { reply, response, records: records.into(), waiting: 0 });
+                self.acks.push(appended.commit, AckAction::Control);
+            }
+            Err(error) => {
+                let code = crate::api::error::append_code(&error);
+                self.fail_control(reply, code);
+            }
+        }
+    }
+
+    /// The current decision's records are committed, or refused.
+    pub(crate) fn finish_control(&mut self, error_code: i16) {
+        let Some(mut current) = self.control_mut().current.take() else {
+            unreachable!("only a decision's records are acknowledged to the control plane");
+        };
+        if error_code != 0 {
+            let code = ErrorCode::from_i16(error_code).unwrap_or(ErrorCode::UnknownServerError);
+            self.fail_control(current.reply, code);
+            return;
+        }
+        self.apply_records(&current.records);
+        current.waiting = self.config.shards_count - 1;
+        let epoch = self.image.epoch();
+        for shard in 1..self.config.shards_count {
+            let records = Arc::clone(&current.records);
+            self.send_mesh(ShardId(shard), MeshMessage::Delta { epoch, records });
+        }
+        self.control_mut().current = Some(current);
+        self.release_control();
+    }
+
+    pub(crate) fn handle_delta_applied(&mut self, epoch: u64) {
+        assert!(epoch == self.image.epoch(), "shards replay the decision under way");
+        let current = self.control_mut().current.as_mut();
+        current.expect("a decision is under way while shards replay it").waiting -= 1;
+        self.release_control();
+    }
+
+    fn release_control(&mut self) {
+        let control = self.control_mut();
+        if control.current.as_ref().is_none_or(|current| current.waiting > 0) {
+            return;
+        }
+        let Some(current) = control.current.take() else { return };
+        let count = current.records.len() as u64;
+        if current.reply.is_none() {
+            // Only producer ids are reserved for nobody in particular.
+            let end = self.image.next_producer_id();
+            let control = self.control_mut();
+            control.next_producer_id = end - PRODUCER_ID_BLOCK;
+            control.end_producer_id = end;
+            self.serve_producer_ids();
+            if !self.control_mut().producer_waiters.is_empty() {
+                self.control_mut().queue.push_back(Purpose::ProducerIds);
+            }
+        }
+        self.answer_control(current.reply, current.response);
+        self.consider_snapshot(count);
+        self.run_control();
+    }
+
+    fn fail_control(&mut self, reply: Option<ReplyTo>, error: ErrorCode) {
+        if reply.is_none() {
+            while let Some(waiter) = self.control_mut().producer_waiters.pop_front() {
+                let error_code = error.code();
+                self.answer(waiter, Answer::ProducerId { error_code, producer_id: -1 });
+            }
+        }
+        self.answer_control(reply, ControlResponse::Failed(error));
+        self.run_control();
+    }
+
+    fn answer_control(&mut self, reply: Option<ReplyTo>, response: ControlResponse) {
+        if let Some(reply) = reply {
+            self.answer(reply, Answer::Control(response));
+        }
+    }
+}
+
+fn answered<R>(
+    decision: Decision<R>,
+    response: impl FnOnce(R) -> ControlResponse,
+) -> Decision<ControlResponse> {
+    Decision { records: decision.records, response: response(decision.response) }
+}

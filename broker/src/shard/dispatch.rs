@@ -1,0 +1,142 @@
+//! From a frame to the handler of its API.
+//!
+//! Decides only what every request shares: is the API served in this version, in whose turn is it, and
+//! must the connection's next request wait for it. Source: the protocol guide; KIP-511 for ApiVersions.
+
+use protocol::api::{ApiKey, RequestHeaderRef};
+use protocol::frame::encode_response;
+use protocol::message::Request;
+use protocol::primitive::Reader;
+
+use super::Shard;
+use super::ask::ClientContext;
+use super::connection::SlotId;
+use super::event::{ConnId, LogLevel};
+use super::op::RequestTag;
+use crate::api::{self, served};
+
+impl Shard {
+    pub(crate) fn handle_frame(&mut self, conn: ConnId, frame: &[u8]) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.is_closing() {
+            return;
+        }
+        if connection.must_hold() {
+            if !connection.hold(frame) {
+                self.close(conn, Some("too many requests behind one that is not answered yet"));
+            }
+        } else {
+            self.dispatch(conn, frame);
+        }
+        self.update_flow(conn);
+    }
+
+    pub(crate) fn dispatch(&mut self, conn: ConnId, frame: &[u8]) {
+        let Ok((header, body_at)) = RequestHeaderRef::parse(frame) else {
+            self.close(conn, Some("not a Kafka request"));
+            return;
+        };
+        let body = &frame[body_at..];
+        let version = header.api_version;
+        let key = header.api_key;
+        let is_served = served::range(key).is_some_and(|range| range.contains(version));
+        if !is_served && key != ApiKey::ApiVersions {
+            self.close(conn, Some("an API or version that is not served"));
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let seq = connection.open_slot();
+        let tag = RequestTag {
+            slot: SlotId { conn, seq },
+            correlation_id: header.correlation_id,
+            version,
+        };
+        match key {
+            ApiKey::Produce => {
+                api::produce::handle(self, tag, &header, body);
+                self.hold_back(conn);
+            }
+            ApiKey::Fetch => api::fetch::handle(self, tag, body),
+            ApiKey::ListOffsets => api::offsets::handle_list(self, tag, body),
+            ApiKey::OffsetForLeaderEpoch => api::offsets::handle_epoch_end(self, tag, body),
+            ApiKey::DeleteRecords => api::offsets::handle_delete(self, tag, body),
+            ApiKey::Metadata => api::metadata::handle(self, tag, body),
+            ApiKey::ApiVersions => api::versions::handle(self, tag, is_served, body),
+            ApiKey::DescribeCluster => api::metadata::handle_cluster(self, tag, body),
+            ApiKey::DescribeTopicPartitions => api::metadata::handle_partitions(self, tag, body),
+            ApiKey::InitProducerId => api::producers::handle_init(self, tag, body),
+            ApiKey::DescribeProducers => api::producers::handle_describe(self, tag, body),
+            ApiKey::DescribeLogDirs => api::log_dirs::handle(self, tag, body),
+            ApiKey::FindCoordinator => api::groups::handle_find(self, tag, body),
+            ApiKey::OffsetCommit
+            | ApiKey::OffsetFetch
+            | ApiKey::JoinGroup
+            | ApiKey::SyncGroup
+            | ApiKey::Heartbeat
+            | ApiKey::LeaveGroup
+            | ApiKey::DescribeGroups
+            | ApiKey::ListGroups
+            | ApiKey::DeleteGroups
+            | ApiKey::OffsetDelete => api::groups::handle(self, tag, &header, body),
+            ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::DescribeConfigs
+            | ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs => api::admin::handle(self, tag, &header, body),
+            _ => self.close(conn, Some("an API that is not served")),
+        }
+        // Produce and Fetch are ordered as soon as they were taken; everything else finishes before the
+        // connection's next request starts, as with Kafka, so that a pipelined create-then-produce works.
+        if !matches!(key, ApiKey::Produce | ApiKey::Fetch)
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.set_barrier(seq);
+        }
+    }
+
+    /// Decodes a request's body, or closes the connection that sent what is none.
+    pub(crate) fn decode<R: Request>(&mut self, tag: RequestTag, body: &[u8]) -> Option<R> {
+        match R::decode(&mut Reader::new(body), tag.version) {
+            Ok(request) => Some(request),
+            Err(error) => {
+                self.log(LogLevel::Warn, format!("malformed {:?}: {error}", R::KEY));
+                self.close(tag.slot.conn, Some("a malformed request"));
+                None
+            }
+        }
+    }
+
+    /// Encodes and sends an answer.
+    pub(crate) fn reply<R: Request>(&mut self, tag: RequestTag, body: &R::Response) {
+        let mut response = self.pool.response();
+        let encoded =
+            encode_response::<R>(&mut response.head, tag.version, tag.correlation_id, body);
+        match encoded {
+            Ok(()) => self.complete(tag.slot, Some(response)),
+            Err(error) => {
+                // Only an answer larger than a frame, or a value that version cannot carry.
+                self.log(LogLevel::Error, format!("cannot encode {:?}: {error}", R::KEY));
+                self.pool.give_response(response);
+                self.close(tag.slot.conn, Some("an answer that cannot be encoded"));
+            }
+        }
+    }
+
+    /// Who sent a request, for the code that may know.
+    pub(crate) fn client_context(
+        &self,
+        tag: RequestTag,
+        header: &RequestHeaderRef<'_>,
+    ) -> ClientContext {
+        let client_host = self
+            .connections
+            .get(tag.slot.conn)
+            .map_or_else(String::new, |connection| format!("/{}", connection.peer));
+        ClientContext {
+            client_id: header.client_id_text().map_or_else(String::new, |text| text.into_owned()),
+            client_host,
+            api_version: tag.version,
+        }
+    }
+}

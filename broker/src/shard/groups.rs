@@ -1,0 +1,302 @@
+//! The group coordinator of this shard: its questions, its appends and its loading.
+//!
+//! The coordinator decides and replays; here its records become batches of `__consumer_offsets` on this
+//! core, and what commits is told back. Until a partition's records are replayed after a start, the
+//! coordinator itself answers that it is loading.
+
+use std::collections::BTreeMap;
+
+use protocol::batch::{BatchBuilder, BatchHeader, BatchOptions};
+use protocol::compress::Codecs;
+use protocol::error_code::ErrorCode;
+use protocol::types::Uuid;
+use storage::buffer::SharedBuf;
+use storage::types::{AppendHow, LogId, Origin, ReadError, ReadOutcome};
+
+use super::Shard;
+use super::acks::AckAction;
+use super::ask::{Answer, ClientContext, ReplyTo};
+use super::event::LogLevel;
+use super::reader::ReadWaiter;
+use super::topics::Topics;
+use crate::config::BrokerConfig;
+use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
+use crate::coordinator::CoordinatorRecord;
+use crate::coordinator::group::{
+    Action, AppendToken, GroupConfig, GroupRequest, ReplyToken, RequestContext, TopicLookup,
+};
+use crate::limits;
+
+/// What the shard remembers for its coordinator.
+#[derive(Debug, Default)]
+pub struct Groups {
+    replies: BTreeMap<u64, ReplyTo>,
+    next_reply: u64,
+    /// Partitions of the offsets topic that are being replayed: where the next read starts.
+    loading: BTreeMap<i32, Load>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    log: LogId,
+    next_offset: i64,
+}
+
+impl TopicLookup for Topics {
+    fn topic_name(&self, topic_id: Uuid) -> Option<String> {
+        self.find_id(topic_id).map(|index| self.get(index).name.to_string())
+    }
+
+    fn topic_id(&self, name: &str) -> Option<Uuid> {
+        self.find_name(name).map(|index| self.get(index).id)
+    }
+
+    fn has_partition(&self, name: &str, partition: i32) -> bool {
+        self.find_name(name).is_some_and(|index| self.partition(index, partition).is_some())
+    }
+}
+
+impl Shard {
+    pub(crate) fn handle_group_ask(
+        &mut self,
+        reply: ReplyTo,
+        client: ClientContext,
+        request: GroupRequest,
+    ) {
+        let token = self.groups.next_reply;
+        self.groups.next_reply += 1;
+        self.groups.replies.insert(token, reply);
+        let context = RequestContext {
+            client_id: &client.client_id,
+            client_host: &client.client_host,
+            api_version: client.api_version,
+        };
+        self.coordinator.handle_request(
+            self.now,
+            context,
+            request,
+            ReplyToken(token),
+            &self.topics,
+        );
+        self.drain_coordinator();
+    }
+
+    /// Does what the coordinator wants done.
+    pub(crate) fn drain_coordinator(&mut self) {
+        while let Some(action) = self.coordinator.poll_action() {
+            match action {
+                Action::Append { partition, records, append } => {
+                    self.append_coordinator(partition, &records, append);
+                }
+                Action::Reply { reply, response } => {
+                    if let Some(reply) = self.groups.replies.remove(&reply.0) {
+                        self.answer(reply, Answer::Group(response));
+                    }
+                }
+            }
+        }
+    }
+
+    fn offsets_log(&self, partition: i32) -> Option<LogId> {
+        let index = self.topics.find_name(OFFSETS_TOPIC)?;
+        self.topics.partition(index, partition)?.log
+    }
+
+    fn append_coordinator(
+        &mut self,
+        partition: i32,
+        records: &[CoordinatorRecord],
+        append: AppendToken,
+    ) {
+        let appended = match self.offsets_log(partition) {
+            Some(log) if !self.journal_failed => {
+                let batch = build_batch(records, &mut self.codecs);
+                let how = AppendHow {
+                    leader_epoch: 0,
+                    origin: Origin::Internal,
+                    mono_ns: self.now.mono_ns,
+                    wall_ms: self.now.wall_ms,
+                    log_append_time: false,
+                };
+                self.store
+                    .append(log, &batch, how)
+                    .map_err(|error| crate::api::error::append_code(&error))
+            }
+            Some(_) => Err(ErrorCode::KafkaStorageError),
+            None => Err(ErrorCode::NotLeaderOrFollower),
+        };
+        match appended {
+            Ok(appended) => {
+                let offset = appended.base_offset;
+                self.acks.push(appended.commit, AckAction::Coordinator { append, offset });
+            }
+            Err(error) => self.coordinator.handle_appended(self.now, append, Err(error)),
+        }
+    }
+
+    pub(crate) fn finish_coordinator_append(
+        &mut self,
+        append: AppendToken,
+        offset: i64,
+        error_code: i16,
+    ) {
+        let result = match ErrorCode::from_i16(error_code) {
+            Some(ErrorCode::None) => Ok(offset),
+            Some(error) => Err(error),
+            None => Err(ErrorCode::UnknownServerError),
+        };
+        self.coordinator.handle_appended(self.now, append, result);
+        self.drain_coordinator();
+    }
+
+    /// Replays a partition of the offsets topic that this shard owns.
+    pub(crate) fn begin_group_load(&mut self, partition: i32, log: LogId) {
+        self.coordinator.begin_load(partition);
+        let next_offset = self.bounds(log).log_start;
+        self.groups.loading.insert(partition, Load { log, next_offset });
+        self.continue_group_load(partition);
+    }
+
+    fn continue_group_load(&mut self, partition: i32) {
+        while let Some(load) = self.groups.loading.get(&partition).copied() {
+            let end = self.bounds(load.log).high_watermark;
+            if load.next_offset >= end {
+                self.finish_group_load(partition);
+                return;
+            }
+            let mut records = Vec::new();
+            let read = self.store.read(
+                load.log,
+                load.next_offset,
+                limits::LOAD_READ_BYTES,
+                true,
+                end,
+                &mut records,
+            );
+            match read {
+                Ok(ReadOutcome::Done { bytes: 0 }) => {
+                    self.fail_group_load(partition, "nothing to read below its end");
+                    return;
+                }
+                Ok(ReadOutcome::Done { .. }) => {
+                    if !self.load_group_records(partition, &records) {
+                        return;
+                    }
+                }
+                Ok(ReadOutcome::Pending(token)) => {
+                    self.reads.insert(token, ReadWaiter::Load { partition });
+                    return;
+                }
+                Err(error) => {
+                    self.fail_group_load(partition, &format!("{error:?}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn handle_load_read(
+        &mut self,
+        partition: i32,
+        result: Result<Vec<SharedBuf>, ReadError>,
+    ) {
+        match result {
+            Ok(records) => {
+                if self.load_group_records(partition, &records) {
+                    self.continue_group_load(partition);
+                }
+            }
+            Err(error) => self.fail_group_load(partition, &format!("{error:?}")),
+        }
+    }
+
+    fn load_group_records(&mut self, partition: i32, batches: &[SharedBuf]) -> bool {
+        let mut next_offset = None;
+        let mut failure = None;
+        for buffer in batches {
+            let coordinator = &mut self.coordinator;
+            let replayed = super::records::for_each_record(
+                &mut self.codecs,
+                buffer.as_slice(),
+                &mut |batch: &BatchHeader, offset, _, record| {
+                    next_offset = Some(batch.next_offset());
+                    let Some(key) = record.key else { return };
+                    let loaded = coordinator.load_record(partition, key, record.value, offset);
+                    if let Err(error) = loaded {
+                        failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
+                    }
+                },
+            );
+            match replayed {
+                Ok(end) => next_offset = Some(end),
+                Err(error) => {
+                    self.fail_group_load(partition, &error.to_string());
+                    return false;
+                }
+            }
+        }
+        if let Some(failure) = failure {
+            self.log(
+                LogLevel::Warn,
+                format!("{OFFSETS_TOPIC}-{partition}: a record was skipped: {failure}"),
+            );
+        }
+        match (next_offset, self.groups.loading.get_mut(&partition)) {
+            (Some(next), Some(load)) if next > load.next_offset => {
+                load.next_offset = next;
+                true
+            }
+            (Some(_) | None, Some(_)) => {
+                self.fail_group_load(partition, "no batch where one must be");
+                false
+            }
+            (Some(_) | None, None) => false,
+        }
+    }
+
+    fn finish_group_load(&mut self, partition: i32) {
+        self.groups.loading.remove(&partition);
+        self.coordinator.finish_load(self.now, partition);
+        self.drain_coordinator();
+    }
+
+    /// The groups of the partition stay unavailable: serving them half loaded would lose commits.
+    fn fail_group_load(&mut self, partition: i32, why: &str) {
+        self.groups.loading.remove(&partition);
+        self.coordinator.unload(partition);
+        self.log(
+            LogLevel::Error,
+            format!("{OFFSETS_TOPIC}-{partition} cannot be loaded, its groups are offline: {why}"),
+        );
+        self.drain_coordinator();
+    }
+}
+
+/// One batch of a coordinator's records.
+fn build_batch(records: &[CoordinatorRecord], codecs: &mut Codecs) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for record in records {
+        builder.append(record.timestamp_ms, Some(&record.key), record.value.as_deref(), &[]);
+    }
+    let mut batch = Vec::new();
+    builder.build(codecs, &mut batch);
+    batch
+}
+
+/// The coordinator's settings out of the broker's.
+pub(super) fn coordinator_config(broker: &BrokerConfig) -> GroupConfig {
+    let groups = &broker.groups;
+    GroupConfig {
+        offsets_partitions_count: groups.offsets_topic_partitions.max(1),
+        initial_rebalance_delay_ms: u32::try_from(groups.initial_rebalance_delay_ms).unwrap_or(0),
+        session_timeout_min_ms: groups.session_timeout_ms_min,
+        session_timeout_max_ms: groups.session_timeout_ms_max,
+        group_size_max: usize::try_from(groups.members_max).unwrap_or(usize::MAX),
+        offset_metadata_max: usize::try_from(groups.offset_metadata_bytes_max).unwrap_or(0),
+        offsets_retention_ms: groups.offsets_retention_ms,
+        offsets_retention_check_interval_ms: u64::try_from(groups.offsets_retention_check_ms)
+            .unwrap_or(1)
+            .max(1),
+        ..GroupConfig::default()
+    }
+}

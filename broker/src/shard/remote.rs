@@ -1,0 +1,161 @@
+//! The hop: what this shard does for others, and what it makes of their answers.
+//!
+//! A question to oneself takes the same path without the hop, so that a request never cares where a
+//! partition lives.
+
+use protocol::error_code::ErrorCode;
+use storage::types::PartitionId;
+
+use super::Shard;
+use super::acks::AckAction;
+use super::ask::{Answer, Ask, GatherRequest, PartitionAsk, ReplyTo};
+use super::event::ShardId;
+use super::mesh::MeshMessage;
+use super::op::{GatherOp, Op, OpKey, ProduceOutcome, RequestTag};
+use super::reader::ReadWaiter;
+use super::topics::topic_uuid;
+use crate::api;
+
+impl Shard {
+    pub(crate) fn handle_mesh(&mut self, from: ShardId, message: MeshMessage) {
+        match message {
+            MeshMessage::Append { reply, id, batch, version } => {
+                self.handle_remote_append(reply, id, &batch, version);
+            }
+            MeshMessage::Appended { reply, outcome } => {
+                self.finish_produce_part(reply.op, reply.part, outcome);
+            }
+            MeshMessage::FetchRead { op, round, max_bytes, watch, parts } => {
+                self.handle_fetch_read(from, op, round, max_bytes, watch, &parts);
+            }
+            MeshMessage::FetchData { op, round, parts, buffers } => {
+                self.handle_fetch_data(op, round, parts, buffers);
+            }
+            MeshMessage::FetchWoken { op, round } => self.handle_fetch_woken(op, round),
+            MeshMessage::Unwatch { op } => self.forget_remote_watch(from, op),
+            MeshMessage::Ask { reply, ask } => self.handle_ask(reply, ask),
+            MeshMessage::Answer { reply, answer } => self.answer(reply, answer),
+            MeshMessage::Delta { epoch, records } => {
+                self.apply_records(&records);
+                self.send_mesh(from, MeshMessage::DeltaApplied { epoch });
+            }
+            MeshMessage::DeltaApplied { epoch } => self.handle_delta_applied(epoch),
+        }
+    }
+
+    fn handle_remote_append(
+        &mut self,
+        reply: ReplyTo,
+        id: PartitionId,
+        batch: &[u8],
+        version: i16,
+    ) {
+        let topic = self.topics.find_id(topic_uuid(id));
+        let (outcome, commit) = match topic {
+            Some(topic) => self.append_local(topic, id.partition, batch, version),
+            None => (ProduceOutcome::error(ErrorCode::UnknownTopicOrPartition.code()), None),
+        };
+        match commit {
+            Some((durability, commit)) => {
+                self.acks_of(durability).push(commit, AckAction::Remote { reply, outcome });
+            }
+            None => self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome }),
+        }
+    }
+
+    /// Starts a request that is put together from answers; `asks` go to their owners.
+    ///
+    /// What needs no owner is given as an answer.
+    pub(crate) fn gather(
+        &mut self,
+        tag: RequestTag,
+        request: GatherRequest,
+        asks: Vec<(ShardId, Result<Ask, Answer>)>,
+    ) {
+        let count = asks.len();
+        let op = GatherOp {
+            tag,
+            request,
+            answers: (0..count).map(|_| None).collect(),
+            pending: u32::try_from(count).expect("a frame holds fewer parts than 2^32"),
+        };
+        let key = self.ops.insert(Op::Gather(op));
+        if count == 0 {
+            self.finish_gather(key);
+            return;
+        }
+        for (part, (to, ask)) in asks.into_iter().enumerate() {
+            let reply = ReplyTo { shard: self.config.shard, op: key, part: part as u32 };
+            match ask {
+                Ok(ask) => self.ask(to, reply, ask),
+                Err(answer) => self.answer(reply, answer),
+            }
+        }
+    }
+
+    /// Puts a question to its owner.
+    pub(crate) fn ask(&mut self, to: ShardId, reply: ReplyTo, ask: Ask) {
+        if to == self.config.shard {
+            self.handle_ask(reply, ask);
+        } else {
+            self.send_mesh(to, MeshMessage::Ask { reply, ask });
+        }
+    }
+
+    fn handle_ask(&mut self, reply: ReplyTo, ask: Ask) {
+        match ask {
+            Ask::Partition { id, ask } => self.handle_partition_ask(reply, id, ask),
+            Ask::Group { client, request } => self.handle_group_ask(reply, client, request),
+            Ask::Control { version, request } => self.handle_control_ask(reply, version, request),
+            Ask::ProducerId => self.handle_producer_id_ask(reply),
+        }
+    }
+
+    fn handle_partition_ask(&mut self, reply: ReplyTo, id: PartitionId, ask: PartitionAsk) {
+        match api::offsets::answer_partition(self, id, ask) {
+            api::offsets::Found::Now(answer) => self.answer(reply, answer),
+            api::offsets::Found::After(commit, answer) => {
+                self.acks.push(commit, AckAction::Answer { reply, answer });
+            }
+            api::offsets::Found::Reading(token, timestamp_ms) => {
+                self.reads.insert(token, ReadWaiter::Time { reply, timestamp_ms });
+            }
+        }
+    }
+
+    /// Delivers an answer to the operation that asked, wherever it is.
+    pub(crate) fn answer(&mut self, reply: ReplyTo, answer: Answer) {
+        if reply.shard != self.config.shard {
+            self.send_mesh(reply.shard, MeshMessage::Answer { reply, answer });
+            return;
+        }
+        let Some(Op::Gather(op)) = self.ops.get_mut(reply.op) else { return };
+        let place = &mut op.answers[reply.part as usize];
+        assert!(place.is_none(), "a part is answered once");
+        *place = Some(answer);
+        op.pending -= 1;
+        if op.pending == 0 {
+            self.finish_gather(reply.op);
+        }
+    }
+
+    fn finish_gather(&mut self, key: OpKey) {
+        let Some(Op::Gather(op)) = self.ops.take(key) else { return };
+        self.ops.end(key);
+        let answers = op.answers.into_iter().flatten().collect();
+        api::finish(self, op.tag, op.request, answers);
+    }
+
+    /// One part of a Produce with remote parts is committed or refused.
+    pub(crate) fn finish_produce_part(&mut self, key: OpKey, part: u32, outcome: ProduceOutcome) {
+        let Some(Op::Produce(op)) = self.ops.get_mut(key) else { return };
+        op.parts[part as usize].outcome = outcome;
+        op.pending -= 1;
+        if op.pending > 0 {
+            return;
+        }
+        let Some(Op::Produce(op)) = self.ops.take(key) else { return };
+        self.ops.end(key);
+        api::produce::respond_gathered(self, op);
+    }
+}

@@ -1,0 +1,210 @@
+//! Shards driven by hand: events in, outputs looked at, a simulated disk in between.
+//!
+//! One connection per shard unless a test opens more; a turn ends after each event, and the disk answers
+//! at once, so that what a test sees is the shard's own order.
+
+mod fetch;
+mod produce;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use protocol::api::ResponseHeader;
+use protocol::batch::{BatchBuilder, BatchOptions};
+use protocol::compress::Codecs;
+use protocol::frame::{PREFIX_BYTES, encode_request};
+use protocol::message::{Message, Request};
+use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use protocol::primitive::Reader;
+use protocol::types::Uuid;
+use storage::sim_disk::{SimDisk, SimDiskConfig};
+use storage::store::{Store, StoreConfig};
+
+use super::Shard;
+use super::config::ShardConfig;
+pub use super::event::{ConnId, Core, Event};
+use super::event::{Output, ShardId};
+use super::response::Response;
+use crate::config::BrokerConfig;
+use crate::image::Image;
+use crate::time::Now;
+
+/// Shards of one broker, their disk and what they have sent.
+pub struct Rig {
+    pub shards: Vec<Shard>,
+    disk: SimDisk,
+    /// Answers by shard and connection, oldest first.
+    pub sent: Vec<(usize, ConnId, Vec<u8>)>,
+    pub closed: Vec<(usize, ConnId)>,
+    pub now: Now,
+    correlation_id: i32,
+    /// Whether the disk answers.
+    pub disk_runs: bool,
+}
+
+pub const CONN: ConnId = ConnId(1);
+
+impl Rig {
+    pub fn new(shards_count: u16) -> Self {
+        let (broker, _) =
+            BrokerConfig::from_fixed(Default::default()).expect("the defaults are valid");
+        let broker = Arc::new(broker);
+        let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 };
+        let shards = (0..shards_count)
+            .map(|shard| {
+                let config = ShardConfig {
+                    shard: ShardId(shard),
+                    shards_count,
+                    node_id: 1,
+                    cluster_id: "test".to_owned(),
+                    advertised_host: "localhost".to_owned(),
+                    advertised_port: 9092,
+                    data_dir: "data".to_owned(),
+                    broker: Arc::clone(&broker),
+                    seed: 7,
+                };
+                let store = Store::create(shard, 1, StoreConfig::default());
+                Shard::new(config, store, Image::new(), now)
+            })
+            .collect();
+        let mut rig = Self {
+            shards,
+            disk: SimDisk::new(1, SimDiskConfig::default()),
+            sent: Vec::new(),
+            closed: Vec::new(),
+            now,
+            correlation_id: 0,
+            disk_runs: true,
+        };
+        for shard in 0..shards_count as usize {
+            rig.event(
+                shard,
+                Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) },
+            );
+        }
+        rig
+    }
+
+    pub fn event(&mut self, shard: usize, event: Event<'_>) {
+        self.shards[shard].handle_event(event, self.now);
+        self.settle();
+    }
+
+    /// Ends turns and carries outputs until nothing moves.
+    pub fn settle(&mut self) {
+        loop {
+            let mut moved = false;
+            for shard in 0..self.shards.len() {
+                self.shards[shard].end_turn(self.now);
+                while let Some(output) = self.shards[shard].poll_output() {
+                    moved = true;
+                    self.carry(shard, output);
+                }
+            }
+            if self.disk_runs {
+                while self.disk.in_flight() > 0 {
+                    moved = true;
+                    let Some((shard, done)) = self.disk.poll_complete() else { continue };
+                    let shard = usize::from(shard);
+                    self.shards[shard].handle_event(Event::Disk(done), self.now);
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn carry(&mut self, from: usize, output: Output) {
+        match output {
+            Output::Send { conn, response } => {
+                self.sent.push((from, conn, flatten(&response)));
+                self.shards[from].handle_event(Event::Sent { conn, response }, self.now);
+            }
+            Output::Close { conn, .. } => self.closed.push((from, conn)),
+            Output::Disk(op) => self.disk.submit(from as u16, op),
+            Output::Mesh { to, message } => {
+                let from = ShardId(from as u16);
+                let to = usize::from(to.0);
+                self.shards[to].handle_event(Event::Mesh { from, message }, self.now);
+            }
+            Output::PauseReading { .. } | Output::ResumeReading { .. } | Output::Stopped => {}
+            Output::Log(line) => eprintln!("shard {from}: {}", line.text),
+        }
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub fn send<R: Request>(&mut self, shard: usize, version: i16, body: &R) {
+        self.correlation_id += 1;
+        let mut frame = Vec::new();
+        encode_request(&mut frame, version, self.correlation_id, Some("test"), body)
+            .expect("a test's request can be encoded");
+        self.event(shard, Event::Frame { conn: CONN, frame: &frame[PREFIX_BYTES..] });
+    }
+
+    /// The oldest answer that was not taken yet, decoded.
+    pub fn take<R: Request>(&mut self, version: i16) -> Option<R::Response> {
+        if self.sent.is_empty() {
+            return None;
+        }
+        let (_, _, bytes) = self.sent.remove(0);
+        let mut reader = Reader::new(&bytes[PREFIX_BYTES..]);
+        ResponseHeader::decode(&mut reader, R::KEY, version).expect("an answer has a header");
+        Some(R::Response::decode(&mut reader, version).expect("an answer decodes"))
+    }
+
+    pub fn request<R: Request>(&mut self, shard: usize, version: i16, body: &R) -> R::Response {
+        self.send(shard, version, body);
+        self.take::<R>(version).expect("the request is answered at once")
+    }
+
+    pub fn create_topic(&mut self, name: &str, partitions: i32) -> Uuid {
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: name.to_owned(),
+                num_partitions: partitions,
+                replication_factor: 1,
+                ..CreatableTopic::default()
+            }],
+            timeout_ms: 1000,
+            ..CreateTopicsRequest::default()
+        };
+        let response = self.request(0, 7, &request);
+        assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+        let index = self.shards[0].topics.find_name(name).expect("the topic was created");
+        self.shards[0].topics.get(index).id
+    }
+
+    /// Time passes; timers that come due fire.
+    pub fn advance_ms(&mut self, ms: u64) {
+        let until = self.now.mono_ns + ms * 1_000_000;
+        while let Some((at, shard)) = self.next_timeout().filter(|(at, _)| *at <= until) {
+            self.now.mono_ns = self.now.mono_ns.max(at);
+            self.event(shard, Event::Timeout);
+        }
+        self.now.mono_ns = until;
+        self.now.wall_ms += ms as i64;
+    }
+
+    fn next_timeout(&self) -> Option<(u64, usize)> {
+        let timeouts = self.shards.iter().enumerate();
+        timeouts.filter_map(|(shard, core)| Some((core.poll_timeout()?, shard))).min()
+    }
+}
+
+fn flatten(response: &Response) -> Vec<u8> {
+    let bytes: Vec<u8> = response.chunks().flatten().copied().collect();
+    assert_eq!(bytes.len(), response.len());
+    bytes
+}
+
+/// A batch of records with these values.
+pub fn batch(values: &[&str]) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for value in values {
+        builder.append(1_700_000_000_000, None, Some(value.as_bytes()), &[]);
+    }
+    let mut out = Vec::new();
+    builder.build(&mut Codecs::default(), &mut out);
+    out
+}

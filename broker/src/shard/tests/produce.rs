@@ -1,0 +1,106 @@
+//! Produce: offsets, order of answers, refusals, and the hop.
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
+
+use super::{Rig, batch};
+
+pub fn produce(topic: &str, partition: i32, records: Vec<u8>) -> ProduceRequest {
+    ProduceRequest {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![TopicProduceData {
+            name: topic.to_owned(),
+            partition_data: vec![PartitionProduceData {
+                index: partition,
+                records: Some(Bytes::from(records)),
+            }],
+            ..TopicProduceData::default()
+        }],
+    }
+}
+
+fn only(response: &ProduceResponse) -> (i16, i64) {
+    let part = &response.responses[0].partition_responses[0];
+    (part.error_code, part.base_offset)
+}
+
+#[test]
+fn batches_get_dense_offsets() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let first = rig.request(0, 9, &produce("t", 0, batch(&["a", "b", "c"])));
+    let second = rig.request(0, 9, &produce("t", 0, batch(&["d"])));
+    assert_eq!((only(&first), only(&second)), ((0, 0), (0, 3)));
+}
+
+#[test]
+fn no_answer_leaves_before_the_disk_has_answered() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    rig.disk_runs = false;
+    rig.send(0, 9, &produce("t", 0, batch(&["a"])));
+    rig.send(0, 9, &produce("t", 0, batch(&["b"])));
+    assert!(rig.sent.is_empty());
+    rig.disk_runs = true;
+    rig.settle();
+    assert_eq!(only(&rig.take::<ProduceRequest>(9).expect("answered")), (0, 0));
+    assert_eq!(only(&rig.take::<ProduceRequest>(9).expect("answered")), (0, 1));
+}
+
+#[test]
+fn unknown_topics_and_partitions_are_refused() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    let response = rig.request(0, 9, &produce("nope", 0, batch(&["a"])));
+    assert_eq!(only(&response), (unknown, -1));
+    let response = rig.request(0, 9, &produce("t", 7, batch(&["a"])));
+    assert_eq!(only(&response), (unknown, -1));
+}
+
+#[test]
+fn acks_other_than_minus_one_to_one_are_refused() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let request = ProduceRequest { acks: 2, ..produce("t", 0, batch(&["a"])) };
+    let response = rig.request(0, 9, &request);
+    assert_eq!(only(&response).0, ErrorCode::InvalidRequiredAcks.code());
+}
+
+#[test]
+fn acks_zero_is_not_answered_and_a_failed_one_closes() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    rig.send(0, 9, &ProduceRequest { acks: 0, ..produce("t", 0, batch(&["a"])) });
+    assert!(rig.sent.is_empty() && rig.closed.is_empty());
+    rig.send(0, 9, &ProduceRequest { acks: 0, ..produce("nope", 0, batch(&["a"])) });
+    assert_eq!(rig.closed.len(), 1);
+}
+
+#[test]
+fn partitions_of_every_shard_take_records_from_any_connection() {
+    let mut rig = Rig::new(3);
+    rig.create_topic("t", 6);
+    for partition in 0..6 {
+        for shard in 0..3 {
+            let request = produce("t", partition, batch(&["x"]));
+            assert_eq!(only(&rig.request(shard, 9, &request)), (0, shard as i64));
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_batch_is_refused_and_the_next_one_is_taken() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let mut broken = batch(&["a"]);
+    *broken.last_mut().expect("a batch has bytes") ^= 1;
+    let response = rig.request(0, 9, &produce("t", 0, broken));
+    assert_eq!(only(&response).0, ErrorCode::CorruptMessage.code());
+    assert_eq!(only(&rig.request(0, 9, &produce("t", 0, batch(&["a"])))), (0, 0));
+}
