@@ -24,7 +24,8 @@ pub fn validate(name: &str) -> Result<(), Refusal> {
         )
     } else if !name.bytes().all(legal) {
         format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
+            "'{name}' contains one or more characters other than ASCII alphanumerics, \
+             '.', '_' and '-'"
         )
     } else {
         return Ok(());
