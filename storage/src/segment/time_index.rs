@@ -68,11 +68,11 @@ impl TimeIndex {
     ///
     /// `closing` may use the slot that is kept for the end of the segment.
     pub fn maybe_append(&mut self, timestamp: i64, offset: i64, closing: bool) {
-        assert!(closing || !self.is_full(), "a segment rolls before its time index is full");
         let last = self.last();
         if timestamp <= last.timestamp {
             return;
         }
+        assert!(closing || !self.is_full(), "a segment rolls before its time index is full");
         assert!(last.offset <= offset, "indexed offsets do not fall");
         let relative = offset - self.base_offset;
         assert!(relative <= i64::from(i32::MAX), "a segment rolls before its relative offsets end");
