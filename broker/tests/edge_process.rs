@@ -263,7 +263,7 @@ fn a_kernel_without_io_uring_is_one_line_and_code_2() {
     let mut command = command(folder.path(), &with_free_ports(&[]));
     before_exec(&mut command, || {
         let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-        // Load the number of the call; io_uring_setup fails with ENOSYS, everything else is allowed.
+        // Load the number of the call; io_uring_setup fails with ENOSYS, all others are allowed.
         let mut program = [
             statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
             statement(

@@ -38,7 +38,7 @@ const STARVED_TOLD_NS: u64 = 60_000_000_000;
 /// While messages wait for room in a peer's ring, the shard looks again this soon.
 const MESH_RETRY_NS: u64 = 50_000;
 
-/// After the core has stopped, so long may its last responses take to go out.
+/// After all cores have stopped, so long may their last responses take to go out.
 const LAST_RESPONSES_NS: u64 = 1_000_000_000;
 
 /// A shard's thread.
@@ -70,7 +70,8 @@ struct State {
     refused_told_ns: u64,
     starved_told_ns: u64,
     stop_told: bool,
-    stopped_at_ns: Option<u64>,
+    stopped: bool,
+    all_stopped_at_ns: Option<u64>,
     wakes_failed: VecDeque<u16>,
 }
 
@@ -110,7 +111,8 @@ impl<C: Core> Reactor<C> {
             refused_told_ns: 0,
             starved_told_ns: 0,
             stop_told: false,
-            stopped_at_ns: None,
+            stopped: false,
+            all_stopped_at_ns: None,
             wakes_failed: VecDeque::new(),
         };
         self.arm_bell(handle);
@@ -129,8 +131,9 @@ impl<C: Core> Reactor<C> {
             handle.set_doing(Doing::Outputs);
             self.do_outputs(&mut state);
             self.finish_turn(handle, &mut state);
-            if self.is_over(&state) {
-                return Ok(());
+            if self.is_over(handle, &mut state) {
+                // What was closed last.
+                return self.ring.enter(Wait::Not);
             }
         }
     }
@@ -155,7 +158,7 @@ impl<C: Core> Reactor<C> {
             self.core.poll_timeout(),
             self.listeners.iter().filter_map(Listener::retry_at).min(),
             state.mesh_waiting.then_some(now_ns + MESH_RETRY_NS),
-            state.stopped_at_ns.map(|at| at + LAST_RESPONSES_NS),
+            state.all_stopped_at_ns.map(|at| at + LAST_RESPONSES_NS),
         ];
         for time in times.into_iter().flatten() {
             until = until.min(time);
@@ -347,8 +350,8 @@ impl<C: Core> Reactor<C> {
                 Output::ResumeReading { conn } => self.connections.resume(conn, &mut self.ring),
                 Output::Log(line) => self.log.line(line),
                 Output::Stopped => {
-                    if state.stopped_at_ns.is_none() {
-                        state.stopped_at_ns = Some(state.now.mono_ns);
+                    if !state.stopped {
+                        state.stopped = true;
                         self.process.note_stopped();
                     }
                 }
@@ -402,18 +405,19 @@ impl<C: Core> Reactor<C> {
     /// A stopped shard goes on turning until all have stopped, because others may still need it;
     /// then its
     /// last responses go out and nothing may be under way any more.
-    fn is_over(&mut self, state: &State) -> bool {
-        let Some(stopped_at) = state.stopped_at_ns else { return false };
-        if !self.process.all_stopped() {
+    fn is_over(&mut self, handle: &ShardHandle, state: &mut State) -> bool {
+        if !state.stopped || !self.process.all_stopped() {
             return false;
         }
-        let late = state.now.mono_ns >= stopped_at + LAST_RESPONSES_NS;
+        let now_ns = state.now.mono_ns;
+        let since_ns = now_ns - *state.all_stopped_at_ns.get_or_insert(now_ns);
+        let late = since_ns >= LAST_RESPONSES_NS;
         let quiet = self.connections.all_sent() && self.disk.is_idle();
         if !(late || quiet) {
             return false;
         }
         self.connections.end_all();
-        self.connections.flush(&mut self.ring, &self.process.shards[0].counters);
+        self.connections.flush(&mut self.ring, &handle.counters);
         self.connections.is_empty() || late
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use storage::buffer::RegionSource;
@@ -128,9 +128,24 @@ fn try_run<C: Core + Send + 'static>(
     let bound = bind(config)?;
     let admin_listener = bind_admin(&config.admin_listen)?;
     let log = Logger::start().map_err(BootError::failed)?;
+    let result = serve(config, on_hang_up, boot, bound, admin_listener, &log);
+    log.flush();
+    result
+}
+
+/// Recovers, serves, and returns when it has stopped.
+fn serve<C: Core + Send + 'static>(
+    config: &EdgeConfig,
+    on_hang_up: OnHangUp,
+    boot: impl FnOnce(BootContext<'_>) -> Result<Vec<C>, BootError>,
+    bound: Vec<Vec<Bound>>,
+    admin_listener: TcpListener,
+    log: &Logger,
+) -> Result<(), BootError> {
+    let running = Arc::<OnceLock<Arc<Process>>>::default();
+    start_signals(Arc::clone(&running), on_hang_up, log.clone()).map_err(BootError::failed)?;
     let folders =
         Arc::new(Folders::new(&config.data_dir, config.journal_dir(), config.memory_dir()));
-
     let mut disk = PlainDisk::new(Arc::clone(&folders));
     let address = bound[0][0].address();
     let endpoint = Endpoint { host: config.listen[0].host.clone(), port: address.port() };
@@ -138,7 +153,7 @@ fn try_run<C: Core + Send + 'static>(
     let cores = boot(BootContext {
         shards_count,
         disk: &mut disk,
-        regions: regions(config, &log),
+        regions: regions(config, log),
         addresses: bound[0].iter().map(Bound::address).collect(),
         endpoint: endpoint.clone(),
         now: clock::now(),
@@ -150,25 +165,19 @@ fn try_run<C: Core + Send + 'static>(
         log.warn("the file system refuses direct I/O: writes go through the page cache");
     }
 
-    let shards = Shards::start(config, bound, &folders, cores, &log)?;
+    let shards = Shards::start(config, bound, &folders, cores, log)?;
     install_panic_hook(Arc::clone(shards.process()));
     let admin =
         Admin::start(admin_listener, Arc::clone(shards.process())).map_err(BootError::failed)?;
     let admin_endpoint =
         Endpoint { host: config.admin_listen.host.clone(), port: admin.address().port() };
+    let first = running.set(Arc::clone(shards.process()));
+    assert!(first.is_ok(), "a process runs its shards once");
     print_ready(config, &endpoint, &admin_endpoint).map_err(BootError::failed)?;
-
-    let process = Arc::clone(shards.process());
-    let signal_log = log.clone();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || handle_signals(&process, &on_hang_up, &signal_log))
-        .map_err(BootError::failed)?;
-    let result = shards.join();
+    shards.join()?;
     drop(admin);
     log.info("stopped");
-    log.flush();
-    result.map_err(BootError::from)
+    Ok(())
 }
 
 fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, BootError> {
@@ -243,7 +252,18 @@ fn print_ready(config: &EdgeConfig, kafka: &Endpoint, admin: &Endpoint) -> io::R
     out.flush()
 }
 
-fn handle_signals(process: &Process, on_hang_up: &OnHangUp, log: &Logger) {
+fn start_signals(
+    running: Arc<OnceLock<Arc<Process>>>,
+    on_hang_up: OnHangUp,
+    log: Logger,
+) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || handle_signals(&running, &on_hang_up, &log))
+        .map(drop)
+}
+
+fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: &Logger) {
     loop {
         match signals::wait(None) {
             Some(Signal::HangUp) => on_hang_up(log),
@@ -251,12 +271,21 @@ fn handle_signals(process: &Process, on_hang_up: &OnHangUp, log: &Logger) {
             None => {}
         }
     }
+    let Some(process) = running.get() else {
+        // Recovery can be cut anywhere and begins anew at the next start.
+        log.info("stopped during recovery");
+        log.flush();
+        std::process::exit(0);
+    };
     log.info("stopping: answering what is under way, flushing");
     process.stop();
     // A second wish, or no end in time: the next start recovers what is missing here.
-    let why = match signals::wait(Some(STOP_MAX)) {
-        Some(Signal::Stop) => "a second signal",
-        Some(Signal::HangUp) | None => "10 s passed",
+    let why = loop {
+        match signals::wait(Some(STOP_MAX)) {
+            Some(Signal::Stop) => break "a second signal",
+            Some(Signal::HangUp) => {}
+            None => break "10 s passed",
+        }
     };
     let waits: Vec<String> = process
         .shards
