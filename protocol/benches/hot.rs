@@ -87,7 +87,7 @@ fn fetch_v12() -> Vec<u8> {
 fn decode_produce(body: &[u8]) {
     let view = ProduceView::parse(9, black_box(body)).expect("valid");
     for partition in view.partitions() {
-        black_box(partition);
+        black_box(&partition);
     }
     black_box(view.acks);
 }
@@ -95,7 +95,7 @@ fn decode_produce(body: &[u8]) {
 fn decode_fetch(body: &[u8]) {
     let view = FetchView::parse(12, black_box(body)).expect("valid");
     for partition in view.partitions() {
-        black_box(partition);
+        black_box(&partition);
     }
     black_box(view.max_wait_ms);
 }

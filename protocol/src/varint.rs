@@ -19,16 +19,14 @@ pub fn read_uvarint(rest: &mut &[u8]) -> Option<u32> {
         *rest = tail;
         return Some(u32::from(first));
     }
-    read_uvarint_long(rest)
-}
-
-#[cold]
-fn read_uvarint_long(rest: &mut &[u8]) -> Option<u32> {
-    let mut value = 0_u32;
-    for (index, &byte) in rest.iter().take(VARINT_BYTES_MAX).enumerate() {
-        value |= u32::from(byte & 0x7f) << (7 * index);
+    let mut value = u32::from(first & 0x7f);
+    let mut tail = tail;
+    for shift in [7, 14, 21, 28] {
+        let (&byte, after) = tail.split_first()?;
+        value |= u32::from(byte & 0x7f) << shift;
+        tail = after;
         if byte < 0x80 {
-            *rest = rest.get(index + 1..)?;
+            *rest = tail;
             return Some(value);
         }
     }

@@ -4,7 +4,7 @@
 //! an incremental request means is the session's matter (KIP-227), not this file's.
 
 use super::TopicRef;
-use super::reader::{Reader, ViewError};
+use super::reader::{Reader, ViewError, i32_at, i64_at};
 
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE_VERSION_MIN: i16 = 12;
@@ -218,7 +218,8 @@ pub struct FetchPartitions<'a> {
 }
 
 impl<'a> FetchPartitions<'a> {
-    #[inline]
+    /// Inlined where it is used: what the walk of `parse` does not look at is not built there.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<FetchPartition<'a>>, ViewError> {
         let version = self.version;
         let flexible = version >= FLEXIBLE_VERSION_MIN;
@@ -235,30 +236,9 @@ impl<'a> FetchPartitions<'a> {
             self.topics_left -= 1;
             self.topics_begun += 1;
         }
-        let reader = &mut self.reader;
-        let mut partition = FetchPartition {
-            topic: self.topic,
-            topic_index: self.topics_begun - 1,
-            index: reader.i32("Partition")?,
-            current_leader_epoch: if version >= 9 { reader.i32("CurrentLeaderEpoch")? } else { -1 },
-            fetch_offset: reader.i64("FetchOffset")?,
-            last_fetched_epoch: if flexible { reader.i32("LastFetchedEpoch")? } else { -1 },
-            log_start_offset: if version >= 5 { reader.i64("LogStartOffset")? } else { -1 },
-            partition_max_bytes: reader.i32("PartitionMaxBytes")?,
-            replica_directory_id: [0; 16],
-            high_watermark: i64::MAX,
-        };
-        if flexible {
-            reader.tags("tagged fields of Partitions", |tag, mut field| {
-                match tag {
-                    0 if version >= 17 => {
-                        partition.replica_directory_id = field.array("ReplicaDirectoryId")?;
-                    }
-                    1 if version >= 18 => partition.high_watermark = field.i64("HighWatermark")?,
-                    _ => {}
-                }
-                Ok(())
-            })?;
+        let mut partition = self.read_fields()?;
+        if flexible && !self.reader.has_no_tags() {
+            read_partition_tags(&mut self.reader, version, &mut partition)?;
         }
         self.partitions_left -= 1;
         if self.partitions_left == 0 && flexible {
@@ -266,6 +246,74 @@ impl<'a> FetchPartitions<'a> {
         }
         Ok(Some(partition))
     }
+}
+
+impl<'a> FetchPartitions<'a> {
+    /// A partition's fields before its tags: of one length per version, so that one check of the
+    /// remaining bytes does for all.
+    #[inline(always)]
+    fn read_fields(&mut self) -> Result<FetchPartition<'a>, ViewError> {
+        const FIELD: &str = "Partitions";
+        let mut partition = FetchPartition {
+            topic: self.topic,
+            topic_index: self.topics_begun - 1,
+            index: 0,
+            current_leader_epoch: -1,
+            fetch_offset: 0,
+            last_fetched_epoch: -1,
+            log_start_offset: -1,
+            partition_max_bytes: 0,
+            replica_directory_id: [0; 16],
+            high_watermark: i64::MAX,
+        };
+        if self.version >= FLEXIBLE_VERSION_MIN {
+            let block = self.reader.block::<32>(FIELD)?;
+            partition.index = i32_at(block, 0);
+            partition.current_leader_epoch = i32_at(block, 4);
+            partition.fetch_offset = i64_at(block, 8);
+            partition.last_fetched_epoch = i32_at(block, 16);
+            partition.log_start_offset = i64_at(block, 20);
+            partition.partition_max_bytes = i32_at(block, 28);
+        } else if self.version >= 9 {
+            let block = self.reader.block::<28>(FIELD)?;
+            partition.index = i32_at(block, 0);
+            partition.current_leader_epoch = i32_at(block, 4);
+            partition.fetch_offset = i64_at(block, 8);
+            partition.log_start_offset = i64_at(block, 16);
+            partition.partition_max_bytes = i32_at(block, 24);
+        } else if self.version >= 5 {
+            let block = self.reader.block::<24>(FIELD)?;
+            partition.index = i32_at(block, 0);
+            partition.fetch_offset = i64_at(block, 4);
+            partition.log_start_offset = i64_at(block, 12);
+            partition.partition_max_bytes = i32_at(block, 20);
+        } else {
+            let block = self.reader.block::<16>(FIELD)?;
+            partition.index = i32_at(block, 0);
+            partition.fetch_offset = i64_at(block, 4);
+            partition.partition_max_bytes = i32_at(block, 12);
+        }
+        Ok(partition)
+    }
+}
+
+/// The tags that a follower sets. Consumers send none.
+#[cold]
+fn read_partition_tags(
+    reader: &mut Reader<'_>,
+    version: i16,
+    partition: &mut FetchPartition<'_>,
+) -> Result<(), ViewError> {
+    reader.tags("tagged fields of Partitions", |tag, mut field| {
+        match tag {
+            0 if version >= 17 => {
+                partition.replica_directory_id = field.array("ReplicaDirectoryId")?;
+            }
+            1 if version >= 18 => partition.high_watermark = field.i64("HighWatermark")?,
+            _ => {}
+        }
+        Ok(())
+    })
 }
 
 impl<'a> Iterator for FetchPartitions<'a> {

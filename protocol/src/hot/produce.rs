@@ -114,7 +114,8 @@ pub struct ProducePartitions<'a> {
 }
 
 impl<'a> ProducePartitions<'a> {
-    #[inline]
+    /// Inlined where it is used: what the walk of `parse` does not look at is not built there.
+    #[inline(always)]
     fn step(&mut self) -> Result<Option<ProducePartition<'a>>, ViewError> {
         let flexible = self.version >= FLEXIBLE_VERSION_MIN;
         while self.partitions_left == 0 {

@@ -71,6 +71,18 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    /// As [`Reader::array`], in place: several fields behind one check.
+    #[inline]
+    pub(crate) fn block<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<&'a [u8; N], ViewError> {
+        let (head, tail) =
+            self.rest.split_first_chunk::<N>().ok_or(ViewError::Truncated { field })?;
+        self.rest = tail;
+        Ok(head)
+    }
+
     #[inline]
     pub(crate) fn i8(&mut self, field: &'static str) -> Result<i8, ViewError> {
         self.array(field).map(i8::from_be_bytes)
@@ -171,11 +183,22 @@ impl<'a> Reader<'a> {
     /// Skips a section of tagged fields.
     #[inline]
     pub(crate) fn skip_tags(&mut self, field: &'static str) -> Result<(), ViewError> {
+        if self.has_no_tags() {
+            return Ok(());
+        }
         self.tags(field, |_, _| Ok(()))
     }
 
-    /// Hands each tagged field to `each` as (tag, its bytes).
+    /// Moves past an empty section of tagged fields, by far the most frequent one, if it is next.
     #[inline]
+    pub(crate) fn has_no_tags(&mut self) -> bool {
+        let Some((0, tail)) = self.rest.split_first() else { return false };
+        self.rest = tail;
+        true
+    }
+
+    /// Hands each tagged field to `each` as (tag, its bytes).
+    #[cold]
     pub(crate) fn tags(
         &mut self,
         field: &'static str,
@@ -190,4 +213,16 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// The number at `at` of a block, whose length is known: no check is left after inlining.
+#[inline(always)]
+pub(crate) fn i32_at<const N: usize>(block: &[u8; N], at: usize) -> i32 {
+    i32::from_be_bytes(*block[at..].first_chunk().expect("the field lies within the block"))
+}
+
+/// As [`i32_at`], for 64 bits.
+#[inline(always)]
+pub(crate) fn i64_at<const N: usize>(block: &[u8; N], at: usize) -> i64 {
+    i64::from_be_bytes(*block[at..].first_chunk().expect("the field lies within the block"))
 }
