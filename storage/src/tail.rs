@@ -63,8 +63,10 @@ impl Tail {
         self.batches.clear();
     }
 
-    /// Whether there is nothing in memory.
-    pub fn is_empty(&self) -> bool {
-        self.batches.is_empty()
+    /// Lets go what ends below `offset`.
+    pub fn evict_below(&mut self, offset: i64) {
+        while self.batches.front().is_some_and(|batch| batch.last_offset < offset) {
+            self.batches.pop_front();
+        }
     }
 }

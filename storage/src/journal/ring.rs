@@ -118,11 +118,6 @@ impl Ring {
         ring
     }
 
-    /// Whether some file was ever ready.
-    pub fn prepared(&self) -> bool {
-        self.current.is_some() || self.next_free().is_some()
-    }
-
     /// Bytes all files hold.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()

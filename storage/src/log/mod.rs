@@ -113,6 +113,51 @@ impl Log {
         })
     }
 
+    /// Whether all there is is too old, so that the growing segment must be sealed to be removed.
+    pub fn is_outdated(&self, wall_ms: i64) -> bool {
+        let Some(last) = self.segments.back() else { return false };
+        last.bytes > 0
+            && self.high_watermark == self.log_end
+            && self.synced_end == self.log_end
+            && (self.log_start == self.log_end || self.is_too_old(last, wall_ms))
+    }
+
+    /// Whether the first segment may go: it is sealed, on disk, committed, and below the log's start, too
+    /// old, or more than the log may keep.
+    pub fn first_is_removable(&self, wall_ms: i64) -> bool {
+        let (Some(first), Some(next)) = (self.segments.front(), self.segments.get(1)) else {
+            return false;
+        };
+        let limit = self.config.retention_bytes;
+        let too_much = self.config.delete
+            && limit >= 0
+            && self.bytes().saturating_sub(u64::from(first.bytes)) >= limit as u64;
+        // The flusher closes a segment's files before anyone may remove them.
+        first.finished
+            && next.base <= self.high_watermark
+            && (next.base <= self.log_start || too_much || self.is_too_old(first, wall_ms))
+    }
+
+    fn is_too_old(&self, segment: &Segment, wall_ms: i64) -> bool {
+        let max = segment.max_timestamp().timestamp;
+        let youngest = if max >= 0 { max } else { segment.created_ms };
+        self.config.delete
+            && self.config.retention_ms >= 0
+            && wall_ms.saturating_sub(youngest) > self.config.retention_ms
+    }
+
+    /// Base of the segment that holds `offset`.
+    pub fn segment_of(&self, offset: i64) -> i64 {
+        let after = self.segments.partition_point(|segment| segment.base <= offset);
+        after.checked_sub(1).map_or(0, |at| self.segments[at].base)
+    }
+
+    /// First offset after the segment at `base`.
+    pub fn segment_end(&self, base: i64) -> i64 {
+        let after = self.segments.partition_point(|segment| segment.base <= base);
+        self.segments.get(after).map_or(self.log_end, |next| next.base)
+    }
+
     /// Whether a stop has something to do for its files.
     pub fn needs_trim(&self) -> bool {
         self.failed.is_none()

@@ -217,8 +217,7 @@ impl Recovery {
             .iter()
             .enumerate()
             .flat_map(|(shard, store)| store.recovered_logs().map(move |log| (shard as u16, log)));
-        let garbage: Vec<Garbage> =
-            stores.iter().flat_map(|store| store.garbage()).cloned().collect();
+        let garbage: Vec<Garbage> = stores.iter().flat_map(Store::garbage).collect();
         let bytes = checkpoint::encode(&header, logs, &garbage);
         for path in MANIFEST_PATHS {
             let op = DiskOp::ReplaceFile {

@@ -86,7 +86,9 @@ impl Store {
             meta.max_timestamp = how.wall_ms;
         }
         let (base_offset, last_offset) = (meta.base_offset, meta.last_offset());
-        let rolled = log.roll_for(last_offset, meta.bytes, meta.max_timestamp, how.wall_ms);
+        let rolls = log.roll_for(last_offset, meta.bytes, meta.max_timestamp, how.wall_ms);
+        // Retention may have sealed the last one without a batch to say so.
+        let rolled = rolls || log.segments.back().is_some_and(|segment| segment.bytes == 0);
         let memory = log.config.durability == DurabilityClass::Memory;
         let entry = EntryHeader {
             kind: EntryKind::Append,

@@ -12,7 +12,7 @@ use super::Store;
 use super::flush_job::{FlushJob, JobState};
 use super::ops::Purpose;
 use crate::buffer::AlignedBuf;
-use crate::checkpoint::{self, CheckpointHeader, Garbage};
+use crate::checkpoint::{self, CheckpointHeader};
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::limits::{FLUSH_JOBS_MAX, FLUSH_RUN_BYTES, RETRY_NS};
@@ -39,8 +39,6 @@ pub(crate) struct Flusher {
     /// Not before: the last round found no space.
     retry_at: Option<u64>,
     space_low: bool,
-    /// Files that no log needs, from the next checkpoint on.
-    pub garbage: Vec<Garbage>,
 }
 
 #[derive(Debug)]
@@ -52,6 +50,8 @@ struct Round {
     stuck: bool,
     bytes: u64,
     started: u64,
+    /// Items of the list of files to be removed that the checkpoint has.
+    wastes: usize,
     phase: Phase,
 }
 
@@ -75,6 +75,11 @@ impl Flusher {
             *dirty = true;
             self.dirty.push(log);
         }
+    }
+
+    /// A checkpoint is wanted for something else than batches.
+    pub fn want_checkpoint(&mut self, mono_ns: u64) {
+        self.dirty_since.get_or_insert(mono_ns);
     }
 
     /// Bytes that no finished round took.
@@ -133,7 +138,9 @@ impl Store {
         let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.is_tight();
         // A stop waits until the journal has everything, so that one round takes everything.
         let stop = self.stopping && self.journal.backlog_bytes() == 0;
-        if stop || due && self.journal.durable() > flusher.flushed {
+        // A file to be removed waits for a checkpoint without it.
+        let wanted = self.journal.durable() > flusher.flushed;
+        if stop || due && wanted {
             self.start_round(stop, mono_ns);
         }
     }
@@ -158,6 +165,7 @@ impl Store {
             stuck: false,
             bytes: self.flusher.appended_bytes,
             started: mono_ns,
+            wastes: 0,
             phase: Phase::Jobs,
         });
         self.start_jobs(mono_ns);
@@ -268,9 +276,11 @@ impl Store {
         };
         let shard = self.journal.shard();
         let logs = self.logs.iter().map(|(_, log)| (shard, log));
-        let bytes = checkpoint::encode(&header, logs, &self.flusher.garbage);
+        let bytes = checkpoint::encode(&header, logs, &self.waste.list());
+        let wastes = self.waste.count();
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Barrier { sequence, bytes };
+        round.wastes = wastes;
         self.pass_barrier();
     }
 
@@ -308,6 +318,7 @@ impl Store {
         self.flusher.generation += 1;
         self.flusher.flushed = round.up_to;
         self.flusher.flushed_bytes = round.bytes;
+        self.waste.arm(round.wastes);
         self.journal.ring.retry();
         self.journal.ring.release_below(round.up_to + 1);
         self.evict();
@@ -348,6 +359,14 @@ impl Store {
         log.tail.clear();
         log.failed = Some(why.clone());
         self.events.push_back(StoreEvent::PartitionFailed { log: log_id, why });
+    }
+
+    /// Takes a log offline until someone repairs it: what was durable does not read.
+    pub(super) fn quarantine_now(&mut self, log_id: LogId, why: String) {
+        if let Some(log) = self.logs.get_mut(log_id) {
+            log.quarantine.get_or_insert_with(|| why.clone());
+        }
+        self.fail_partition(log_id, why);
     }
 
     /// Appends again what failed logs have only in frames that the coming checkpoint gives up.

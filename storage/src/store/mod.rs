@@ -5,6 +5,7 @@
 //! nothing of clients, requests or replicas. The parts: `append`, `read`.
 
 mod append;
+mod cold;
 mod flush;
 mod flush_job;
 pub(crate) mod ops;
@@ -14,11 +15,14 @@ mod retention;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod waste;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use self::cold::Cold;
 use self::flush::Flusher;
 use self::ops::{Ops, Purpose};
+use self::waste::Wastes;
 use crate::buffer::RegionSource;
 use crate::epoch_cache::EpochEnd;
 use crate::journal::{Frame, Journal};
@@ -56,7 +60,7 @@ impl Default for StoreConfig {
             journal_file_bytes: 32 << 20,
             tail_bytes: 64 << 20,
             flush_bytes: 32 << 20,
-            flush_ms: 5_000,
+            flush_ms: 30_000,
             retention_check_ms: 30_000,
         }
     }
@@ -114,6 +118,9 @@ pub struct Store {
     ops: Ops,
     events: VecDeque<StoreEvent>,
     flusher: Flusher,
+    cold: Cold,
+    waste: Wastes,
+    retention_at: Option<u64>,
     /// Commits told, per class.
     persisted: u64,
     memory: u64,
@@ -267,7 +274,9 @@ impl Store {
                 self.advance_commits();
             }
             Purpose::Flush { slot } => self.handle_flush(slot, done, mono_ns),
+            Purpose::Load { slot } => self.handle_load(slot, done),
             Purpose::Checkpoint => self.handle_checkpoint(done, mono_ns),
+            Purpose::Waste => self.handle_waste(done, mono_ns),
             Purpose::Ignored => {}
         }
         self.maybe_flush(mono_ns);
@@ -275,15 +284,24 @@ impl Store {
     }
 
     /// Time reached `poll_timeout`.
-    pub fn handle_timeout(&mut self, mono_ns: u64, _wall_ms: i64) {
+    pub fn handle_timeout(&mut self, mono_ns: u64, wall_ms: i64) {
         self.journal.ring.retry();
         self.journal.ring.prepare(2, &mut self.ops);
+        if self.retention_at.is_none_or(|at| at <= mono_ns) && !self.stopping {
+            self.retention_at = Some(mono_ns + self.config.retention_check_ms * 1_000_000);
+            self.check_retention(mono_ns, wall_ms);
+            self.journal.seal(&mut self.ops);
+            self.advance_commits();
+        }
         self.maybe_flush(mono_ns);
+        self.remove_waste(mono_ns);
     }
 
     /// When `handle_timeout` is due, in monotonic nanoseconds.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.flusher.due_at(self.config.flush_ms)
+        let flush = self.flusher.due_at(self.config.flush_ms);
+        let retention = self.retention_at.or((self.logs.len() > 0).then_some(0));
+        [flush, retention, self.waste.due_at()].into_iter().flatten().min()
     }
 
     /// The next operation to execute.

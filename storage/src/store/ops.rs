@@ -17,8 +17,12 @@ pub(crate) enum Purpose {
     RingFile { slot: usize },
     /// A flush job's.
     Flush { slot: usize },
+    /// A cold read's.
+    Load { slot: usize },
     /// A shard's checkpoint.
     Checkpoint,
+    /// A file's removal.
+    Waste,
     /// Nobody waits for it.
     Ignored,
 }

@@ -1,14 +1,15 @@
-//! Reading: references to batches in the tail, or blocks of segments for what is older.
+//! Reading: references to batches in the tail; `cold` has what is older.
 
 use super::Store;
 use crate::buffer::SharedBuf;
 use crate::types::{LogId, ReadError, ReadOutcome};
 
 impl Store {
-    /// Whole batches from the one that holds `from_offset`, up to `max_bytes` and below `bound` and
-    /// the high watermark, pushed to `out` without a copy.
+    /// Whole batches from the one that holds `from_offset`, up to `max_bytes` and below `bound` and the
+    /// high watermark, pushed to `out` without a copy.
     ///
-    /// With `at_least_one` the first batch comes even when it is larger than `max_bytes`.
+    /// With `at_least_one` the first batch comes even when it is larger than `max_bytes`. Fewer bytes than
+    /// there are may come: the next read goes on.
     pub fn read(
         &mut self,
         log_id: LogId,
@@ -30,6 +31,33 @@ impl Store {
             });
         }
         let bound = bound.min(log.high_watermark);
+        let hot = log.tail.first_offset().is_some_and(|first| first <= from_offset);
+        if hot || from_offset >= bound {
+            let bytes = self.read_tail(log_id, from_offset, max_bytes, at_least_one, bound, out);
+            return Ok(ReadOutcome::Done { bytes });
+        }
+        let before = out.len();
+        let pending = self.read_cold(log_id, from_offset, max_bytes, at_least_one, bound, out)?;
+        Ok(match pending {
+            Some(token) => ReadOutcome::Pending(token),
+            None => {
+                let bytes = out[before..].iter().map(|batch| batch.len() as u32).sum();
+                ReadOutcome::Done { bytes }
+            }
+        })
+    }
+
+    /// The part of a read that the tail serves.
+    pub(super) fn read_tail(
+        &self,
+        log_id: LogId,
+        from_offset: i64,
+        max_bytes: u32,
+        at_least_one: bool,
+        bound: i64,
+        out: &mut Vec<SharedBuf>,
+    ) -> u32 {
+        let Some(log) = self.logs.get(log_id) else { return 0 };
         let mut bytes = 0;
         for batch in log.tail.starting_at(from_offset) {
             if batch.last_offset >= bound {
@@ -44,7 +72,7 @@ impl Store {
             out.push(frame.slice(batch.start, batch.len));
             bytes += batch.len;
         }
-        Ok(ReadOutcome::Done { bytes })
+        bytes
     }
 }
 impl Store {

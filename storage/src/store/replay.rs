@@ -38,6 +38,9 @@ impl Store {
             ops: Ops::new(shard),
             events: VecDeque::new(),
             flusher: super::Flusher::default(),
+            cold: super::Cold::default(),
+            waste: super::Wastes::default(),
+            retention_at: None,
             persisted: 0,
             memory: 0,
             stopping: false,
@@ -144,13 +147,13 @@ impl Store {
     }
 
     /// What no log needs, for the manifest.
-    pub(crate) fn garbage(&self) -> &[Garbage] {
-        &self.flusher.garbage
+    pub(crate) fn garbage(&self) -> Vec<Garbage> {
+        self.waste.list()
     }
 
     /// A checkpoint said that no log needs it.
     pub(crate) fn add_garbage_item(&mut self, garbage: Garbage) {
-        self.flusher.garbage.push(garbage);
+        self.waste.add_armed(garbage);
     }
 
     /// Whether anything went wrong while replayed bytes were written.
@@ -194,13 +197,13 @@ impl Store {
 
     fn forget_log(&mut self, log_id: LogId) {
         if let Some(log) = self.logs.remove(log_id) {
-            self.flusher.garbage.push(Garbage::Partition { id: log.id });
+            self.waste.add_armed(Garbage::Partition { id: log.id });
         }
     }
 
     /// The partition's files are garbage: it was deleted while it was not looked at.
     pub(crate) fn add_garbage(&mut self, id: PartitionId) {
-        self.flusher.garbage.push(Garbage::Partition { id });
+        self.waste.add_armed(Garbage::Partition { id });
     }
 
     /// Operations waiting to be executed or completed.

@@ -1,6 +1,10 @@
-//! What leaves a log: records below its start, whole partitions.
+//! What leaves a log: records below its start, old segments, whole partitions.
+//!
+//! Kafka 4.3's rules: whole sealed segments, oldest first, by the start of the log, by time and by size. A
+//! growing segment whose youngest record is too old is sealed first.
 
 use super::Store;
+use crate::checkpoint::Garbage;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::types::{CommitSeq, DeleteRecordsError, LogId, StoreEvent};
@@ -30,6 +34,11 @@ impl Store {
         if !self.journal.has_room(0) {
             return Err(DeleteRecordsError::Busy);
         }
+        Ok(self.move_log_start(log_id, before))
+    }
+
+    fn move_log_start(&mut self, log_id: LogId, before: i64) -> CommitSeq {
+        let log = self.logs.get_mut(log_id).expect("the caller looked it up");
         log.log_start = before;
         log.epochs.truncate_from_start(before);
         let entry = EntryHeader {
@@ -43,12 +52,52 @@ impl Store {
         let touched = Touched { log: log_id, end: 0, memory: false };
         let placed = self.journal.append(&entry, &[], touched, |_| {});
         self.events.push_back(StoreEvent::LogStartMoved(log_id));
-        Ok(CommitSeq(placed.sequence))
+        CommitSeq(placed.sequence)
+    }
+
+    /// Looks at every log for what is too old or too much.
+    pub(super) fn check_retention(&mut self, mono_ns: u64, wall_ms: i64) {
+        let ids: Vec<LogId> = self.logs.iter().map(|(log_id, _)| log_id).collect();
+        for log_id in ids {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            log.producers.expire(wall_ms, log.config.producer_expiration_ms);
+            if log.failed.is_some() || !self.journal.has_room(0) {
+                continue;
+            }
+            if log.is_outdated(wall_ms) {
+                log.roll(wall_ms);
+            }
+            let mut removed = Vec::new();
+            while log.first_is_removable(wall_ms) {
+                let segment = log.segments.pop_front().expect("there is a first segment");
+                removed.push(segment.base);
+            }
+            let Some(first) = log.segments.front() else { continue };
+            if removed.is_empty() {
+                continue;
+            }
+            let (base, start, id) = (first.base, first.base.max(log.log_start), log.id);
+            let delay_ns = log.config.file_delete_delay_ms.max(0) as u64 * 1_000_000;
+            // Not up to the log's start: batches of a segment not yet written are written whole.
+            log.tail.evict_below(base);
+            self.flusher.want_checkpoint(mono_ns);
+            for base in removed {
+                self.forget_cold(log_id, Some(base));
+                self.waste.add(Garbage::Segment { id, base }, mono_ns + delay_ns);
+            }
+            if self.logs.get(log_id).is_some_and(|log| start > log.log_start) {
+                self.move_log_start(log_id, start);
+            }
+        }
     }
 
     /// Forgets the partition. Its memory goes now, its files later; replay forgets it too.
-    pub fn remove_partition(&mut self, log_id: LogId, _mono_ns: u64) {
+    pub fn remove_partition(&mut self, log_id: LogId, mono_ns: u64) {
         let Some(log) = self.logs.remove(log_id) else { return };
+        self.forget_cold(log_id, None);
+        let delay_ns = log.config.file_delete_delay_ms.max(0) as u64 * 1_000_000;
+        self.flusher.want_checkpoint(mono_ns);
+        self.waste.add(Garbage::Partition { id: log.id }, mono_ns + delay_ns);
         if self.journal.failed() {
             return;
         }

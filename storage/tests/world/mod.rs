@@ -397,6 +397,104 @@ impl World {
         }
     }
 
+    /// Everything a client can fetch, read through the stores as one would, is what was sent.
+    pub fn check_reads(&mut self) {
+        let ids: Vec<PartitionId> = self.partitions.keys().copied().collect();
+        for id in ids {
+            if self.partitions[&id].removed {
+                continue;
+            }
+            let (store, log) = self.log(id);
+            let mut next = store.log_start(log).expect("it is there");
+            let high = store.high_watermark(log).expect("it is there");
+            let mut found: Vec<Vec<u8>> = Vec::new();
+            while next < high {
+                let (store, log) = self.log(id);
+                let mut out = Vec::new();
+                let read = store.read(log, next, 9_000, true, i64::MAX, &mut out);
+                match read.unwrap_or_else(|error| panic!("{id} at {next}: {error}")) {
+                    ReadOutcome::Done { .. } => {}
+                    ReadOutcome::Pending(token) => out = self.await_read(token),
+                }
+                assert!(!out.is_empty(), "{id}: there is something at {next} below {high}");
+                for bytes in &out {
+                    found.push(bytes.as_slice().to_vec());
+                    next = BatchMeta::read(bytes.as_slice()).expect("a batch").next_offset();
+                }
+            }
+            let (store, log) = self.log(id);
+            let start = store.log_start(log).expect("it is there");
+            let sent = &self.partitions[&id].sent;
+            let expected = sent
+                .iter()
+                .filter(|sent| sent.meta.last_offset() >= start && sent.meta.last_offset() < high);
+            let expected: Vec<&Vec<u8>> = expected.map(|sent| &sent.bytes).collect();
+            assert_eq!(found.len(), expected.len(), "{id}: batches read");
+            assert!(found.iter().zip(expected).all(|(found, sent)| found == sent), "{id}");
+        }
+    }
+
+    /// The first batch by time, found through the store, is the first one sent that is as young.
+    pub fn check_find(&mut self, timestamp: i64) {
+        let ids: Vec<PartitionId> = self.partitions.keys().copied().collect();
+        for id in ids {
+            if self.partitions[&id].removed {
+                continue;
+            }
+            let (store, log) = self.log(id);
+            let start = store.log_start(log).expect("it is there");
+            let high = store.high_watermark(log).expect("it is there");
+            let found = match store.find_offset_by_time(log, timestamp).expect("it searches") {
+                FindOutcome::Pending(token) => self.await_find(token),
+                found => found,
+            };
+            let found = match found {
+                FindOutcome::None => None,
+                FindOutcome::InBatch(batch) => {
+                    Some(BatchMeta::read(batch.as_slice()).expect("a batch").base_offset)
+                }
+                FindOutcome::Pending(_) => panic!("an answer is not pending"),
+            };
+            let expected = self.partitions[&id].sent.iter().find(|sent| {
+                sent.meta.max_timestamp >= timestamp
+                    && sent.meta.last_offset() >= start
+                    && sent.meta.last_offset() < high
+            });
+            assert_eq!(found, expected.map(|sent| sent.meta.base_offset), "{id} at {timestamp}");
+        }
+    }
+
+    fn await_event<T>(&mut self, mut take: impl FnMut(StoreEvent) -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            self.drain();
+            for (_, event) in std::mem::take(&mut self.events) {
+                if let Some(taken) = take(event) {
+                    return taken;
+                }
+            }
+            self.complete(4);
+        }
+        panic!("the answer never comes");
+    }
+
+    fn await_read(&mut self, wanted: ReadToken) -> Vec<storage::buffer::SharedBuf> {
+        self.await_event(|event| match event {
+            StoreEvent::ReadDone { token, result } if token == wanted => {
+                Some(result.expect("the disk is whole"))
+            }
+            _ => None,
+        })
+    }
+
+    fn await_find(&mut self, wanted: ReadToken) -> FindOutcome {
+        self.await_event(|event| match event {
+            StoreEvent::FindDone { token, result } if token == wanted => {
+                Some(result.expect("the disk is whole"))
+            }
+            _ => None,
+        })
+    }
+
     /// Each index file is what its log file makes it.
     pub fn check_files(&self) {
         let mut logs_count = 0;
