@@ -75,12 +75,3 @@ impl Store {
         bytes
     }
 }
-impl Store {
-    pub fn find_offset_by_time(
-        &mut self,
-        _log: LogId,
-        _t: i64,
-    ) -> Result<crate::types::FindOutcome, ReadError> {
-        Ok(crate::types::FindOutcome::None)
-    }
-}
