@@ -11,20 +11,24 @@ use protocol::batch::{
 };
 use protocol::compress::{Codecs, Compression};
 use protocol::hot::{FetchView, ProduceView};
-use protocol::{murmur2, varint};
+use protocol::messages::*;
+use protocol::{ApiKey, Message, Reader, RequestHeader, murmur2, varint};
 
 /// Bound of decompression while fuzzing: small, so that many inputs are tried.
 const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// Every entry with the name of its target and of its corpus folder.
 #[allow(dead_code, reason = "each fuzz target uses one entry, the test all of them")]
-pub const ENTRIES: [(&str, fn(&[u8])); 6] = [
+pub const ENTRIES: [(&str, fn(&[u8])); 9] = [
     ("produce_view", produce_view),
     ("fetch_view", fetch_view),
     ("batch", batch),
     ("records", records),
     ("decompress", decompress),
     ("small", small),
+    ("request_header", request_header),
+    ("request", request),
+    ("response", response),
 ];
 
 /// A Produce body. The first byte is the version.
@@ -153,5 +157,62 @@ pub fn small(data: &[u8]) {
         let mut rest = data;
         let ok = read(&mut rest);
         assert_eq!(ok, rest.len() < data.len());
+    }
+}
+
+/// A request's header in front of its body.
+pub fn request_header(data: &[u8]) {
+    let mut reader = Reader::new(data);
+    if let Ok(header) = RequestHeader::decode(&mut reader) {
+        let mut out = Vec::new();
+        if header.encode(&mut out).is_ok() {
+            assert_eq!(out.len(), header.size());
+        }
+    }
+}
+
+macro_rules! message_decoders {
+    ($($key:ident => $request:ident, $response:ident;)*) => {
+        fn decode_request(key: ApiKey, version: i16, body: &[u8]) {
+            match key {
+                $(ApiKey::$key => decode::<$request>(version, body),)*
+                _ => {}
+            }
+        }
+
+        fn decode_response(key: ApiKey, version: i16, body: &[u8]) {
+            match key {
+                $(ApiKey::$key => decode::<$response>(version, body),)*
+                _ => {}
+            }
+        }
+    };
+}
+
+protocol::for_each_api!(message_decoders);
+
+fn decode<M: Message>(version: i16, body: &[u8]) {
+    if !M::SCHEMA.versions.contains(version) {
+        return;
+    }
+    let mut reader = Reader::new(body);
+    if let Ok(message) = M::decode(&mut reader, version) {
+        assert!(!format!("{message:?}").is_empty());
+    }
+}
+
+/// A request of any API. The first bytes are the API key and the version.
+pub fn request(data: &[u8]) {
+    let [key, version, body @ ..] = data else { return };
+    if let Some(key) = ApiKey::from_i16(i16::from(*key)) {
+        decode_request(key, i16::from(*version), body);
+    }
+}
+
+/// A response of any API. The first bytes are the API key and the version.
+pub fn response(data: &[u8]) {
+    let [key, version, body @ ..] = data else { return };
+    if let Some(key) = ApiKey::from_i16(i16::from(*key)) {
+        decode_response(key, i16::from(*version), body);
     }
 }

@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use protocol::ApiKey;
+
 #[path = "../fuzz/entries.rs"]
 mod entries;
 
@@ -38,14 +40,30 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for line in include_str!("golden/messages-4.3.1.txt").lines() {
         let words: Vec<_> = line.split(' ').collect();
-        let entry = match words[0] {
-            "ProduceRequest" => "produce_view",
-            "FetchRequest" => "fetch_view",
-            _ => continue,
+        if words[0] == "#" || words.len() != 3 {
+            continue;
+        }
+        let (version, body) = (words[1].parse().expect("a version"), from_hex(words[2]));
+        let view = match words[0] {
+            "ProduceRequest" => Some("produce_view"),
+            "FetchRequest" => Some("fetch_view"),
+            _ => None,
         };
-        let version: u8 = words[1].parse().expect("a version");
-        let bytes = [vec![version], from_hex(words[2])].concat();
-        seeds.push((entry, format!("v{version}"), bytes));
+        if let Some(entry) = view {
+            seeds.push((entry, format!("v{version}"), [&[version][..], &body].concat()));
+        }
+        for api in ApiKey::ALL {
+            // One version of each message is enough to start from: the newest has most fields.
+            let newest = api.schema().is_some_and(|s| s.versions.max == i16::from(version));
+            let message = words[0].strip_prefix(api.name());
+            let entry = match message {
+                Some("Request") if newest => "request",
+                Some("Response") if newest => "response",
+                _ => continue,
+            };
+            let bytes = [&[*api as i16 as u8, version][..], &body].concat();
+            seeds.push((entry, api.name().to_owned(), bytes));
+        }
     }
     for line in include_str!("golden/batches-4.3.1.txt").lines() {
         let words: Vec<_> = line.split(' ').collect();
@@ -61,6 +79,8 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         }
         seeds.push(("batch", name, bytes));
     }
+    let header = [&[0, 18, 0, 4, 0, 0, 0, 7, 0, 3][..], b"app", &[1, 0, 2, 9, 9]].concat();
+    seeds.push(("request_header", "v2".to_owned(), header));
     seeds.push(("small", "control-key".to_owned(), vec![0, 0, 0, 1]));
     seeds.push(("small", "control-value".to_owned(), vec![0, 0, 0, 0, 0, 21]));
     seeds
