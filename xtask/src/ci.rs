@@ -34,6 +34,7 @@ pub fn run(workspace: &Workspace) -> Tally {
             only: Vec::new(),
             quick: false,
             server: ServerKind::Corelane,
+            binary: None,
             list: false,
         };
         tally.add(suites::run(workspace, &options));

@@ -17,6 +17,8 @@ mod tally;
 mod workspace;
 mod wrap;
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::tally::Tally;
@@ -57,6 +59,9 @@ pub struct TestOptions {
     /// The broker that the client suites talk to
     #[arg(long, value_enum, default_value_t = ServerKind::Corelane)]
     server: ServerKind,
+    /// Tests this `corelane` instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// Lists the suites and ends
     #[arg(long)]
     list: bool,

@@ -48,13 +48,18 @@ pub struct Plan {
     folder: PathBuf,
     /// Kept between starts, so that clients find the restarted broker. 0 before the first start.
     port: u16,
-    release: PathBuf,
+    binary: PathBuf,
     java_libs: PathBuf,
 }
 
 impl Plan {
     /// A broker with an empty folder; `name` names it in `target/xtask`.
-    pub fn new(workspace: &Workspace, kind: ServerKind, name: &str) -> Result<Plan, String> {
+    pub fn new(
+        workspace: &Workspace,
+        kind: ServerKind,
+        binary: PathBuf,
+        name: &str,
+    ) -> Result<Plan, String> {
         let folder = workspace.scratch().join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -63,7 +68,7 @@ impl Plan {
             name: name.to_string(),
             folder,
             port: 0,
-            release: workspace.target.join("release/corelane"),
+            binary,
             java_libs: provision::java_libs(workspace),
         })
     }
@@ -79,9 +84,14 @@ impl Plan {
         Ok(server)
     }
 
+    /// Corelane's program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Corelane's command line for this plan.
     pub fn command(&self) -> std::process::Command {
-        let mut command = process::command(&self.release);
+        let mut command = process::command(&self.binary);
         command
             .arg("start")
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
@@ -97,7 +107,7 @@ impl Plan {
         let data = self.folder.join("data");
         let mut command = self.command();
         let service = Service::start(&mut command, &self.folder.join("broker.log"))
-            .map_err(|error| format!("{}: {error}", self.release.display()))?;
+            .map_err(|error| format!("{}: {error}", self.binary.display()))?;
         let bootstrap = service.wait_line(Duration::from_secs(CORELANE_READY_SECONDS), |line| {
             let rest = line.strip_prefix("ready kafka=")?;
             Some(rest.split(' ').next()?.to_string())

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::Run;
 use crate::provision;
-use crate::server::{Plan, Server};
+use crate::server::Server;
 use crate::tally::Tally;
 use crate::{ServerKind, process};
 
@@ -81,7 +81,7 @@ fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
 
 /// Starts the broker under test in a folder named after the suite.
 pub fn start(run: &Run, name: &str) -> Result<Server, String> {
-    let mut plan = Plan::new(run.workspace, run.options.server, name)?;
+    let mut plan = run.plan(name)?;
     let server = plan.start()?;
     println!("    {} ready in {:.0?}", server.bootstrap, server.ready_after);
     Ok(server)

@@ -14,7 +14,7 @@ use super::{Run, conformance};
 use crate::ServerKind;
 use crate::process::{self, Service};
 use crate::provision;
-use crate::server::{Plan, Server};
+use crate::server::Server;
 
 const KILLS: usize = 24;
 const KILLS_QUICK: usize = 5;
@@ -74,7 +74,7 @@ fn kill_and_restart(
     config: Option<&str>,
     load: &dyn Fn() -> Command,
 ) -> Result<(Server, std::path::PathBuf), String> {
-    let mut plan = Plan::new(run.workspace, run.options.server, name)?;
+    let mut plan = run.plan(name)?;
     let folder = run.workspace.scratch().join(name);
     let acks = folder.join("acks.log");
     let mut server = plan.start()?;

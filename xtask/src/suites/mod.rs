@@ -8,6 +8,7 @@ pub mod tools;
 
 use std::time::Instant;
 
+use crate::server::Plan;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
@@ -97,9 +98,17 @@ impl Run<'_> {
         self.tally.add(this);
     }
 
+    /// A broker with an empty folder, to be started.
+    pub fn plan(&self, name: &str) -> Result<Plan, String> {
+        let built = self.workspace.target.join("release/corelane");
+        let binary = self.options.binary.clone().unwrap_or(built);
+        Plan::new(self.workspace, self.options.server, binary, name)
+    }
+
     /// Makes sure that the broker under test can be started: the release binary, or Kafka's jars.
     pub fn broker_is_there(&mut self) -> bool {
         match self.options.server {
+            ServerKind::Corelane if self.options.binary.is_some() => true,
             ServerKind::Corelane => {
                 if self.binary_built.is_none() {
                     let built = rust::build_binary(self.workspace);

@@ -3,11 +3,12 @@
 //! `tests/durability/restart.py` makes topics, records, offsets and producers before and looks for
 //! them after. The process's own manners (exit codes, the lock on its folder) are Corelane's alone.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::{Run, conformance};
-use crate::server::{Plan, Server};
+use crate::server::Server;
 use crate::tally::Tally;
 use crate::{ServerKind, process, provision};
 
@@ -47,7 +48,7 @@ fn remember(
     killed: bool,
     program: &dyn Fn(&str) -> Command,
 ) -> Result<(), String> {
-    let mut plan = Plan::new(run.workspace, run.options.server, &format!("restart-{name}"))?;
+    let mut plan = run.plan(&format!("restart-{name}"))?;
     let state = run.workspace.scratch().join(format!("restart-{name}/state.json"));
     let server = plan.start()?;
     let mut prepare = program("prepare");
@@ -72,9 +73,9 @@ fn remember(
 
 /// Exit codes and messages that an operator's scripts rely on.
 fn manners(run: &mut Run) -> Result<(), String> {
-    let mut plan = Plan::new(run.workspace, ServerKind::Corelane, "restart-manners")?;
+    let mut plan = run.plan("restart-manners")?;
     let server = plan.start()?;
-    second_start_is_refused(run, &server);
+    second_start_is_refused(run, plan.binary(), &server);
     let mut strange = plan.command();
     strange.args(["--override", "message.max.bytes=many"]);
     let refused = process::run(&mut strange, MANNERS, |_| {}).map_err(|e| e.to_string())?;
@@ -94,9 +95,9 @@ fn manners(run: &mut Run) -> Result<(), String> {
     Ok(())
 }
 
-fn second_start_is_refused(run: &mut Run, server: &Server) {
+fn second_start_is_refused(run: &mut Run, binary: &Path, server: &Server) {
     let name = "restart/a second start on the folder is refused with the owner's pid";
-    let mut again = process::command(run.workspace.target.join("release/corelane"));
+    let mut again = process::command(binary);
     again.args(["start", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
     again.arg("--data-dir").arg(&server.data);
     match process::run(&mut again, MANNERS, |_| {}) {
