@@ -1,0 +1,839 @@
+//! The driver: one machine with a disk and some shards, and clients that know what they were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use storage::log_dump::{self, SegmentFiles};
+use storage::op::DiskPath;
+use storage::prng::Prng;
+use storage::producer_state::Producer;
+use storage::recovery::{self, RecoverConfig, Recovered, Recovery};
+use storage::segment::format::BatchMeta;
+use storage::segment::format::sample::{Sample, batch};
+use storage::segment::log_names::{LogFileKind, LogName};
+use storage::sim_disk::{Effect, Fault, Ops, SimDisk, SimDiskConfig, SimMemory};
+use storage::types::{
+    AppendError, AppendHow, DurabilityClass, LogConfig, LogId, Origin, PartitionId, ReadError,
+    ReadToken, StoreEvent, TopicId,
+};
+use storage::{Store, StoreConfig};
+
+use super::model::{ModelBatch, ModelLog, stored};
+use super::reads::PendingRead;
+
+/// What a history may meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Power cuts, kills, clean stops.
+    Crashes,
+}
+
+/// What happened in some histories.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Totals {
+    pub appends: u64,
+    pub duplicates: u64,
+    pub acked: u64,
+    pub reads: u64,
+    pub pending_reads: u64,
+    pub deletions: u64,
+    pub removals: u64,
+    pub power_cuts: u64,
+    pub cuts_in_recovery: u64,
+    pub kills: u64,
+    pub stops: u64,
+    /// Batches that a crash took because nobody had been told of them.
+    pub unacked_lost: u64,
+    /// Files that belong to no log after a clean stop.
+    pub strays: u64,
+}
+
+impl Totals {
+    pub fn add(&mut self, other: Self) {
+        self.appends += other.appends;
+        self.duplicates += other.duplicates;
+        self.acked += other.acked;
+        self.reads += other.reads;
+        self.pending_reads += other.pending_reads;
+        self.deletions += other.deletions;
+        self.removals += other.removals;
+        self.power_cuts += other.power_cuts;
+        self.cuts_in_recovery += other.cuts_in_recovery;
+        self.kills += other.kills;
+        self.stops += other.stops;
+        self.unacked_lost += other.unacked_lost;
+        self.strays += other.strays;
+    }
+
+    /// A test that exercises nothing proves nothing.
+    pub fn assert_happened(&self, histories: u64) {
+        if histories < 100 {
+            return;
+        }
+        let each = [
+            self.appends,
+            self.duplicates,
+            self.acked,
+            self.reads,
+            self.pending_reads,
+            self.deletions,
+            self.removals,
+            self.power_cuts,
+            self.cuts_in_recovery,
+            self.kills,
+            self.stops,
+            self.unacked_lost,
+        ];
+        assert!(each.iter().all(|count| *count > histories / 20), "too little happened: {self:?}");
+    }
+}
+
+pub struct Shard {
+    pub store: Store,
+    pub memory: SimMemory,
+    pub pending: BTreeMap<ReadToken, PendingRead>,
+    pub stopped: bool,
+}
+
+pub struct World {
+    pub work: Prng,
+    pub cuts: Prng,
+    pub disk: SimDisk,
+    pub store_config: StoreConfig,
+    pub memory_slots: (usize, usize),
+    pub batch_bytes_max: usize,
+    pub shards: Vec<Shard>,
+    pub logs: BTreeMap<PartitionId, ModelLog>,
+    pub homes: BTreeMap<PartitionId, (usize, LogId)>,
+    pub topics: u64,
+    pub life: u64,
+    pub mono_ns: u64,
+    pub wall_ms: i64,
+    pub totals: Totals,
+    pub trace: bool,
+    pub steps: Vec<String>,
+    pub hash: u64,
+}
+
+const MS: u64 = 1_000_000;
+const SHARDS_MAX: u64 = 3;
+
+impl World {
+    pub fn new(kind: Kind, seed: u64, trace: bool) -> Self {
+        let root = Prng::new(seed);
+        let mut shape = root.fork(3);
+        let delay_steps_max = shape.pick(&[0, 2, 8, 30]);
+        let disk = SimDisk::new(
+            root.fork(4).next_u64(),
+            SimDiskConfig { delay_steps_max, space_bytes: None },
+        );
+        // Most histories have small batches and journals, and so there are more of them.
+        let (journal_file_bytes, batch_bytes_max) =
+            if shape.one_in(8) { (1 << 20, 300_000) } else { (256 << 10, 40_000) };
+        let store_config = StoreConfig {
+            journal_bytes: journal_file_bytes * shape.between(2, 3),
+            journal_file_bytes,
+            tail_bytes: shape.pick(&[0, 64 << 10, 1 << 20, 16 << 20]),
+            flush_bytes: shape.pick(&[8 << 10, 64 << 10, 1 << 20]),
+            flush_ms: shape.pick(&[1, 50, 5_000]),
+            retention_check_ms: shape.pick(&[10, 1_000]),
+        };
+        let memory_slots = shape.pick(&[(4 << 10, 3), (64 << 10, 16), (1 << 20, 4)]);
+        match kind {
+            Kind::Crashes => {}
+        }
+        Self {
+            work: root.fork(1),
+            cuts: root.fork(2),
+            disk,
+            store_config,
+            memory_slots,
+            batch_bytes_max,
+            shards: Vec::new(),
+            logs: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            topics: 0,
+            life: seed.wrapping_mul(1_000) + 1,
+            mono_ns: 0,
+            wall_ms: 1_700_000_000_000,
+            totals: Totals::default(),
+            trace,
+            steps: Vec::new(),
+            hash: 0,
+        }
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    pub fn trace_hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub fn last_steps(&self) -> String {
+        let from = self.steps.len().saturating_sub(if self.trace { 100_000 } else { 40 });
+        self.steps[from..].join("\n")
+    }
+
+    fn note(&mut self, step: String) {
+        for byte in step.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.trace {
+            eprintln!("{step}");
+        }
+        self.steps.push(step);
+    }
+
+    pub fn run(&mut self) {
+        self.restart(false);
+        let lives = self.work.between(1, 4);
+        for _ in 0..lives {
+            let steps = self.work.between(5, 60);
+            let cut_at = self.cuts.between(0, 150);
+            let ops = self.cuts.pick(&[Ops::Any, Ops::Write, Ops::Sync, Ops::Change]);
+            let ending = self.cuts.below(10);
+            if ending < 5 {
+                self.disk.inject(Fault::once(ops, cut_at, Effect::PowerCut));
+            }
+            for _ in 0..steps {
+                self.step();
+                if !self.disk.is_powered() {
+                    break;
+                }
+            }
+            let machine_lives = match ending {
+                _ if !self.disk.is_powered() => self.power_cut(),
+                0..=5 => self.power_cut(),
+                6..=7 => self.kill(),
+                _ => self.stop(),
+            };
+            self.restart(machine_lives);
+        }
+        self.disk.clear_faults();
+        self.stop();
+    }
+
+    // --- Steps ---
+
+    fn step(&mut self) {
+        match self.work.below(100) {
+            0..=49 => self.append_some(),
+            50..=69 => {
+                let completions = self.work.between(0, 20);
+                self.pump(completions);
+            }
+            70..=79 => self.pass_time(),
+            80..=91 => self.read_some(),
+            92..=94 => self.delete_some(),
+            95..=96 => self.create_partition(),
+            97 => self.remove_partition(),
+            _ => self.pump(200),
+        }
+    }
+
+    pub fn any_log(&mut self) -> Option<PartitionId> {
+        let count = self.logs.len() as u64;
+        if count == 0 {
+            return None;
+        }
+        let index = self.work.below(count) as usize;
+        self.logs.keys().nth(index).copied()
+    }
+
+    fn create_partition(&mut self) {
+        self.topics += 1;
+        let mut topic_id = [0; 16];
+        topic_id[8..].copy_from_slice(&self.topics.to_be_bytes());
+        let id = PartitionId { topic_id: TopicId(topic_id), partition: self.work.below(3) as i32 };
+        let config = LogConfig {
+            segment_bytes: self.work.pick(&[1_000, 10_000, 100_000, 1 << 30]),
+            segment_ms: self.work.pick(&[100, 10_000, i64::MAX]),
+            retention_ms: self.work.pick(&[-1, -1, -1, 60_000]),
+            retention_bytes: self.work.pick(&[-1, -1, -1, 20_000]),
+            index_interval_bytes: self.work.pick(&[0, 100, 4_096]),
+            index_bytes_max: self.work.pick(&[48, 480, 1 << 20]),
+            file_delete_delay_ms: self.work.pick(&[0, 1_000]),
+            producer_expiration_ms: i64::MAX,
+            durability: self.work.pick(&[DurabilityClass::Persisted, DurabilityClass::Memory]),
+            ..LogConfig::default()
+        };
+        self.note(format!("create {id:?} {config:?}"));
+        self.logs.insert(id, ModelLog::new(config));
+        let shard = self.work.below(self.shards.len() as u64) as usize;
+        self.place(id, shard);
+    }
+
+    fn place(&mut self, id: PartitionId, shard: usize) {
+        let config = self.logs[&id].config;
+        let log = self.shards[shard].store.create_partition(id, config);
+        self.homes.insert(id, (shard, log.expect("there is room and it is not there")));
+    }
+
+    fn remove_partition(&mut self) {
+        let Some(id) = self.any_log() else { return };
+        let (shard, log) = self.homes[&id];
+        self.note(format!("remove {id:?}"));
+        self.totals.removals += 1;
+        self.shards[shard].store.remove_partition(log, self.mono_ns);
+        self.logs.remove(&id);
+        self.homes.remove(&id);
+    }
+
+    fn append_some(&mut self) {
+        if self.logs.is_empty() {
+            self.create_partition();
+        }
+        let count = self.work.pick(&[1, 1, 2, 3, 6]);
+        for _ in 0..count {
+            let Some(id) = self.any_log() else { return };
+            if self.work.one_in(6) {
+                self.retry(id);
+            } else {
+                self.append(id);
+            }
+        }
+        if !self.work.one_in(4) {
+            self.end_turns();
+        }
+    }
+
+    fn batch_bytes(&mut self) -> usize {
+        let (low, high) = match self.work.below(100) {
+            0..=64 => (30, 400),
+            65..=91 => (400, 4_000),
+            92..=98 => (4_000, 40_000),
+            _ => (40_000, 300_000),
+        };
+        (self.work.between(low, high) as usize).min(self.batch_bytes_max)
+    }
+
+    fn append(&mut self, id: PartitionId) {
+        let value_bytes = self.batch_bytes();
+        let records_count = self.work.pick(&[1, 1, 2, 7]);
+        let timestamp = self.wall_ms - self.work.below(2_000) as i64;
+        let mut sample = Sample {
+            records_count,
+            timestamp,
+            value_bytes,
+            fill: self.work.next_u64() as u8,
+            ..Sample::default()
+        };
+        if !self.work.one_in(3) {
+            let producer_id = self.work.below(4) as i64;
+            let known = self.logs[&id].producers.get(producer_id);
+            let (epoch, last) = known.map_or((0, -1), |p| (p.epoch, p.last_sequence()));
+            sample.producer_id = producer_id;
+            (sample.producer_epoch, sample.base_sequence) = match self.work.below(12) {
+                0 => (epoch + 1, 0),
+                _ if last == i32::MAX => (epoch, 0),
+                _ => (epoch, last + 1),
+            };
+            if known.is_none() && self.work.one_in(4) {
+                sample.base_sequence = i32::MAX - self.work.below(6) as i32;
+            }
+        }
+        let sent = batch(sample);
+        self.append_batch(id, &sent);
+    }
+
+    /// Sends a batch again that its producer may not have heard of.
+    fn retry(&mut self, id: PartitionId) {
+        let model = &self.logs[&id];
+        let recent: Vec<usize> =
+            model.batches.iter().enumerate().rev().take(12).map(|b| b.0).collect();
+        if recent.is_empty() {
+            return;
+        }
+        let (batch, failed) = (model.batches[self.work.pick(&recent)].clone(), model.failed);
+        let meta = BatchMeta::read(&batch.sent).expect("the driver makes good batches");
+        let in_window = model.producers.get(meta.producer_id).is_some_and(|producer| {
+            let known = producer.batches().iter().any(|known| known.base_offset() == batch.base);
+            known && producer.epoch == meta.producer_epoch
+        });
+        if !meta.has_producer_id() || !in_window {
+            return;
+        }
+        let (shard, log) = self.homes[&id];
+        let how = self.how(&id, false);
+        let answer = self.shards[shard].store.append(log, &batch.sent, how);
+        self.note(format!("retry {id:?} at {}: {answer:?}", batch.base));
+        match answer {
+            Ok(appended) => {
+                assert!(appended.duplicate, "a batch of the window is a duplicate");
+                assert_eq!(
+                    (appended.base_offset, appended.last_offset),
+                    (batch.base, batch.next - 1)
+                );
+                assert!(
+                    appended.commit.0 <= batch.commit,
+                    "its ack waits for the original's frame"
+                );
+                assert!(
+                    batch.acked || appended.commit.0 == batch.commit,
+                    "the retry of a batch under way waits for it"
+                );
+                self.totals.duplicates += 1;
+            }
+            Err(AppendError::Failed) if failed => {}
+            Err(error) => panic!("a retry was refused: {error}"),
+        }
+    }
+
+    fn how(&mut self, id: &PartitionId, log_append_time: bool) -> AppendHow {
+        AppendHow {
+            leader_epoch: self.logs[id].leader_epoch,
+            origin: Origin::Client,
+            mono_ns: self.mono_ns,
+            wall_ms: self.wall_ms,
+            log_append_time,
+        }
+    }
+
+    fn append_batch(&mut self, id: PartitionId, sent: &[u8]) {
+        let log_append_time = self.work.one_in(5);
+        if self.work.one_in(20) {
+            self.logs.get_mut(&id).expect("it exists").leader_epoch += 1;
+        }
+        let how = self.how(&id, log_append_time);
+        let (shard, log) = self.homes[&id];
+        let answer = self.shards[shard].store.append(log, sent, how);
+        self.note(format!("append {id:?} {} bytes: {answer:?}", sent.len()));
+        let model = self.logs.get_mut(&id).expect("it exists");
+        match answer {
+            Ok(appended) => {
+                assert!(!appended.duplicate, "a batch never sent before");
+                assert_eq!(appended.base_offset, model.end(), "offsets are dense");
+                let time = log_append_time.then_some(how.wall_ms);
+                assert_eq!(appended.log_append_time_ms, time.unwrap_or(-1));
+                let stored = stored(sent, appended.base_offset, how.leader_epoch, time);
+                model.push(ModelBatch {
+                    sent: sent.into(),
+                    stored,
+                    base: appended.base_offset,
+                    next: appended.last_offset + 1,
+                    commit: appended.commit.0,
+                    persisted: false,
+                    acked: false,
+                });
+                self.totals.appends += 1;
+            }
+            Err(AppendError::Busy) => {}
+            Err(error) => panic!("an append was refused: {error}"),
+        }
+    }
+
+    fn delete_some(&mut self) {
+        let Some(id) = self.any_log() else { return };
+        let (shard, log) = self.homes[&id];
+        let high_watermark = self.logs[&id].high_watermark();
+        if high_watermark == 0 {
+            return;
+        }
+        let before = self.work.between(0, high_watermark as u64) as i64;
+        let store = &mut self.shards[shard].store;
+        let was = store.log_start(log).expect("it exists");
+        let answer = store.delete_records(log, before);
+        self.note(format!("delete {id:?} before {before}: {answer:?}"));
+        let commit = answer.expect("it is at most the high watermark");
+        let model = self.logs.get_mut(&id).expect("it exists");
+        if before > was {
+            model.start_max = model.start_max.max(before);
+            model.deletions.push((commit.0, before));
+            self.totals.deletions += 1;
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let ms = self.work.pick(&[1, 10, 200, 3_000, 40_000]);
+        self.mono_ns += ms * MS;
+        self.wall_ms += ms as i64;
+        self.note(format!("time +{ms} ms"));
+        for shard in 0..self.shards.len() {
+            let store = &mut self.shards[shard].store;
+            if store.poll_timeout().is_some_and(|at| at <= self.mono_ns) {
+                store.handle_timeout(self.mono_ns, self.wall_ms);
+                self.end_turn(shard);
+            }
+        }
+    }
+
+    // --- The event loop ---
+
+    fn end_turns(&mut self) {
+        (0..self.shards.len()).for_each(|shard| self.end_turn(shard));
+    }
+
+    fn end_turn(&mut self, shard: usize) {
+        self.shards[shard].store.seal(self.mono_ns);
+        while let Some(op) = self.shards[shard].store.poll_op() {
+            self.disk.submit(shard as u16, op);
+        }
+        while let Some(event) = self.shards[shard].store.poll_event() {
+            self.handle_event(shard, event);
+        }
+        self.check_watermarks(shard);
+    }
+
+    /// Lets the disk complete up to so many operations.
+    fn pump(&mut self, completions: u64) {
+        self.end_turns();
+        let mut done_count = 0;
+        while done_count < completions && self.disk.in_flight() > 0 && self.disk.is_powered() {
+            let Some((shard, done)) = self.disk.poll_complete() else { continue };
+            done_count += 1;
+            let shard = usize::from(shard);
+            self.note(format!(
+                "shard {shard} {:?} {}",
+                done.op,
+                if done.result.is_ok() { "ok" } else { "failed" }
+            ));
+            self.shards[shard].store.handle_disk(done, self.mono_ns, self.wall_ms);
+            self.end_turn(shard);
+        }
+    }
+
+    pub fn handle_event(&mut self, shard: usize, event: StoreEvent) {
+        match event {
+            StoreEvent::Committed { durability, commit } => {
+                self.note(format!("shard {shard} committed {durability:?} {commit:?}"));
+                assert!(self.shards[shard].store.committed(durability) >= commit);
+                for (id, model) in &mut self.logs {
+                    if self.homes[id].0 == shard {
+                        let before = model.batches.iter().filter(|b| b.acked).count();
+                        model.committed(durability, commit.0);
+                        let after = model.batches.iter().filter(|b| b.acked).count();
+                        self.totals.acked += (after - before) as u64;
+                    }
+                }
+            }
+            StoreEvent::Advanced(_) | StoreEvent::LogStartMoved(_) => {}
+            StoreEvent::ReadDone { token, result } => {
+                let pending = self.shards[shard].pending.remove(&token).expect("it was asked");
+                self.totals.pending_reads += 1;
+                self.note(format!("read of {:?} from {} done", pending.id, pending.ask.from));
+                if self.logs.contains_key(&pending.id) {
+                    match result {
+                        Ok(slices) => self.check_read(&pending.id, pending.ask, &slices),
+                        Err(ReadError::OffsetOutOfRange { log_start, .. }) => {
+                            assert!(pending.ask.from < log_start, "it was in range when asked");
+                        }
+                        Err(error) => panic!("a read failed: {error}"),
+                    }
+                }
+            }
+            StoreEvent::Stopped => self.shards[shard].stopped = true,
+            StoreEvent::Notice(text) => self.note(format!("shard {shard}: {text}")),
+            StoreEvent::FindDone { .. } => panic!("nobody looked for a time"),
+            StoreEvent::PartitionFailed { why, .. } | StoreEvent::JournalFailed { why } => {
+                panic!("the disk did nothing wrong: {why}")
+            }
+            StoreEvent::SpaceLow | StoreEvent::SpaceBack => panic!("there is plenty of space"),
+        }
+    }
+
+    fn check_watermarks(&mut self, shard: usize) {
+        for (id, model) in &mut self.logs {
+            let (home, log) = self.homes[id];
+            if home != shard {
+                continue;
+            }
+            let store = &self.shards[shard].store;
+            assert_eq!(store.log_end(log), Some(model.end()), "end of {id:?}");
+            assert_eq!(
+                store.high_watermark(log),
+                Some(model.high_watermark()),
+                "watermark of {id:?}"
+            );
+            let start = store.log_start(log).expect("it exists");
+            assert!(start >= model.start_min, "the start of {id:?} moves forward only");
+            // Retention moves it too; how far is the store's decision.
+            model.start_max = model.start_max.max(start);
+        }
+    }
+
+    // --- Crashes ---
+
+    /// What the logs' starts are when everything ends: a crash may find them there or before.
+    fn last_look(&mut self) {
+        for (id, model) in &mut self.logs {
+            let (shard, log) = self.homes[id];
+            if let Some(start) = self.shards[shard].store.log_start(log) {
+                model.start_max = model.start_max.max(start);
+            }
+        }
+    }
+
+    fn power_cut(&mut self) -> bool {
+        self.last_look();
+        let seed = self.cuts.next_u64();
+        self.note(format!("power cut {seed}"));
+        self.totals.power_cuts += 1;
+        self.shards.clear();
+        self.disk.clear_faults();
+        self.disk.power_cut(seed);
+        self.disk.restart();
+        false
+    }
+
+    fn kill(&mut self) -> bool {
+        self.last_look();
+        let seed = self.cuts.next_u64();
+        self.note(format!("kill {seed}"));
+        self.totals.kills += 1;
+        self.disk.clear_faults();
+        self.disk.kill(seed);
+        self.leave_memory();
+        true
+    }
+
+    fn leave_memory(&mut self) {
+        let memories: Vec<SimMemory> =
+            std::mem::take(&mut self.shards).into_iter().map(|shard| shard.memory).collect();
+        for (shard, memory) in memories.into_iter().enumerate() {
+            self.disk.put_file(&recovery::memory_path(shard as u16), memory.file_bytes());
+        }
+    }
+
+    fn stop(&mut self) -> bool {
+        self.note("stop".to_owned());
+        self.totals.stops += 1;
+        for shard in 0..self.shards.len() {
+            self.shards[shard].store.stop(self.mono_ns);
+            self.end_turn(shard);
+        }
+        let mut rounds = 0;
+        while self.disk.is_powered() && !self.shards.iter().all(|shard| shard.stopped) {
+            self.pump(50);
+            rounds += 1;
+            assert!(rounds < 2_000, "a clean stop ends");
+            if self.disk.in_flight() == 0 {
+                self.pass_time();
+            }
+        }
+        while self.disk.is_powered() && self.disk.in_flight() > 0 {
+            self.pump(50);
+        }
+        if !self.disk.is_powered() {
+            return self.power_cut();
+        }
+        self.last_look();
+        for (id, model) in &self.logs {
+            assert_eq!(
+                model.high_watermark(),
+                model.end(),
+                "a clean stop leaves nothing of {id:?}"
+            );
+        }
+        self.verify_files();
+        self.disk.clear_faults();
+        self.disk.close_all();
+        self.leave_memory();
+        // After a clean stop even a power cut takes nothing.
+        if self.cuts.one_in(3) {
+            self.disk.power_cut(self.cuts.next_u64());
+            self.disk.restart();
+        }
+        true
+    }
+
+    /// After a clean stop every file of a log is Kafka's: logs whole, indexes in step with them, one
+    /// segment after the other from the log's start to its end.
+    fn verify_files(&mut self) {
+        for (id, model) in &self.logs {
+            let (shard, log) = self.homes[id];
+            let folder = id.folder();
+            let contents = |offset: i64, kind: LogFileKind| {
+                let name = LogName::new(offset, kind);
+                self.disk.contents(&DiskPath::data(format!("{folder}/{name}")))
+            };
+            let mut segments = BTreeSet::new();
+            for (path, _) in self.disk.files() {
+                let name = path.path.strip_prefix(&folder).and_then(|rest| rest.strip_prefix('/'));
+                let Some(name) = name.and_then(LogName::parse) else { continue };
+                if name.kind == LogFileKind::Log && !name.deleted {
+                    segments.insert(name.offset);
+                }
+            }
+            let start = self.shards[shard].store.log_start(log).expect("it exists");
+            let first = segments.range(..=start).next_back().copied().unwrap_or(start);
+            let (mut next, mut known) = (first, 0);
+            while next < model.end() {
+                let log = contents(next, LogFileKind::Log);
+                let files = SegmentFiles {
+                    base_offset: next,
+                    log: log
+                        .unwrap_or_else(|| panic!("{id:?}: no segment at {next}: {segments:?}")),
+                    offset_index: contents(next, LogFileKind::OffsetIndex),
+                    time_index: contents(next, LogFileKind::TimeIndex),
+                    closed: true,
+                };
+                let both = files.offset_index.is_some() && files.time_index.is_some();
+                assert!(both, "{id:?} {next}: an index is missing");
+                assert_eq!(log_dump::verify_segment(files), [], "{id:?} {next}");
+                let last = log_dump::batches(files.log).last().and_then(Result::ok);
+                next = last.expect("a segment of a log has a batch").meta.next_offset();
+                known += 1;
+            }
+            assert_eq!(next, model.end(), "{id:?} ends within a segment");
+            self.totals.strays += (segments.range(first..).count() - known) as u64;
+        }
+    }
+
+    // --- Restart ---
+
+    fn restart(&mut self, mut machine_lives: bool) {
+        let mut attempts = 0;
+        let stores = loop {
+            self.life += 1;
+            let shards_count = self.work.between(1, SHARDS_MAX) as u16;
+            if attempts < 3 && self.cuts.one_in(4) {
+                let ops = self.cuts.pick(&[Ops::Any, Ops::Change, Ops::Write]);
+                let skip = self.cuts.between(0, 40);
+                self.disk.inject(Fault::once(ops, skip, Effect::PowerCut));
+            }
+            let recovered = self.recover(shards_count);
+            self.disk.clear_faults();
+            if self.disk.is_powered() {
+                break recovered.expect("the disk did nothing wrong");
+            }
+            attempts += 1;
+            drop(recovered);
+            let seed = self.cuts.next_u64();
+            self.note(format!("power cut {seed} in recovery"));
+            self.totals.cuts_in_recovery += 1;
+            self.disk.power_cut(seed);
+            self.disk.restart();
+            machine_lives = false;
+        };
+        let (slot_bytes, slots_count) = self.memory_slots;
+        for (shard, mut store) in stores.into_iter().enumerate() {
+            let file = self.disk.contents(&recovery::memory_path(shard as u16)).unwrap_or(&[]);
+            let memory = SimMemory::new(slot_bytes, slots_count, file);
+            store.set_region_source(Box::new(memory.clone()));
+            self.shards.push(Shard { store, memory, pending: BTreeMap::new(), stopped: false });
+        }
+        self.check_recovered(machine_lives);
+    }
+
+    fn recover(&mut self, shards_count: u16) -> Result<Vec<Store>, String> {
+        let config = RecoverConfig { life: self.life, wall_ms: self.wall_ms };
+        self.note(format!("recover into {shards_count} shards, life {}", self.life));
+        let mut recovery = Recovery::open(&mut self.disk, config).map_err(|e| e.to_string())?;
+        let known: Vec<PartitionId> = recovery.partitions().collect();
+        if self.cuts.one_in(2) {
+            self.read_before_placement(&mut recovery, &known)?;
+        }
+        self.homes.clear();
+        let mut places = BTreeMap::new();
+        for (id, model) in &self.logs {
+            places.insert(*id, (self.work.below(u64::from(shards_count)) as u16, model.config));
+        }
+        let finished =
+            recovery.finish(&mut self.disk, shards_count, self.store_config, &mut |id| {
+                places.get(id).copied()
+            });
+        let Recovered { stores, report, .. } = finished.map_err(|error| error.to_string())?;
+        self.note(format!("recovered {} partitions: {report:?}", known.len()));
+        assert_eq!(report.quarantined, [], "nothing was damaged");
+        assert_eq!(stores.len(), usize::from(shards_count));
+        for (id, (shard, _)) in places {
+            if let Some(log) = stores[usize::from(shard)].find(&id) {
+                self.homes.insert(id, (usize::from(shard), log));
+            }
+        }
+        let found: usize = stores.iter().map(|store| store.partitions().count()).sum();
+        assert_eq!(found, self.homes.len(), "no partition that was removed, none twice");
+        Ok(stores)
+    }
+
+    /// The metadata log is read before anybody knows where partitions belong.
+    fn read_before_placement(
+        &mut self,
+        recovery: &mut Recovery,
+        known: &[PartitionId],
+    ) -> Result<(), String> {
+        for id in known {
+            let Some(model) = self.logs.get(id) else { continue };
+            let mut batches: Vec<Vec<u8>> = Vec::new();
+            let mut take = |batch: &[u8]| batches.push(batch.to_vec());
+            recovery.read_partition(&mut self.disk, id, &mut take).map_err(|e| e.to_string())?;
+            let Some(first) = batches.first() else { continue };
+            let base = BatchMeta::read(first).expect("a batch is whole").base_offset;
+            let first = model.batches.partition_point(|batch| batch.base < base);
+            for (batch, expected) in batches.iter().zip(&model.batches[first..]) {
+                assert!(batch[..] == expected.stored[..], "{id:?}: the batch at {}", expected.base);
+            }
+            assert!(first + batches.len() <= model.batches.len(), "{id:?}: batches were invented");
+        }
+        Ok(())
+    }
+
+    fn check_recovered(&mut self, machine_lives: bool) {
+        let ids: Vec<PartitionId> = self.logs.keys().copied().collect();
+        for id in ids {
+            let must = self.logs[&id].must_survive(machine_lives);
+            let Some((shard, log)) = self.homes.get(&id).copied() else {
+                assert_eq!(must, 0, "{id:?} is gone with acknowledged batches");
+                self.lost(&id, 0, 0);
+                let shard = self.work.below(self.shards.len() as u64) as usize;
+                self.place(id, shard);
+                continue;
+            };
+            let store = &self.shards[shard].store;
+            let end = store.log_end(log).expect("it was found");
+            let start = store.log_start(log).expect("it was found");
+            let model = &self.logs[&id];
+            let count = model.batches.partition_point(|batch| batch.next <= end);
+            let whole = count.checked_sub(1).map_or(0, |last| model.batches[last].next);
+            assert_eq!(whole, end, "{id:?} ends within a batch or beyond everything appended");
+            assert!(
+                count >= must,
+                "{id:?} ends at {end}: {count} batches, {must} were acknowledged"
+            );
+            let starts = model.start_min..=model.start_max;
+            assert!(starts.contains(&start), "{id:?} starts at {start}, not within {starts:?}");
+            assert_eq!(store.high_watermark(log), Some(end), "what was recovered is committed");
+            self.lost(&id, count, start);
+            self.check_state(&id);
+            self.read_whole(&id);
+        }
+        self.note("recovered".to_owned());
+    }
+
+    fn lost(&mut self, id: &PartitionId, count: usize, start: i64) {
+        let model = self.logs.get_mut(id).expect("it exists");
+        self.totals.unacked_lost += (model.batches.len() - count) as u64;
+        model.restarted(count, start);
+    }
+
+    /// Producers and epochs are those that replaying the log gives.
+    fn check_state(&self, id: &PartitionId) {
+        let (shard, log) = self.homes[id];
+        let store = &self.shards[shard].store;
+        let model = &self.logs[id];
+        let ours: Vec<(i64, Producer)> = store.producers(log).map(|(id, p)| (id, *p)).collect();
+        let theirs: Vec<(i64, Producer)> = model.producers.iter().map(|(id, p)| (id, *p)).collect();
+        assert_eq!(ours, theirs, "producers of {id:?}");
+        let start = store.log_start(log).expect("it exists");
+        if let Some(last) = model.batches.last().filter(|last| last.next > start) {
+            let meta = BatchMeta::read(&last.stored).expect("the driver makes good batches");
+            assert_eq!(store.latest_epoch(log), Some(meta.leader_epoch), "last epoch of {id:?}");
+        }
+        let mut text = String::new();
+        for epoch in 0..=model.leader_epoch {
+            let Some(end) = store.epoch_end(log, epoch) else { continue };
+            let later = model.batches.iter().find(|batch| {
+                let meta = BatchMeta::read(&batch.stored).expect("the driver makes good batches");
+                meta.leader_epoch > epoch && batch.next > start
+            });
+            let expected = later.map_or(model.end(), |batch| batch.base.max(start));
+            if end.end_offset != expected {
+                writeln!(text, "epoch {epoch} ends at {}, not {expected}", end.end_offset)
+                    .expect("a string takes all");
+            }
+        }
+        assert!(text.is_empty(), "{id:?}: {text}");
+    }
+}
