@@ -50,6 +50,8 @@ pub struct Settings {
     pub now: Now,
     /// Fresh randomness: ids, salts and hash seeds of this life grow from it.
     pub entropy: [u8; 32],
+    /// Sizes of journal and tail other than the configuration's, for the simulator.
+    pub store: Option<StoreConfig>,
 }
 
 /// A broker ready to serve.
@@ -105,7 +107,7 @@ pub fn boot(
         let (shard, topic) = places.get(id)?;
         Some((*shard, log_config(topic, &broker, *id, seed)))
     };
-    let store = store_config(&broker);
+    let store = settings.store.unwrap_or_else(|| store_config(&broker));
     let recovered = recovery.finish(disk.disk, settings.shards_count, store, &mut resolve)?;
 
     let mut regions = regions.into_iter();

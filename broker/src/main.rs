@@ -27,6 +27,7 @@ fn make_shards(context: BootContext<'_>, config: &BrokerConfig) -> Result<Vec<Sh
         data_dir: config.storage.data_dir.clone(),
         now: context.now,
         entropy: context.entropy,
+        store: None,
     };
     let booted =
         boot::boot(context.disk, context.regions, &settings).map_err(|error| match error {

@@ -1,1 +1,3 @@
 //! Simulator, reference models and invariants.
+
+pub mod sim;
