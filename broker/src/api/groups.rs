@@ -4,12 +4,9 @@
 //! one question per group, and FindCoordinator creates the offsets topic when it is first needed.
 
 use protocol::api::{ApiKey, RequestHeaderRef};
-use protocol::error_code::ErrorCode;
 use protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
-use protocol::messages::find_coordinator::{
-    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::messages::{
@@ -20,18 +17,15 @@ use protocol::messages::{
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::coordinator::group::{GroupRequest, GroupResponse};
 use crate::coordinator::partition_for_group;
+use crate::image::describe::{CoordinatorAnswer, find_coordinator};
 use crate::shard::Shard;
 use crate::shard::ask::{Answer, Ask, GatherRequest};
 use crate::shard::control::ControlRequest;
 use crate::shard::event::ShardId;
 use crate::shard::op::RequestTag;
 
-/// First versions that name several groups.
+/// First version that names several groups.
 const OFFSET_FETCH_BATCHED_SINCE: i16 = 8;
-const FIND_BATCHED_SINCE: i16 = 4;
-
-const KEY_TYPE_GROUP: i8 = 0;
-const KEY_TYPE_TRANSACTION: i8 = 1;
 
 /// Takes a group request of any kind but FindCoordinator.
 pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>, body: &[u8]) {
@@ -187,55 +181,25 @@ fn merge(mut all: GroupResponse, more: GroupResponse) -> GroupResponse {
     all
 }
 
-/// Takes a FindCoordinator request.
+/// Takes a FindCoordinator request; the offsets topic is created when the first group asks.
 pub fn handle_find(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<FindCoordinatorRequest>(tag, body) else { return };
-    let missing =
-        request.key_type == KEY_TYPE_GROUP && shard.topics.find_name(OFFSETS_TOPIC).is_none();
-    let asks = if missing {
-        let request = ControlRequest::AutoCreateTopic(OFFSETS_TOPIC.to_owned());
-        vec![(ShardId(0), Ok(Ask::Control { version: tag.version, request }))]
-    } else {
-        Vec::new()
+    let answer = find(shard, tag, &request);
+    let Some(missing) = answer.missing else {
+        shard.reply::<FindCoordinatorRequest>(tag, &answer.response);
+        return;
     };
-    shard.gather(tag, GatherRequest::FindCoordinator(request), asks);
+    let create = ControlRequest::AutoCreateTopic(missing.to_owned());
+    let ask = Ask::Control { version: tag.version, request: create };
+    shard.gather(tag, GatherRequest::FindCoordinator(request), vec![(ShardId(0), Ok(ask))]);
 }
 
-/// Writes the FindCoordinator answer: this node, for every group.
-pub(crate) fn finish_find(shard: &mut Shard, tag: RequestTag, request: FindCoordinatorRequest) {
-    let ready = shard.topics.find_name(OFFSETS_TOPIC).is_some();
-    let error = match request.key_type {
-        KEY_TYPE_GROUP if ready => ErrorCode::None,
-        KEY_TYPE_GROUP | KEY_TYPE_TRANSACTION => ErrorCode::CoordinatorNotAvailable,
-        _ => ErrorCode::InvalidRequest,
-    };
-    let found = error == ErrorCode::None;
-    let node_id = if found { shard.config.node_id } else { -1 };
-    let host = if found { shard.config.advertised_host.clone() } else { String::new() };
-    let port = if found { i32::from(shard.config.advertised_port) } else { -1 };
-    let error_message = (!found).then(|| error.message().to_owned());
-    let response = if tag.version < FIND_BATCHED_SINCE {
-        FindCoordinatorResponse {
-            error_code: error.code(),
-            error_message,
-            node_id,
-            host,
-            port,
-            ..FindCoordinatorResponse::default()
-        }
-    } else {
-        let coordinators = request.coordinator_keys.into_iter().map(|key| Coordinator {
-            key,
-            node_id,
-            host: host.clone(),
-            port,
-            error_code: error.code(),
-            error_message: error_message.clone(),
-        });
-        FindCoordinatorResponse {
-            coordinators: coordinators.collect(),
-            ..FindCoordinatorResponse::default()
-        }
-    };
-    shard.reply::<FindCoordinatorRequest>(tag, &response);
+/// Answers FindCoordinator once the topic was created, or could not be.
+pub(crate) fn finish_find(shard: &mut Shard, tag: RequestTag, request: &FindCoordinatorRequest) {
+    let answer = find(shard, tag, request);
+    shard.reply::<FindCoordinatorRequest>(tag, &answer.response);
+}
+
+fn find(shard: &Shard, tag: RequestTag, request: &FindCoordinatorRequest) -> CoordinatorAnswer {
+    find_coordinator(&shard.image, request, tag.version, false, &partition_for_group)
 }

@@ -41,8 +41,8 @@ pub(crate) fn finish(
             producers::finish_describe(shard, tag, request, answers);
         }
         GatherRequest::InitProducerId(_) => producers::finish_init(shard, tag, &answers),
-        GatherRequest::FindCoordinator(request) => groups::finish_find(shard, tag, request),
-        GatherRequest::Metadata(request) => metadata::finish(shard, tag, request, answers),
+        GatherRequest::FindCoordinator(request) => groups::finish_find(shard, tag, &request),
+        GatherRequest::Metadata(request) => metadata::finish(shard, tag, &request),
         GatherRequest::Group(key) => groups::finish(shard, tag, key, answers),
         GatherRequest::Control => admin::finish(shard, tag, answers),
     }

@@ -112,21 +112,11 @@ impl ControlPlane {
             snapshots: SnapshotWriter::default(),
         }
     }
-
-    /// Whether nothing is being decided or written.
-    pub(super) fn is_idle(&self) -> bool {
-        self.current.is_none() && self.queue.is_empty()
-    }
 }
 
 impl Shard {
     fn control_mut(&mut self) -> &mut ControlPlane {
         self.control.as_mut().expect("control requests go to shard 0")
-    }
-
-    /// The image's epoch, as ApiVersions tells it.
-    pub(crate) fn image_epoch(&self) -> i64 {
-        i64::try_from(self.image.epoch()).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn handle_control_ask(
