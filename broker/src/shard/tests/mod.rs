@@ -26,6 +26,7 @@ pub use super::event::{ConnId, Core, Event};
 use super::event::{Output, ShardId};
 use super::response::Response;
 use crate::config::BrokerConfig;
+use crate::controller::internal::bootstrap;
 use crate::image::Image;
 use crate::time::Now;
 
@@ -50,6 +51,10 @@ impl Rig {
             BrokerConfig::from_fixed(Default::default()).expect("the defaults are valid");
         let broker = Arc::new(broker);
         let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 };
+        let mut image = Image::new();
+        for record in bootstrap(&image, &broker, "test", ("localhost", 9092), &[]) {
+            image.replay(&record).expect("a broker registers in an empty image");
+        }
         let shards = (0..shards_count)
             .map(|shard| {
                 let config = ShardConfig {
@@ -64,7 +69,7 @@ impl Rig {
                     seed: 7,
                 };
                 let store = Store::create(shard, 1, StoreConfig::default());
-                Shard::new(config, store, Image::new(), now)
+                Shard::new(config, store, image.clone(), now)
             })
             .collect();
         let mut rig = Self {
