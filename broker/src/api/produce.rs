@@ -368,7 +368,10 @@ impl Shard {
                     log_start_offset: appended.log_start_offset,
                     detail: None,
                 };
-                (outcome, Some((appended.durability, appended.commit)))
+                // The frame of a duplicate may have been committed long ago: no later commit may
+                // ever come to release its answer.
+                let waits = appended.commit > self.store.committed(appended.durability);
+                (outcome, waits.then_some((appended.durability, appended.commit)))
             }
             Err(error) => (ProduceOutcome::error(error::append_code(&error).code()), None),
         })
