@@ -8,6 +8,7 @@ mod world;
 
 use storage::prng::Prng;
 use storage::sim_disk::{Effect, Fault, Ops};
+use storage::types::{DurabilityClass, LogConfig};
 use world::{World, random_step, small_log};
 
 const SEED: u64 = 42;
@@ -115,4 +116,37 @@ fn a_restart_with_another_number_of_shards_keeps_everything() {
             }
         }
     }
+}
+
+#[test]
+fn a_memory_ack_survives_kill_minus_nine_and_a_persisted_one_also_power() {
+    let (mut adopted, mut memory_acks) = (0, 0);
+    for seed in 0..40 {
+        let mut world = World::new(seed, 1);
+        world.with_memory = true;
+        world.stop();
+        world.recover(1).expect("it starts");
+        let memory = DurabilityClass::Memory;
+        world.create(0, LogConfig { durability: memory, ..small_log() });
+        world.create(1, small_log());
+        world.create(2, LogConfig { durability: memory, ..small_log() });
+        let mut prng = Prng::new(seed);
+        for round in 0..4 {
+            for _ in 0..prng.between(50, 400) {
+                random_step(&mut world, &mut prng);
+            }
+            world.end_turn();
+            memory_acks += world.memory_acks_in_memory_only();
+            if round % 2 == 0 {
+                world.kill(seed);
+            } else {
+                world.power_cut(seed);
+            }
+            world.recover(1).expect("it starts");
+            adopted += world.report.adopted_count;
+            world.check();
+        }
+    }
+    assert!(memory_acks > 100, "acks before the disk had anything: {memory_acks}");
+    assert!(adopted > 40, "frames adopted from shared memory: {adopted}");
 }

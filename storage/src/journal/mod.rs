@@ -136,6 +136,12 @@ impl Journal {
         self.pool.set_source(source);
     }
 
+    /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability. All
+    /// of them, because recovery adopts no frame behind a missing one.
+    pub fn set_lending(&mut self, lending: bool) {
+        self.pool.set_lending(lending);
+    }
+
     /// Ends recovery's way. Every frame must have been let go.
     pub fn start_life(&mut self, ring: Ring) {
         assert!(self.frames.is_empty(), "a life starts with an empty tail");
@@ -280,7 +286,17 @@ impl Journal {
             self.failed = true;
             return Err((write.number, write.position, error));
         }
+        let first = (self.durable + 1 - self.first) as usize;
         self.durable = write.last;
+        let count = (self.durable + 1 - self.first) as usize - first;
+        for frame in self.frames.iter_mut().skip(first).take(count).filter(|f| f.lent()) {
+            // The tail keeps a copy: there is little lent memory, and the journal has the frame.
+            let mut copy = self.pool.take_heap(frame.memory.buf.len());
+            let buf = Arc::get_mut(&mut copy.buf).expect("the pool gives buffers nobody holds");
+            buf.extend_from_slice(frame.memory.buf.as_slice());
+            self.tail_bytes = self.tail_bytes + buf.capacity() - frame.memory.buf.capacity();
+            frame.memory = copy;
+        }
         let rest = self.frames.iter().skip((self.durable + 1 - self.first) as usize);
         self.backlog_bytes = rest.map(Frame::len).sum();
         Ok(())
@@ -320,12 +336,11 @@ impl Journal {
     fn open_frame(&mut self, needed: usize) {
         let queued = self.backlog_bytes.min(GROUP_BYTES_MAX);
         let wanted = self.group_bytes_last.max(2 * queued);
-        let wanted = if self.replaying {
-            GROUP_BYTES_MAX
-        } else {
-            wanted.min(self.ring.file_bytes() as usize / 4)
-        };
-        let mut memory = self.pool.take(HEADER_BYTES + needed, wanted);
+        // No frame but one of a large batch may take more than half a file: see `Ring::certain_bytes`.
+        let frame_bytes_max =
+            if self.replaying { GROUP_BYTES_MAX } else { self.ring.file_bytes() as usize / 4 };
+        let wanted = if self.replaying { frame_bytes_max } else { wanted.min(frame_bytes_max) };
+        let mut memory = self.pool.take(HEADER_BYTES + needed, wanted, frame_bytes_max);
         let buf = Arc::get_mut(&mut memory.buf).expect("the pool gives buffers nobody holds");
         buf.extend_from_slice(&[0; HEADER_BYTES]);
         self.tail_bytes += buf.capacity();

@@ -25,6 +25,7 @@ pub(crate) struct FrameBuf {
 #[derive(Debug, Default)]
 pub(crate) struct FramePool {
     source: Option<Box<dyn RegionSource + Send>>,
+    lending: bool,
     classes: [VecDeque<FrameBuf>; FRAME_CLASSES_BYTES.len()],
     idle_bytes: usize,
 }
@@ -35,8 +36,36 @@ impl FramePool {
         self.source = Some(source);
     }
 
-    /// An empty buffer of at least `bytes_min`, rather of `bytes_wanted` up to the largest class.
-    pub fn take(&mut self, bytes_min: usize, bytes_wanted: usize) -> FrameBuf {
+    /// Whether `take` tries lent memory first.
+    pub fn set_lending(&mut self, lending: bool) {
+        self.lending = lending;
+    }
+
+    /// An empty buffer of at least `bytes_min`, rather of `bytes_wanted` up to the largest class. Lent
+    /// while the pool is lending and there is some, and then of up to `bytes_max`.
+    pub fn take(&mut self, bytes_min: usize, bytes_wanted: usize, bytes_max: usize) -> FrameBuf {
+        if self.lending
+            && let Some(source) = &mut self.source
+        {
+            let bytes_min = bytes_min.next_multiple_of(FRAME_CLASSES_BYTES[0]);
+            // A slot is taken whole, so the frame may as well have room to grow in it.
+            let fits = |bytes: &&usize| (bytes_min..=bytes_max).contains(*bytes);
+            let largest = FRAME_CLASSES_BYTES.iter().rev().filter(fits);
+            for bytes in largest.copied().chain([bytes_min]) {
+                if let Some(region) = source.region(bytes) {
+                    return FrameBuf { buf: Arc::new(AlignedBuf::from_region(region)), lent: true };
+                }
+            }
+        }
+        self.take_sized(bytes_min, bytes_wanted)
+    }
+
+    /// An empty buffer of at least `bytes_min` that is not lent.
+    pub fn take_heap(&mut self, bytes_min: usize) -> FrameBuf {
+        self.take_sized(bytes_min, 0)
+    }
+
+    fn take_sized(&mut self, bytes_min: usize, bytes_wanted: usize) -> FrameBuf {
         let wanted = bytes_min.max(bytes_wanted);
         let largest = FRAME_CLASSES_BYTES[FRAME_CLASSES_BYTES.len() - 1];
         if bytes_min > largest {
@@ -67,17 +96,14 @@ impl FramePool {
         let Some(class) = FRAME_CLASSES_BYTES.iter().position(|class| *class == bytes) else {
             return;
         };
-        // Lent memory is never let go: there is only so much of it.
-        if frame.lent || self.idle_bytes + bytes <= POOL_BYTES_MAX {
+        // Lent memory goes back to its lender.
+        if !frame.lent && self.idle_bytes + bytes <= POOL_BYTES_MAX {
             self.idle_bytes += bytes;
             self.classes[class].push_back(frame);
         }
     }
 
-    fn fresh(&mut self, bytes: usize) -> FrameBuf {
-        if let Some(region) = self.source.as_mut().and_then(|source| source.region(bytes)) {
-            return FrameBuf { buf: Arc::new(AlignedBuf::from_region(region)), lent: true };
-        }
+    fn fresh(&self, bytes: usize) -> FrameBuf {
         FrameBuf { buf: Arc::new(AlignedBuf::new(bytes)), lent: false }
     }
 }
@@ -89,19 +115,19 @@ mod tests {
     #[test]
     fn a_buffer_still_read_is_not_used_again() {
         let mut pool = FramePool::default();
-        let frame = pool.take(100, 0);
+        let frame = pool.take(100, 0, 0);
         let reader = Arc::clone(&frame.buf);
         pool.give(frame);
-        assert!(!Arc::ptr_eq(&pool.take(100, 0).buf, &reader));
+        assert!(!Arc::ptr_eq(&pool.take(100, 0, 0).buf, &reader));
         let address = Arc::as_ptr(&reader);
         drop(reader);
-        assert_eq!(Arc::as_ptr(&pool.take(100, 0).buf), address);
+        assert_eq!(Arc::as_ptr(&pool.take(100, 0, 0).buf), address);
     }
 
     #[test]
     fn a_larger_batch_than_any_class_gets_a_buffer_of_its_own() {
         let mut pool = FramePool::default();
-        let frame = pool.take(3 << 20, 0);
+        let frame = pool.take(3 << 20, 0, 0);
         assert_eq!(frame.buf.capacity(), 3 << 20);
         pool.give(frame);
         assert_eq!(pool.idle_bytes, 0);

@@ -34,6 +34,8 @@ pub(crate) struct Log {
     pub config: LogConfig,
     /// First offset a reader may ask for.
     pub log_start: i64,
+    /// The frame that says so; 0 when a checkpoint does.
+    pub log_start_sequence: u64,
     /// Offset the next batch gets.
     pub log_end: i64,
     /// End of what is committed as its durability demands.
@@ -71,6 +73,7 @@ impl Log {
             id,
             config,
             log_start: 0,
+            log_start_sequence: 0,
             log_end: 0,
             high_watermark: 0,
             segments: VecDeque::new(),

@@ -62,6 +62,8 @@ pub struct RecoverReport {
     pub quarantined: Vec<(PartitionId, String)>,
     /// Journal frames replayed.
     pub frames_count: u64,
+    /// Those of them that only shared memory had.
+    pub adopted_count: u64,
 }
 
 /// A data folder read, and not changed.
@@ -273,6 +275,8 @@ impl Recovery {
         for (shard, scan) in self.shards.iter().enumerate() {
             for (index, frame) in scan.frames.iter().enumerate() {
                 self.report.frames_count += 1;
+                self.report.adopted_count +=
+                    u64::from(matches!(frame.place, scan::Place::Memory(_)));
                 let (frames_of, removed) = (&mut self.frames_of, &mut self.removed);
                 let shard_of = &mut self.shard_of;
                 reader.entries(disk, ids, frame, &mut |entry| {

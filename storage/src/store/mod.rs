@@ -121,6 +121,8 @@ pub struct Store {
     cold: Cold,
     waste: Wastes,
     retention_at: Option<u64>,
+    /// Logs of `memory` durability.
+    memory_logs: i32,
     /// Commits told, per class.
     persisted: u64,
     memory: u64,
@@ -159,6 +161,7 @@ impl Store {
         if self.logs.len() >= PARTITIONS_MAX {
             return Err(CreateError::TooMany);
         }
+        self.count_memory(config.durability, 1);
         Ok(self.logs.insert(Log::new(id, config)))
     }
 
@@ -175,7 +178,17 @@ impl Store {
     /// Other settings from here on. Sealed segments stay as they are.
     pub fn set_config(&mut self, log: LogId, config: LogConfig) {
         if let Some(log) = self.logs.get_mut(log) {
-            log.config = config;
+            let before = std::mem::replace(&mut log.config, config).durability;
+            self.count_memory(before, -1);
+            self.count_memory(config.durability, 1);
+        }
+    }
+
+    /// Frames are lent while any log wants it.
+    fn count_memory(&mut self, durability: DurabilityClass, change: i32) {
+        if durability == DurabilityClass::Memory {
+            self.memory_logs += change;
+            self.journal.set_lending(self.memory_logs > 0);
         }
     }
 

@@ -41,6 +41,7 @@ impl Store {
             cold: super::Cold::default(),
             waste: super::Wastes::default(),
             retention_at: None,
+            memory_logs: 0,
             persisted: 0,
             memory: 0,
             stopping: false,
@@ -51,6 +52,7 @@ impl Store {
 
     /// Adds a log as its checkpoint left it.
     pub(crate) fn insert_recovered(&mut self, log: Log) -> LogId {
+        self.count_memory(log.config.durability, 1);
         self.logs.insert(log)
     }
 

@@ -11,7 +11,7 @@ use crate::types::{CommitSeq, DeleteRecordsError, LogId, StoreEvent};
 
 impl Store {
     /// Moves the log's start up to `before`. The answer may leave when the frame is committed
-    /// (`Persisted`). A start that is there already is committed.
+    /// (`Persisted`); for a start that is there already it is the frame that says so.
     pub fn delete_records(
         &mut self,
         log_id: LogId,
@@ -29,7 +29,7 @@ impl Store {
             return Err(DeleteRecordsError::OffsetOutOfRange { before, high_watermark });
         }
         if before <= log.log_start {
-            return Ok(CommitSeq(0));
+            return Ok(CommitSeq(log.log_start_sequence));
         }
         if !self.journal.has_room(0) {
             return Err(DeleteRecordsError::Busy);
@@ -51,6 +51,9 @@ impl Store {
         };
         let touched = Touched { log: log_id, end: 0, memory: false };
         let placed = self.journal.append(&entry, &[], touched, |_| {});
+        if let Some(log) = self.logs.get_mut(log_id) {
+            log.log_start_sequence = placed.sequence;
+        }
         self.events.push_back(StoreEvent::LogStartMoved(log_id));
         CommitSeq(placed.sequence)
     }
@@ -95,6 +98,7 @@ impl Store {
     pub fn remove_partition(&mut self, log_id: LogId, mono_ns: u64) {
         let Some(log) = self.logs.remove(log_id) else { return };
         self.forget_cold(log_id, None);
+        self.count_memory(log.config.durability, -1);
         let delay_ns = log.config.file_delete_delay_ms.max(0) as u64 * 1_000_000;
         self.flusher.want_checkpoint(mono_ns);
         self.waste.add(Garbage::Partition { id: log.id }, mono_ns + delay_ns);

@@ -295,6 +295,16 @@ impl World {
         }
     }
 
+    /// Acked batches that are not yet on stable storage.
+    pub fn memory_acks_in_memory_only(&self) -> usize {
+        let waits = |known: &Known| {
+            let store = &self.stores[usize::from(known.shard)];
+            let durable = store.committed(DurabilityClass::Persisted);
+            known.sent.iter().filter(|sent| sent.acked && sent.commit > durable).count()
+        };
+        self.partitions.values().map(waits).sum()
+    }
+
     /// Goes on until nothing is under way and no append waits.
     pub fn settle(&mut self) {
         for _ in 0..2_000 {
