@@ -5,15 +5,16 @@
 //! configuration keys and live in `GroupConfig`.
 
 /// Groups of one shard, groups that only hold offsets included. At the bound a join to a group that
-/// does not exist yet answers `GROUP_MAX_SIZE_REACHED`, a commit to one `INVALID_COMMIT_OFFSET_SIZE`.
+/// does not exist yet answers `GROUP_MAX_SIZE_REACHED`, a commit to one
+/// `INVALID_COMMIT_OFFSET_SIZE`.
 pub const GROUPS_MAX: usize = 200_000;
 
 /// Members of one group, whatever `group.max.size` says. The next join answers
 /// `GROUP_MAX_SIZE_REACHED`.
 pub const MEMBERS_PER_GROUP_MAX: usize = 10_000;
 
-/// Member ids handed out with `MEMBER_ID_REQUIRED` and not used yet, per group. The next request for
-/// one answers `GROUP_MAX_SIZE_REACHED` until some are used or expire.
+/// Member ids handed out with `MEMBER_ID_REQUIRED` and not used yet, per group. The next request
+/// for one answers `GROUP_MAX_SIZE_REACHED` until some are used or expire.
 pub const PENDING_MEMBERS_PER_GROUP_MAX: usize = 10_000;
 
 /// Protocols that one member may offer. More answer `INCONSISTENT_GROUP_PROTOCOL`.

@@ -1,9 +1,9 @@
 //! Coordinators: who reads what in a group, and how far. Decisions and replays, nothing else.
 //!
 //! Not here: the log (`storage`), the clock, sockets, authorization, FindCoordinator (it only asks
-//! [`partition_for_group`]). The shard that owns a partition of `__consumer_offsets` owns the groups
-//! that hash to it and drives a [`group::GroupCoordinator`] with requests, timeouts and append
-//! results. Source: KIP-62, KIP-134, KIP-345, KIP-394, KIP-447 and Kafka 4.3's behaviour.
+//! [`partition_for_group`]). The shard that owns a partition of `__consumer_offsets` owns the
+//! groups that hash to it and drives a [`group::GroupCoordinator`] with requests, timeouts and
+//! append results. Source: KIP-62, KIP-134, KIP-345, KIP-394, KIP-447 and Kafka 4.3's behaviour.
 
 pub mod group;
 pub mod limits;
@@ -23,8 +23,8 @@ pub struct CoordinatorRecord {
     pub timestamp_ms: i64,
 }
 
-/// The partition of `__consumer_offsets` that keeps a group: the absolute value of the id's Java hash
-/// code, modulo the topic's partition count.
+/// The partition of `__consumer_offsets` that keeps a group: the absolute value of the id's Java
+/// hash code, modulo the topic's partition count.
 ///
 /// # Panics
 /// When `partitions_count` is not positive: the topic has at least one partition.

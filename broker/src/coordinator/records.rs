@@ -1,8 +1,8 @@
 //! The records of `__consumer_offsets`, in Kafka's own bytes.
 //!
 //! A key begins with two bytes that say what kind of record it is, a value with two bytes that say
-//! its version. Written as Kafka 4.3 writes them: group metadata in version 3, offsets in version 4,
-//! or in version 1 when the client asked for a retention of its own, which only that version can
+//! its version. Written as Kafka 4.3 writes them: group metadata in version 3, offsets in version
+//! 4, or in version 1 when the client asked for a retention of its own, which only that version can
 //! say. Read in every version Kafka 4.3 reads. Kinds of other group types are none of ours and come
 //! back as [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
 //! Kafka 4.3.1; the golden bytes in `tests/golden.rs` come from Kafka's own classes.
@@ -141,7 +141,8 @@ fn versioned<M: Message>(message: &M, prefix: i16, version: i16) -> Bytes {
 pub enum Parsed {
     /// Ours.
     Record(GroupRecord),
-    /// A kind that this coordinator does not keep: another type of group, or one from a newer Kafka.
+    /// A kind that this coordinator does not keep: another type of group, or one from a newer
+    /// Kafka.
     Other { kind: i16 },
 }
 

@@ -1,7 +1,8 @@
 //! OffsetCommit: a group says how far it has read; true once the record is durable.
 //!
-//! Topics are judged first, then the group, then each partition, as in Kafka: a request whose topics
-//! are all unknown never reaches the group. Source: Kafka 4.3; KIP-848 (topic ids in version 10).
+//! Topics are judged first, then the group, then each partition, as in Kafka: a request whose
+//! topics are all unknown never reaches the group. Source: Kafka 4.3; KIP-848 (topic ids in version
+//! 10).
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::offset_commit::{

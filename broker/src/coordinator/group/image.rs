@@ -1,8 +1,8 @@
 //! The durable state of a coordinator as one comparable value.
 //!
-//! For tests and the simulator: a coordinator that lived through a history and one that replayed its
-//! records must have equal images. What lives in memory only (parked requests, deadlines, members
-//! of a rebalance under way) is not in it.
+//! For tests and the simulator: a coordinator that lived through a history and one that replayed
+//! its records must have equal images. What lives in memory only (parked requests, deadlines,
+//! members of a rebalance under way) is not in it.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The members of one group, in the order they joined, and what they have in common.
 //!
 //! The order is what makes a group repeatable where Kafka's depends on a hash: the first to join
-//! leads, and when the leader goes, the oldest member follows it. Counts of offered protocols and of
-//! members that wait in a join are kept with the members, so that no decision walks them.
+//! leads, and when the leader goes, the oldest member follows it. Counts of offered protocols and
+//! of members that wait in a join are kept with the members, so that no decision walks them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Member ids: the client's or the instance's id, a dash, a UUID of version 4.
 //!
-//! The randomness is a seeded sequence (SplitMix64): two coordinators that live at the same time, or
-//! one after the other over the same groups, need different seeds. Not a secret: whoever may join
-//! a group may also describe it.
+//! The randomness is a seeded sequence (SplitMix64): two coordinators that live at the same time,
+//! or one after the other over the same groups, need different seeds. Not a secret: whoever may
+//! join a group may also describe it.
 
 use std::sync::Arc;
 

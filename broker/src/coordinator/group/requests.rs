@@ -1,7 +1,7 @@
 //! Requests, one function per API: what is checked before a group is asked, and who answers when
 //! there is no group.
 //!
-//! Source: Kafka 4.3's answers, `facts` of issue 3; codes as a plain Kafka gives them.
+//! Source: what a plain Kafka 4.3 answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

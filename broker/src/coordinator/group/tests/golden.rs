@@ -1,4 +1,5 @@
-//! Records against Kafka's own classes: `golden/records.txt` is what they wrote, `Records.java` how.
+//! Records against Kafka's own classes: `golden/records.txt` is what they wrote, `Records.java`
+//! how.
 //!
 //! A record we write must be those bytes; a version Kafka wrote must read as the values it was made
 //! of, less what that version cannot say.

@@ -1,6 +1,7 @@
 //! JoinGroup: who gets in, with which id, and what the answer says.
 
 use super::*;
+use crate::coordinator::limits;
 
 fn code(response: &JoinGroupResponse) -> ErrorCode {
     ErrorCode::from_i16(response.error_code).expect("a code of Kafka's")
@@ -234,4 +235,28 @@ fn before_version_7_the_protocol_is_never_null() {
     let reply = rig.join(6, "", &[]);
     let refused = rig.take_join(reply);
     assert_eq!(refused.protocol_name.as_deref(), Some(""));
+}
+
+#[test]
+fn ids_are_handed_out_up_to_a_bound() {
+    let mut rig = Rig::new();
+    let request = join_request("", &[("range", b"")]);
+    for _ in 0..limits::PENDING_MEMBERS_PER_GROUP_MAX {
+        assert_eq!(try_join(&mut rig, 9, request.clone()), ErrorCode::MemberIdRequired);
+    }
+    assert_eq!(try_join(&mut rig, 9, request.clone()), ErrorCode::GroupMaxSizeReached);
+    rig.advance(10_000);
+    assert_eq!(try_join(&mut rig, 9, request), ErrorCode::MemberIdRequired);
+}
+
+#[test]
+fn members_bring_metadata_up_to_a_bound() {
+    let mut rig = Rig::new();
+    let metadata = vec![7; limits::GROUP_METADATA_BYTES_MAX / 4 - "range".len()];
+    for _ in 0..4 {
+        let parked = rig.join(3, "", &[("range", &metadata)]);
+        assert!(!rig.is_answered(parked));
+    }
+    let more = join_request("", &[("range", b"")]);
+    assert_eq!(try_join(&mut rig, 3, more), ErrorCode::GroupMaxSizeReached);
 }

@@ -2,7 +2,7 @@
 
 use super::super::error_response;
 use super::*;
-use crate::coordinator::records::RecordError;
+use crate::coordinator::records::{GroupRecord, RecordError};
 use protocol::messages::delete_groups::DeleteGroupsRequest;
 use protocol::messages::describe_groups::DescribeGroupsRequest;
 use protocol::messages::list_groups::ListGroupsRequest;
@@ -156,6 +156,19 @@ fn records_out_of_order_or_unreadable_are_refused_and_others_counted() {
     assert_eq!(tombstone, Ok(()));
     assert_eq!(rig.coordinator.probe().records_skipped, 2);
     rig.coordinator.finish_load(rig.now, partition);
+}
+
+#[test]
+fn offsets_outlive_their_groups_tombstone() {
+    // A log in which the tombstone of a group comes without those of its offsets.
+    let mut rig = Rig::new();
+    rig.commit(commit_request("", -1, &[("a", 0, 7)]));
+    let partition = partition_for_group(GROUP, 4);
+    let tombstone = GroupRecord::group_tombstone(GROUP).encode(0);
+    rig.log.get_mut(&partition).expect("the commit is there").push(tombstone);
+    rig.restart();
+    assert_eq!(rig.committed("a", 0), 7);
+    assert_eq!(rig.state(), "Empty");
 }
 
 fn fetch_of_one_group(version: i16) -> OffsetFetchRequest {

@@ -1,6 +1,7 @@
 //! OffsetCommit, OffsetFetch, and retention.
 
 use super::*;
+use crate::coordinator::limits;
 use protocol::messages::offset_commit::OffsetCommitResponse;
 use protocol::messages::offset_fetch::{OffsetFetchRequestTopic, OffsetFetchResponse};
 
@@ -346,4 +347,17 @@ fn a_deleted_topic_takes_its_offsets_along() {
     rig.coordinator.topic_deleted(rig.now, "a");
     rig.release();
     assert_eq!((rig.committed("a", 0), rig.committed("a", 1), rig.committed("b", 0)), (-1, -1, 2));
+}
+
+#[test]
+fn appends_under_way_are_bounded() {
+    let mut rig = Rig::new();
+    rig.hold = true;
+    let request = commit_request("", -1, &[("a", 1, 42)]);
+    for _ in 0..limits::APPENDS_MAX {
+        rig.send(9, GroupRequest::OffsetCommit(request.clone()));
+    }
+    assert_eq!(rig.commit(request), ErrorCode::CoordinatorNotAvailable);
+    rig.release();
+    assert_eq!(rig.committed("a", 1), 42);
 }

@@ -2,11 +2,11 @@
 //!
 //! Method: a seeded sequence drives clients that join, sync, heartbeat, commit, leave, hang up and
 //! come back, while appends are delayed or fail, time jumps and the coordinator restarts from its
-//! log. After every step: one answer per request (the rig), generations never fall, no partition has
-//! two owners in one generation, every acknowledged commit is what a fetch sees until a later one
-//! or a deletion, and at the end memory is what the log says. The same seed gives the same history.
-//! It fails if, say, an assignment were handed out before it is durable, or a late append result
-//! touched a newer generation.
+//! log. After every step: one answer per request (the rig), generations never fall, no partition
+//! has two owners in one generation, every acknowledged commit is what a fetch sees until a later
+//! one or a deletion, and at the end memory is what the log says. The same seed gives the same
+//! history. It fails if, say, an assignment were handed out before it is durable, or a late append
+//! result touched a newer generation.
 
 use std::hash::Hasher;
 
