@@ -4,13 +4,32 @@
 //! one line
 //! that says what to do.
 
+pub mod base64;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod commands;
+pub mod config;
+pub mod consume;
+pub mod error;
+pub mod group;
+pub mod interrupt;
+pub mod limits;
+pub mod log;
+pub mod moment;
+pub mod offsets;
+pub mod options;
+pub mod output;
+pub mod produce;
+pub mod record_format;
 pub mod start;
+pub mod topic;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::BrokerConfig;
 use crate::edge::run::{BootContext, BootError};
@@ -28,6 +47,8 @@ struct Cli {
 enum Command {
     /// Run a broker
     Start(start::StartArgs),
+    #[command(flatten)]
+    Client(commands::Command),
 }
 
 /// Reads a command line (the program's name first) and does what it says. `boot` makes the shards
@@ -40,6 +61,7 @@ pub fn run<C: Core + Send + 'static>(
     match Cli::try_parse_from(args) {
         Ok(cli) => match cli.command {
             Command::Start(args) => start::execute(&args, boot),
+            Command::Client(command) => commands::run(command, &mut Cli::command()),
         },
         Err(error) => explain(&error),
     }
@@ -58,9 +80,11 @@ fn explain(error: &clap::Error) -> ExitCode {
             ExitCode::from(2)
         }
         _ => {
+            // What is missing stands on lines of its own; usage and tips follow an empty one.
             let text = error.render().to_string();
-            let line = text.lines().next().unwrap_or("the command line is wrong");
-            eprintln!("{line}; see --help");
+            let lines: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+            let words: Vec<&str> = lines.iter().flat_map(|line| line.split_whitespace()).collect();
+            eprintln!("{}; see --help", words.join(" "));
             ExitCode::from(2)
         }
     }
