@@ -250,7 +250,7 @@ impl Service {
     pub fn tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(5)..].join(" | ");
+        let tail = lines[lines.len().saturating_sub(3)..].join(" | ");
         format!("log {} ends: {tail}", self.log.display())
     }
 
