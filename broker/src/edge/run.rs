@@ -195,6 +195,23 @@ fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, BootError> {
         .ok_or_else(|| BootError::usage(format!("{endpoint} cannot be resolved: no address")))
 }
 
+/// Binds a port that nobody else has.
+///
+/// The kernel tears a killed process's rings down after the process is gone, and they hold its
+/// listening sockets until then: a broker started at once waits for that, half a second at most.
+#[expect(clippy::disallowed_methods, reason = "before any shard runs")]
+fn bind_alone(address: SocketAddr) -> io::Result<TcpListener> {
+    for _ in 0..50 {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            bound => return bound,
+        }
+    }
+    TcpListener::bind(address)
+}
+
 /// Binds every listener once per shard: the outer list is the shards'.
 fn bind(config: &EdgeConfig) -> Result<Vec<Vec<Bound>>, BootError> {
     let count = config.cores.len();
@@ -204,7 +221,7 @@ fn bind(config: &EdgeConfig) -> Result<Vec<Vec<Bound>>, BootError> {
         let in_use = |error| BootError::usage(format!("cannot listen on {endpoint}: {error}"));
         // SO_REUSEPORT would let a second broker share the port of a first one: ask without it.
         if address.port() != 0 {
-            drop(TcpListener::bind(address).map_err(in_use)?);
+            drop(bind_alone(address).map_err(in_use)?);
         }
         let bound = Bound::bind_all(address, count, config.sockets).map_err(in_use)?;
         for (shard, bound) in shards.iter_mut().zip(bound) {
