@@ -1,8 +1,7 @@
 //! The edge with a core that echoes: what a turn of the event loop costs when nothing else does.
 //!
 //! `cargo run --release --example edge_echo -- start --listen 127.0.0.1:0`. The body of a frame
-//! comes
-//! back as it went, with its length.
+//! comes back as it went, with its length.
 
 use std::process::ExitCode;
 use std::sync::Arc;

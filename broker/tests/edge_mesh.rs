@@ -1,7 +1,7 @@
 //! Messages between shards through the whole event loop: rings, wake-ups and sleep.
 //!
-//! Shard 0 sends numbers, at most a window of them unanswered; every other shard sends each back. A number
-//! lost hangs the test, one doubled or out of order fails it.
+//! Shard 0 sends numbers, at most a window of them unanswered; every other shard sends each back. A
+//! number lost hangs the test, one doubled or out of order fails it.
 
 mod common;
 

@@ -1,6 +1,5 @@
 //! A broker as a process: the ready line, the lock, signals, exit codes and a panic's last words,
-//! with
-//! an echo core. The process is this test binary, started again.
+//! with an echo core. The process is this test binary, started again.
 
 #![expect(unsafe_code, reason = "system calls made in the broker's process before it starts")]
 

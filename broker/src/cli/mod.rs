@@ -1,8 +1,7 @@
 //! The command line: `corelane <noun> <verb>`, each noun in a file of its own.
 //!
 //! Exit codes: 0 done, 1 something failed, 2 the command line or the configuration is wrong, with
-//! one line
-//! that says what to do.
+//! one line that says what to do.
 
 pub mod base64;
 pub mod client;
@@ -52,8 +51,7 @@ enum Command {
 }
 
 /// Reads a command line (the program's name first) and does what it says. `boot` makes the shards
-/// of a
-/// broker that starts.
+/// of a broker that starts.
 pub fn run<C: Core + Send + 'static>(
     args: impl IntoIterator<Item = OsString>,
     boot: impl FnOnce(BootContext<'_>, &BrokerConfig) -> Result<Vec<C>, BootError>,

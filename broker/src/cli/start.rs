@@ -2,8 +2,7 @@
 //! broker runs.
 //!
 //! Options are nothing but keys: each becomes the key it stands for, over the file and the
-//! overrides, and the
-//! registry judges all of them alike. A bad value is one line and exit code 2.
+//! overrides, and the registry judges all of them alike. A bad value is one line and exit code 2.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -191,8 +190,8 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
     })
 }
 
-/// Where clients are told to find the broker: the first advertised listener, else where it listens. A
-/// listener on every address is advertised under the machine's name, as Kafka does.
+/// Where clients are told to find the broker: the first advertised listener, else where it listens.
+/// A listener on every address is advertised under the machine's name, as Kafka does.
 pub fn advertised(config: &BrokerConfig, listening: &Endpoint) -> (String, u16) {
     let told = config.socket.advertised.first();
     let host = told.map_or(listening.host.as_str(), |listener| listener.host.as_str());

@@ -1,8 +1,8 @@
 //! The receive buffers of a shard, lent to the kernel through a provided-buffer ring.
 //!
 //! A multishot receive picks a buffer when bytes arrive, so that ten thousand idle connections need
-//! no memory.
-//! A buffer is ours from its completion until `give_back`; `publish` makes returned ones visible.
+//! no memory. A buffer is ours from its completion until `give_back`; `publish` makes returned ones
+//! visible.
 #![expect(unsafe_code, reason = "the buffer ring is memory shared with the kernel")]
 
 use std::io;
@@ -67,8 +67,7 @@ impl ReceiveBuffers {
         let entries = Pages::new(usize::from(count) * size_of::<BufRingEntry>())?;
         let memory = Pages::new(usize::from(count) * buffer_bytes)?;
         // SAFETY: the entries are page-aligned memory of `count` entries; `Reactor::finish` keeps
-        // them mapped
-        // when a receive may still be under way.
+        // them mapped when a receive may still be under way.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 entries.start.as_ptr() as u64,
@@ -95,8 +94,7 @@ impl ReceiveBuffers {
     pub fn received(&self, buffer: u16, bytes: usize) -> &[u8] {
         assert!(bytes <= self.buffer_bytes, "the kernel fills at most a buffer");
         // SAFETY: mapped and initialised (anonymous pages are zero); the kernel does not touch the
-        // buffer
-        // between its completion and `publish` after `give_back`, which needs `&mut self`.
+        // buffer between its completion and `publish` after `give_back`, which needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.address(buffer), bytes) }
     }
 
@@ -105,8 +103,7 @@ impl ReceiveBuffers {
         let address = self.address(buffer) as u64;
         let place = usize::from(self.tail & (self.count - 1));
         // SAFETY: `place` is below `count`; the kernel reads an entry only below the published
-        // tail, and at
-        // most `count` entries are ever outstanding, so this one is ours.
+        // tail, and at most `count` entries are ever outstanding, so this one is ours.
         let entry = unsafe { &mut *self.entries.start.cast::<BufRingEntry>().as_ptr().add(place) };
         entry.set_addr(address);
         entry.set_len(self.buffer_bytes as u32);
@@ -118,8 +115,7 @@ impl ReceiveBuffers {
     pub fn publish(&mut self) {
         let base = self.entries.start.cast::<BufRingEntry>().as_ptr();
         // SAFETY: the tail lies in the first entry's reserved field, is aligned, and the kernel
-        // reads it
-        // atomically.
+        // reads it atomically.
         let tail = unsafe { &*BufRingEntry::tail(base).cast::<AtomicU16>() };
         tail.store(self.tail, Ordering::Release);
     }

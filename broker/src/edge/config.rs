@@ -140,8 +140,7 @@ impl EdgeConfig {
     }
 
     /// The folder of the shared memory: named after the data folder, so that a restarted process
-    /// finds what
-    /// a killed one left.
+    /// finds what a killed one left.
     pub fn memory_dir(&self) -> PathBuf {
         let absolute = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
         // FNV-1a: the name must be the same for every build and every start.

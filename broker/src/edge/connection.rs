@@ -1,12 +1,10 @@
 //! The connections of a shard: their streams cut into frames, their responses in order, their end.
 //!
 //! A connection lives in a slot until its last operation on the ring has completed, because the
-//! kernel holds
-//! addresses of its memory until then. The shard hears `Disconnected` once, and nothing after it.
-//! What a frame
-//! means is not known here; each frame is expected to be answered by one `Output::Send`, an empty
-//! response
-//! when nothing goes out, so that a peer that closes its sending half still gets every answer.
+//! kernel holds addresses of its memory until then. The shard hears `Disconnected` once, and
+//! nothing after it. What a frame means is not known here; each frame is expected to be answered by
+//! one `Output::Send`, an empty response when nothing goes out, so that a peer that closes its
+//! sending half still gets every answer.
 #![expect(unsafe_code, reason = "entries carry descriptors and addresses the slot keeps alive")]
 
 use std::collections::VecDeque;
@@ -387,8 +385,7 @@ impl Connections {
     }
 
     /// Stops handing on frames. The receive is cancelled only when bytes arrive meanwhile: most
-    /// pauses
-    /// are shorter than that.
+    /// pauses are shorter than that.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some((_, connection)) = self.find(conn) {
             connection.paused = true;
@@ -436,8 +433,7 @@ impl Connections {
     }
 
     /// Starts what the turn left to do: sends, ends, receives that wait for buffers. Called when
-    /// buffers were
-    /// published and before the ring is entered.
+    /// buffers were published and before the ring is entered.
     pub fn flush(&mut self, ring: &mut Ring, counters: &Counters) {
         for _ in 0..self.starved.len() {
             let slot = self.starved.swap_remove(0);

@@ -1,10 +1,8 @@
 //! Cutting a byte stream into frames of a four-byte length and a body.
 //!
 //! Pure. A frame that lies whole in the received bytes is handed on where it lies; one that
-//! straddles
-//! receives is put together in a buffer that grows with the bytes really received, so that a peer's
-//! promise
-//! of 50 MiB costs nothing. Which frame means what is the shard's business.
+//! straddles receives is put together in a buffer that grows with the bytes really received, so
+//! that a peer's promise of 50 MiB costs nothing. Which frame means what is the shard's business.
 
 /// Bytes of the length before each frame.
 const LENGTH_BYTES: usize = 4;
@@ -137,8 +135,7 @@ fn frame_length(bytes: &[u8], max: u32) -> Result<usize, FrameError> {
 #[cfg(test)]
 mod tests {
     //! Frames come out as they went in, whatever the cuts; what is not a frame is refused before
-    //! memory is
-    //! spent on it.
+    //! memory is spent on it.
 
     use super::*;
 

@@ -1,10 +1,8 @@
 //! What the threads of a process share: bells, ring descriptors, the wish to stop, counters, and
-//! the
-//! connection limits that hold over all shards.
+//! the connection limits that hold over all shards.
 //!
 //! No data of a shard is here. The only lock is taken when a connection opens or closes under a
-//! limit per
-//! address.
+//! limit per address.
 #![expect(unsafe_code, reason = "eventfd and its eight bytes")]
 #![expect(clippy::disallowed_types, reason = "the limit per address holds over all shards")]
 

@@ -1,6 +1,5 @@
 //! Listening sockets: one per shard on the same port (SO_REUSEPORT), so that the kernel spreads
-//! connections
-//! over the cores without a lock.
+//! connections over the cores without a lock.
 //!
 //! Bound before recovery, so that a port in use is known at once; listening only when every shard
 //! serves.

@@ -1,8 +1,7 @@
 //! Lines for the operator: standard error, one line each, UTC time and level first.
 //!
 //! A shard never waits for a slow terminal or a full pipe: lines go by a bounded channel to one
-//! thread, and
-//! what does not fit is counted and reported as such.
+//! thread, and what does not fit is counted and reported as such.
 #![expect(clippy::disallowed_methods, reason = "the log carries the wall clock's time")]
 
 use std::fmt::Write as _;

@@ -1,13 +1,10 @@
 //! Messages between the shards of one process: a ring of its own per ordered pair, and a wake-up
-//! only for a
-//! shard that sleeps.
+//! only for a shard that sleeps.
 //!
 //! Nothing is lost and nothing is reordered per pair: what does not fit into a ring waits at its
-//! sender.
-//! The sleep protocol: a shard sets `asleep`, then looks once more into its rings, then sleeps; a
-//! sender
-//! pushes, then looks at `asleep`. Both orders are sequentially consistent, so one of the two sees
-//! the other.
+//! sender. The sleep protocol: a shard sets `asleep`, then looks once more into its rings, then
+//! sleeps; a sender pushes, then looks at `asleep`. Both orders are sequentially consistent, so one
+//! of the two sees the other.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -158,8 +155,7 @@ impl<T> MeshEnd<T> {
 #[cfg(test)]
 mod tests {
     //! Two threads that sleep whenever they have nothing: a lost wake-up hangs the test, a lost,
-    //! doubled or
-    //! reordered message fails it.
+    //! doubled or reordered message fails it.
 
     use std::thread;
 

@@ -1,10 +1,8 @@
 //! The edge: everything of the broker that touches the operating system.
 //!
 //! It turns completions of a core's ring into `shard::event::Event`s and `Output`s into
-//! submissions, and
-//! decides nothing about Kafka. `run` is the process, `shards` its threads, `reactor` the loop of
-//! one of
-//! them. Called by `cli::start`; nothing below `edge` knows it exists.
+//! submissions, and decides nothing about Kafka. `run` is the process, `shards` its threads,
+//! `reactor` the loop of one of them. Called by `cli::start`; nothing below `edge` knows it exists.
 
 pub mod admin;
 mod buffers;

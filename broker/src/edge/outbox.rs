@@ -1,10 +1,8 @@
 //! The responses a connection still has to send, and the one send under way.
 //!
 //! Responses go out in order; as many as fit are joined into one vectored send, so that a
-//! pipelining client
-//! costs one operation for many answers. The memory a send points to stays in the queue until the
-//! kernel
-//! has taken its last byte; then the response goes back to the shard.
+//! pipelining client costs one operation for many answers. The memory a send points to stays in the
+//! queue until the kernel has taken its last byte; then the response goes back to the shard.
 #![expect(unsafe_code, reason = "message headers carry addresses of queued responses")]
 
 use std::collections::VecDeque;

@@ -1,10 +1,8 @@
 //! The event loop of a shard: one thread, one ring, one `io_uring_enter` per turn.
 //!
 //! A turn: take all completions and tell the core what happened, end the core's turn, do what it
-//! asks, enter
-//! the kernel. What arrives together is handled together, so that load makes turns larger and not
-//! more
-//! frequent. One match arm per `Output`; no decision here is Kafka's.
+//! asks, enter the kernel. What arrives together is handled together, so that load makes turns
+//! larger and not more frequent. One match arm per `Output`; no decision here is Kafka's.
 #![expect(unsafe_code, reason = "entries of the bell and the mesh")]
 
 use std::collections::VecDeque;
@@ -13,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use io_uring::{opcode, types};
+use storage::edge::files::Folders;
 use storage::edge::ring::{Completion, DISK_BIT, Ring, Wait};
 use storage::edge::uring_disk::UringDisk;
 
@@ -24,6 +23,7 @@ use super::handle::{Doing, Process, Refused, ShardHandle};
 use super::listener::{self, Accepted, Listener};
 use super::log::Logger;
 use super::mesh::MeshEnd;
+use super::run;
 use super::user_data::{self, Kind};
 use crate::shard::event::{Core, Event, Output, ShardId};
 use crate::shard::mesh::MeshMessage;
@@ -46,6 +46,7 @@ pub(super) struct Reactor<C> {
     pub(super) core: C,
     pub(super) shard: ShardId,
     pub(super) process: Arc<Process>,
+    pub(super) folders: Arc<Folders>,
     pub(super) disk: UringDisk,
     pub(super) connections: Connections,
     pub(super) listeners: Vec<Listener>,
@@ -178,8 +179,7 @@ impl<C: Core> Reactor<C> {
     }
 
     /// Looks for work without sleeping. The yield after each empty look lets the kernel's workers
-    /// finish disk
-    /// writes on this CPU; without it a completion waits for the scheduler's tick.
+    /// finish disk writes on this CPU; without it a completion waits for the scheduler's tick.
     fn spin(&mut self, until: u64) -> io::Result<()> {
         loop {
             if self.ring.has_work() {
@@ -331,6 +331,9 @@ impl<C: Core> Reactor<C> {
         if now.mono_ns >= state.sweep_at_ns {
             state.sweep_at_ns = now.mono_ns + SWEEP_NS;
             self.connections.sweep(now.mono_ns);
+            if self.folders.take_buffered_notice() {
+                self.log.warn(run::BUFFERED_NOTICE);
+            }
         }
         let core = &mut self.core;
         self.connections.deliver_local(&mut self.ring, &handle.counters, &mut |event| {
@@ -403,8 +406,7 @@ impl<C: Core> Reactor<C> {
     }
 
     /// A stopped shard goes on turning until all have stopped, because others may still need it;
-    /// then its
-    /// last responses go out and nothing may be under way any more.
+    /// then its last responses go out and nothing may be under way any more.
     fn is_over(&mut self, handle: &ShardHandle, state: &mut State) -> bool {
         if !state.stopped || !self.process.all_stopped() {
             return false;

@@ -1,6 +1,5 @@
 //! A broker as a process: the folder's lock, recovery, the shards' threads, the admin endpoint, the
-//! ready
-//! line, signals, and the exit code.
+//! ready line, signals, and the exit code.
 //!
 //! What recovery does and what a shard is comes from the caller (`boot`); this file only knows the
 //! order.
@@ -37,6 +36,10 @@ const STOP_MAX: Duration = Duration::from_secs(10);
 /// Something the operator asked for cannot be: an option, a port, a folder in use, a kernel without
 /// io_uring.
 const EXIT_USAGE: u8 = 2;
+
+/// Told once when a file could not be opened for direct I/O.
+pub(super) const BUFFERED_NOTICE: &str =
+    "the file system refuses direct I/O: writes go through the page cache";
 
 /// What `boot` works with, before any shard runs.
 pub struct BootContext<'a> {
@@ -162,7 +165,7 @@ fn serve<C: Core + Send + 'static>(
     })?;
     drop(disk);
     if folders.take_buffered_notice() {
-        log.warn("the file system refuses direct I/O: writes go through the page cache");
+        log.warn(BUFFERED_NOTICE);
     }
 
     let shards = Shards::start(config, bound, &folders, cores, log)?;

@@ -1,8 +1,7 @@
 //! The threads of the shards: started, pinned, given a ring each, stopped and joined.
 //!
 //! No process-wide state: tests run several of these in one process. Signals, the folder lock, the
-//! ready line
-//! and the exit code are `run`'s.
+//! ready line and the exit code are `run`'s.
 
 use std::io;
 use std::net::SocketAddr;
@@ -183,7 +182,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         .map_err(|_| RingError::Lacks("provided-buffer rings"))?;
     let mut ring = ring;
     let disk = DiskConfig {
-        folders,
+        folders: Arc::clone(&folders),
         sync_path: config.sync_path,
         registered_files: REGISTERED_FILES,
         helper_name: format!("disk-{shard}"),
@@ -198,6 +197,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         core,
         shard: ShardId(shard as u16),
         process,
+        folders,
         disk,
         connections: Connections::new(limits),
         listeners: Vec::new(),
@@ -212,8 +212,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
 }
 
 /// The kernel's own threads for what cannot be done inline: few, and off the shards' cores where
-/// there are
-/// others. A kernel that cannot be told this works all the same.
+/// there are others. A kernel that cannot be told this works all the same.
 fn limit_kernel_workers(ring: &Ring, free_cores: &[usize]) {
     let mut workers = KERNEL_WORKERS_MAX;
     let _ = ring.submitter().register_iowq_max_workers(&mut workers);

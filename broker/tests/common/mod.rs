@@ -2,8 +2,7 @@
 //! frames.
 //!
 //! The echo core stands for the broker. The first byte of a frame says what to do with it;
-//! everything else
-//! comes back as it went.
+//! everything else comes back as it went.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::VecDeque;

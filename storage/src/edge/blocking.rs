@@ -143,8 +143,7 @@ fn read_at(file: &File, bytes: &mut [u8], position: u64) -> io::Result<usize> {
             Ok(count) => {
                 done += count;
                 // A count that is not whole blocks is the end of the file; asking on from there
-                // would
-                // break the alignment rule of direct I/O.
+                // would break the alignment rule of direct I/O.
                 if !count.is_multiple_of(BLOCK_BYTES) {
                     break;
                 }

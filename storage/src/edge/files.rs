@@ -1,15 +1,14 @@
 //! Folders, opening, and the path operations of a disk, by plain system calls.
 //!
 //! They block: `BlockingDisk` calls them during recovery, the helper thread of a `UringDisk` while
-//! the shard
-//! runs. Durable renames and removals are the caller's business (`SyncDir`), except inside
-//! `ReplaceFile`.
+//! the shard runs. Durable renames and removals are the caller's business (`SyncDir`), except
+//! inside `ReplaceFile`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, OpenMode, Root};
 
@@ -17,15 +16,18 @@ use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, OpenMode, Root};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SyncPath {
     /// One write with `RWF_DSYNC`: no helper thread of the kernel, about a third less CPU. Its
-    /// completion
-    /// waits for the scheduler of the CPU that took the disk's interrupt.
+    /// completion waits for the scheduler of the CPU that took the disk's interrupt.
     #[default]
     Dsync,
     /// A write and an `fdatasync` linked to it: runs on a kernel worker, robust when another thread
-    /// spins
-    /// on the interrupt's CPU.
+    /// spins on the interrupt's CPU.
     LinkedFdatasync,
 }
+
+/// States of `Folders::buffered`.
+const DIRECT: u8 = 0;
+const BUFFERED: u8 = 1;
+const BUFFERED_AND_TOLD: u8 = 2;
 
 /// Where the three roots lie.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub struct Folders {
     data: PathBuf,
     journal: PathBuf,
     memory: PathBuf,
-    /// A file system refused direct I/O.
-    buffered: AtomicBool,
+    /// Whether a file system refused direct I/O, and whether that was told.
+    buffered: AtomicU8,
 }
 
 impl Folders {
@@ -48,7 +50,7 @@ impl Folders {
             data: data.into(),
             journal: journal.into(),
             memory: memory.into(),
-            buffered: AtomicBool::new(false),
+            buffered: AtomicU8::new(DIRECT),
         }
     }
 
@@ -62,8 +64,7 @@ impl Folders {
     }
 
     /// A path under its root. Panics on one that could leave it: paths are built by storage, never
-    /// taken
-    /// from a client.
+    /// taken from a client.
     pub fn resolve(&self, path: &DiskPath) -> PathBuf {
         let relative = Path::new(&path.path);
         assert!(
@@ -75,9 +76,17 @@ impl Folders {
         self.root(path.root).join(relative)
     }
 
-    /// Whether any file had to be opened without direct I/O since the last call: worth one line.
+    /// `true` once, after a file had to be opened without direct I/O: worth one line.
     pub fn take_buffered_notice(&self) -> bool {
-        self.buffered.swap(false, Ordering::Relaxed)
+        let told = (BUFFERED, BUFFERED_AND_TOLD);
+        let (relaxed, load) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.buffered.compare_exchange(told.0, told.1, relaxed, load).is_ok()
+    }
+
+    fn note_buffered(&self) {
+        let (relaxed, load) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Fails when it is noted already.
+        let _ = self.buffered.compare_exchange(DIRECT, BUFFERED, relaxed, load);
     }
 }
 
@@ -130,7 +139,7 @@ pub fn open(folders: &Folders, path: &DiskPath, mode: OpenMode) -> Result<Opened
         }
         options.custom_flags(0);
         result = options.open(&absolute);
-        folders.buffered.store(true, Ordering::Relaxed);
+        folders.note_buffered();
     }
     let file = result.map_err(|error| disk_error(&error))?;
     let bytes = file.metadata().map_err(|error| disk_error(&error))?.len();

@@ -1,10 +1,8 @@
-//! One thread per shard for what may block and has no place on the ring: opening, names, closing,
-//! lengths.
+//! Threads per shard for what may block and has no place on the ring: opening, names, lengths on
+//! one, removals and the last close of a file on another.
 //!
-//! The shard's core never waits for it: jobs go by channel, results come back by channel, and an
-//! eventfd
-//! the ring reads says that there are some. It runs unpinned at the same priority; jobs run in
-//! order.
+//! The shard's core never waits for them: jobs go by channel, results come back by channel, and an
+//! eventfd the ring reads says that there are some. Jobs of one lane run in order.
 
 use std::fs::File;
 use std::io;
@@ -32,38 +30,72 @@ pub(super) enum JobDone {
     Other { op: OpId, result: Result<DiskOk, DiskError> },
 }
 
-/// The thread's other end.
+impl Job {
+    /// Removing large files takes the file system seconds; nothing that a write waits for may queue
+    /// behind it.
+    fn is_slow(&self) -> bool {
+        match self {
+            Self::Close { .. } => true,
+            Self::Open { .. } | Self::Truncate { .. } => false,
+            Self::Path { path_op, .. } => match path_op {
+                PathOp::Remove { .. } | PathOp::RemoveTree { .. } => true,
+                PathOp::Rename { .. }
+                | PathOp::CreateDir { .. }
+                | PathOp::SyncDir { .. }
+                | PathOp::List { .. }
+                | PathOp::ReplaceFile { .. }
+                | PathOp::ReadFile { .. } => false,
+            },
+        }
+    }
+}
+
+/// The threads' other end.
 #[derive(Debug)]
 pub(super) struct Helper {
-    jobs: Option<Sender<Job>>,
+    /// `None` while it is dropped: the threads end with their channels.
+    lanes: Option<Lanes>,
     done: Receiver<JobDone>,
     event: Arc<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Lanes {
+    quick: Sender<Job>,
+    slow: Sender<Job>,
 }
 
 impl Helper {
-    /// Starts the thread. `name` is what `ps` shows.
-    pub(super) fn start(folders: Arc<Folders>, name: String) -> io::Result<Self> {
+    /// Starts the threads. `name` is what `ps` shows.
+    pub(super) fn start(folders: Arc<Folders>, name: &str) -> io::Result<Self> {
         let event = Arc::new(eventfd()?);
-        let (jobs, inbox) = channel::<Job>();
         let (outbox, done) = channel();
-        let signal = Arc::clone(&event);
-        let thread = std::thread::Builder::new().name(name).spawn(move || {
-            for job in inbox {
-                let answer = run(&folders, job);
-                if outbox.send(answer).is_err() {
-                    return;
+        let mut threads = Vec::new();
+        let mut lane = |name: String| -> io::Result<Sender<Job>> {
+            let (jobs, inbox) = channel::<Job>();
+            let (folders, outbox) = (Arc::clone(&folders), outbox.clone());
+            let bell = Arc::clone(&event);
+            let thread = std::thread::Builder::new().name(name).spawn(move || {
+                for job in inbox {
+                    if outbox.send(run(&folders, job)).is_err() {
+                        return;
+                    }
+                    ring_bell(&bell);
                 }
-                ring_bell(&signal);
-            }
-        })?;
-        Ok(Self { jobs: Some(jobs), done, event, thread: Some(thread) })
+            })?;
+            threads.push(thread);
+            Ok(jobs)
+        };
+        let lanes = Lanes { quick: lane(name.to_owned())?, slow: lane(format!("{name}-slow"))? };
+        Ok(Self { lanes: Some(lanes), done, event, threads })
     }
 
     /// Hands a job over.
     pub(super) fn submit(&mut self, job: Job) {
-        let jobs = self.jobs.as_ref().expect("open until dropped");
-        jobs.send(job).expect("the helper ends only after its sender");
+        let lanes = self.lanes.as_ref().expect("open until dropped");
+        let lane = if job.is_slow() { &lanes.slow } else { &lanes.quick };
+        lane.send(job).expect("a helper ends only after its sender");
     }
 
     /// The next answer.
@@ -79,8 +111,8 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
+        self.lanes = None;
+        for thread in self.threads.drain(..) {
             // A panic there was printed by the hook; a second one here would hide it.
             let _ = thread.join();
         }

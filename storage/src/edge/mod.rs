@@ -1,10 +1,9 @@
 //! Storage's hands: what executes `DiskOp`s on a real disk.
 //!
 //! `UringDisk` runs them on the ring of a shard's core, `BlockingDisk` one after the other for
-//! recovery, and
-//! `region` lends memory that outlives the process. `ring` is the ring itself, shared with the
-//! broker's
-//! edge, because a core has exactly one. Nothing here knows what a journal or a segment is.
+//! recovery, and `region` lends memory that outlives the process. `ring` is the ring itself, shared
+//! with the broker's edge, because a core has exactly one. Nothing here knows what a journal or a
+//! segment is.
 
 pub mod blocking;
 pub mod files;

@@ -1,14 +1,11 @@
 //! Shared memory that outlives the process: one file per shard, cut into slots of one size.
 //!
 //! Frames of `memory` durability are built in it. A killed process leaves the file behind, and
-//! recovery reads
-//! it through `Root::Memory` like any other file. What is in a slot and whether it is still of use
-//! is the
-//! store's business; here a slot is only taken and given back.
+//! recovery reads it through `Root::Memory` like any other file. What is in a slot and whether it
+//! is still of use is the store's business; here a slot is only taken and given back.
 //!
 //! A slot's pages are reserved when it is first taken: touching a page that a full tmpfs cannot
-//! provide
-//! would kill the process with SIGBUS.
+//! provide would kill the process with SIGBUS.
 #![expect(unsafe_code, reason = "a mapping is memory the compiler does not know")]
 
 use std::fs::{File, OpenOptions};
@@ -23,8 +20,7 @@ use crate::buffer::{Region, RegionSource};
 use crate::limits::BLOCK_BYTES;
 
 /// A mapped file and which of its slots are free. Shared by the regions lent out, which may be
-/// dropped on
-/// any core.
+/// dropped on any core.
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
@@ -36,8 +32,7 @@ struct Mapping {
 }
 
 // SAFETY: the mapping is plain memory that lives until `Drop`; a slot is handed to one region at a
-// time
-// (the bit in `free` decides), and only that region touches its bytes.
+// time (the bit in `free` decides), and only that region touches its bytes.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `free` is atomic.
 unsafe impl Sync for Mapping {}
@@ -63,8 +58,7 @@ pub struct SharedMemory {
 
 impl SharedMemory {
     /// Opens or creates `path` and maps `slots` slots of `slot_bytes` (a multiple of the block
-    /// size). What an
-    /// earlier process left in the file stays as it is.
+    /// size). What an earlier process left in the file stays as it is.
     pub fn open(path: &Path, slot_bytes: usize, slots: usize) -> io::Result<Self> {
         assert!(slots > 0 && slot_bytes > 0, "a mapping holds something");
         assert!(slot_bytes.is_multiple_of(BLOCK_BYTES), "a slot is whole blocks");
@@ -178,8 +172,7 @@ impl Slot {
 impl Region for Slot {
     fn bytes(&self) -> &[u8] {
         // SAFETY: `bytes` bytes from `start` are mapped while `self` holds the mapping, initialised
-        // (a file's
-        // bytes), and written only through `&mut self`.
+        // (a file's bytes), and written only through `&mut self`.
         unsafe { std::slice::from_raw_parts(self.start(), self.bytes) }
     }
 

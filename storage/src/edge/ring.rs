@@ -1,10 +1,9 @@
 //! One core's io_uring: set-up with fallbacks, pushing entries, one `io_uring_enter` per turn.
 //!
 //! Not an event loop: it knows neither sockets nor files. The broker's edge owns one per shard and
-//! lends it
-//! to `UringDisk`; user data with `DISK_BIT` set belongs to the disk, everything else to the
-//! broker.
-//! Flags and why: `DEFER_TASKRUN` is worth 16 to 28 % CPU per request on small requests (measured).
+//! lends it to `UringDisk`; user data with `DISK_BIT` set belongs to the disk, everything else to
+//! the broker. Flags and why: `DEFER_TASKRUN` is worth 16 to 28 % CPU per request on small requests
+//! (measured).
 #![expect(unsafe_code, reason = "the ring takes raw addresses; every caller of push promises them")]
 
 use std::collections::VecDeque;
@@ -114,8 +113,7 @@ pub struct Ring {
     probe: Probe,
     no_iowait: bool,
     /// Entries, and what is linked to them, that found the submission queue full and the kernel
-    /// unwilling;
-    /// they go first.
+    /// unwilling; they go first.
     backlog: VecDeque<(squeue::Entry, Option<squeue::Entry>)>,
     enters: u64,
 }
@@ -316,8 +314,8 @@ impl Ring {
         !queue.is_empty() || queue.taskrun() || queue.cq_overflow()
     }
 
-    /// Takes at most `REAP_MAX` completions; `batch` is cleared first and keeps its memory.
-    /// `true` when more are waiting.
+    /// Takes at most `REAP_MAX` completions; `batch` is cleared first and keeps its memory. `true`
+    /// when more are waiting.
     pub fn reap(&mut self, batch: &mut Vec<Completion>) -> bool {
         batch.clear();
         let mut queue = self.uring.completion();

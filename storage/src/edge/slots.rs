@@ -1,8 +1,8 @@
 //! Operations under way on a ring, and the memory pinned for them.
 //!
 //! A slot keeps an operation's buffers until its final completion; nothing else may hold them
-//! mutably in the
-//! meantime. Slots and their vectors are used again, so that a steady load allocates nothing.
+//! mutably in the meantime. Slots and their vectors are used again, so that a steady load allocates
+//! nothing.
 
 use slab::Slab;
 
@@ -72,8 +72,7 @@ pub(super) struct Slots {
 }
 
 // An `iovec` holds an address: it is only ever read by the kernel, on behalf of the thread that
-// owns the
-// slots.
+// owns the slots.
 #[expect(unsafe_code, reason = "iovec is not Send because of its pointer")]
 // SAFETY: the pointers are into buffers owned by the same slot, which move with it.
 unsafe impl Send for Slots {}

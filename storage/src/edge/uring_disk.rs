@@ -2,16 +2,12 @@
 //! `DiskDone`s.
 //!
 //! Reads, writes and syncs go through the ring; what may block (opening, names, closing, lengths)
-//! goes to
-//! one helper thread, so that the core never waits. It decides nothing: no retry of a failed write
-//! or sync,
-//! short counts are reported as they are. Only a read goes on after a short count, until the end of
-//! the file,
-//! because that is what a shorter count means to the store.
+//! goes to one helper thread, so that the core never waits. It decides nothing: no retry of a
+//! failed write or sync, short counts are reported as they are. Only a read goes on after a short
+//! count, until the end of the file, because that is what a shorter count means to the store.
 //!
 //! The owner of the ring calls `submit` for each operation, `handle_completion` for each completion
-//! whose
-//! user data has `DISK_BIT`, then `poll_done` until it is empty.
+//! whose user data has `DISK_BIT`, then `poll_done` until it is empty.
 #![expect(unsafe_code, reason = "entries carry addresses of buffers the slots keep alive")]
 
 use std::collections::VecDeque;
@@ -120,7 +116,7 @@ impl UringDisk {
             fixed_free: if registered { (0..places).rev().collect() } else { Vec::new() },
             slots: Slots::default(),
             done: VecDeque::with_capacity(64),
-            helper: Helper::start(config.folders, config.helper_name)?,
+            helper: Helper::start(config.folders, &config.helper_name)?,
             helper_waiting: 0,
             bell: Box::new(0),
             bell_armed: false,
