@@ -106,6 +106,10 @@ impl Shard {
         let log = (owner == self.config.shard).then(|| self.open_log(index, number));
         let placed = Partition { owner, leader_epoch, log };
         self.topics.get_mut(index).partitions.push(placed);
+        if offsets {
+            // The topic's own count says where groups live, not what the configuration has become.
+            self.coordinator.set_offsets_partitions_count(number + 1);
+        }
         if let Some(log) = log {
             self.topics.insert_log(log, index, number);
             if offsets {

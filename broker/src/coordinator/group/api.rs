@@ -104,7 +104,8 @@ pub trait TopicLookup {
 /// Configuration of a group coordinator: Kafka's keys, in their units.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupConfig {
-    /// `offsets.topic.num.partitions`: fixed once the topic exists. At least 1.
+    /// `offsets.topic.num.partitions`, until `set_offsets_partitions_count` says what the topic
+    /// has. At least 1.
     pub offsets_partitions_count: i32,
     /// `group.initial.rebalance.delay.ms`: how long a group that was empty waits for more members.
     pub initial_rebalance_delay_ms: u32,

@@ -12,19 +12,10 @@ use super::classic::Group;
 use super::effects::{Env, Then};
 use super::{GroupCoordinator, Partition};
 use crate::coordinator::limits;
-use crate::coordinator::partition_for_group;
 use crate::coordinator::records::{GroupRecord, Parsed, RecordError, parse};
 use crate::time::Now;
 
 impl GroupRecord {
-    /// The group it is about.
-    fn group(&self) -> &str {
-        match self {
-            Self::Offset { key, .. } => &key.group,
-            Self::Group { key, .. } => &key.group,
-        }
-    }
-
     /// Group, topic and partition of an offset.
     pub(super) fn offset_slot(&self) -> Option<(Arc<str>, Arc<str>, i32)> {
         match self {
@@ -48,8 +39,8 @@ impl GroupCoordinator {
 
     /// The next record of a partition that is being loaded.
     ///
-    /// Records of other kinds of groups, and of groups that hash to another partition, are skipped
-    /// and counted.
+    /// Records of other kinds of groups are skipped and counted. A group that hashes to another
+    /// partition, in a log that was written with another partition count, is kept and not found.
     ///
     /// # Errors
     /// When the record cannot be read, is out of order, or the partition is not being loaded.
@@ -72,13 +63,8 @@ impl GroupCoordinator {
         let parsed = parse(key, value)?;
         partition.replayed_to = offset;
         match parsed {
-            Parsed::Record(record)
-                if partition_for_group(record.group(), self.config.offsets_partitions_count)
-                    == index =>
-            {
-                self.replay(index, record);
-            }
-            Parsed::Record(_) | Parsed::Other { .. } => self.effects.probe.records_skipped += 1,
+            Parsed::Record(record) => self.replay(index, record),
+            Parsed::Other { .. } => self.effects.probe.records_skipped += 1,
         }
         Ok(())
     }

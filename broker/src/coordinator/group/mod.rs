@@ -95,9 +95,18 @@ impl GroupCoordinator {
         }
     }
 
+    /// The offsets topic has this many partitions, whatever the configuration says of new ones.
+    ///
+    /// Groups are looked for by it from here on. It has to be right before requests come, and may
+    /// be called again while the topic's partitions become known one by one.
+    pub fn set_offsets_partitions_count(&mut self, count: i32) {
+        assert!(count > 0, "the offsets topic has a partition");
+        self.config.offsets_partitions_count = count;
+    }
+
     /// Takes over what may change while running; running deadlines stay as they were set.
     ///
-    /// The number of partitions is the topic's and cannot change: the given one is ignored.
+    /// The number of partitions is the topic's: the given one is ignored.
     pub fn update_config(&mut self, config: GroupConfig) {
         let offsets_partitions_count = self.config.offsets_partitions_count;
         self.config = GroupConfig { offsets_partitions_count, ..config };
