@@ -115,6 +115,8 @@ impl Recovery {
             // Partitions of this shard that may have lost batches, until one is seen to go on
             // without a gap.
             let mut suspects: BTreeSet<PartitionId> = BTreeSet::new();
+            // Logs with a gap: the offset missing, and the last one seen behind it.
+            let mut gaps: BTreeMap<(usize, LogId), (i64, i64)> = BTreeMap::new();
             let all = || {
                 let here = self.shard_of.iter().filter(|(_, shard)| **shard == scan.shard);
                 here.map(|(id, _)| *id)
@@ -123,7 +125,6 @@ impl Recovery {
                 if scan.lost_before.contains(&index) {
                     suspects.extend(all());
                 }
-                let mut gaps = Vec::new();
                 reader.entries(disk, ids, frame, &mut |entry| {
                     let id = entry.header.partition;
                     let Some(Some((shard, log_id))) = places.get(&id) else { return };
@@ -138,22 +139,27 @@ impl Recovery {
                         }
                         Replayed::Applied | Replayed::Skipped => {}
                         Replayed::Gap { expected } => {
-                            gaps.push((*shard, *log_id, expected, entry.header.offset))
+                            // Batches of a failed partition were appended to the journal again, behind
+                            // those that followed them: what is missing here may come.
+                            let (_, ends) =
+                                gaps.entry((*shard, *log_id)).or_insert((expected, expected));
+                            *ends = entry.header.offset.max(*ends);
                         }
                     }
                 })?;
-                for (shard, log_id, expected, offset) in gaps {
-                    let why = format!(
-                        "batches from offset {expected} to {offset} are missing in the journal \
-                         before {}",
-                        frame.place
-                    );
-                    stores[shard].quarantine(log_id, &why);
-                }
                 for store in stores.iter_mut() {
                     if store.unflushed_bytes() >= REPLAY_FLUSH_BYTES {
                         flush(disk, store)?;
                     }
+                }
+            }
+            for ((shard, log_id), (expected, offset)) in gaps {
+                if stores[shard].log_end(log_id).is_some_and(|end| end <= offset) {
+                    let why = format!(
+                        "batches from offset {expected} on are missing in the journal of shard {}",
+                        scan.shard
+                    );
+                    stores[shard].quarantine(log_id, &why);
                 }
             }
             if scan.lost_before.contains(&scan.frames.len()) {

@@ -221,22 +221,24 @@ impl Recovery {
             }
             end = image.synced_end;
         }
-        let mut gap = None;
+        let mut behind = end;
         self.for_each_entry(disk, ids, id, &mut |kind, offset, next, batch| {
-            if kind == EntryKind::Append && offset >= end {
-                if offset > end {
-                    gap.get_or_insert(end);
-                }
+            if kind != EntryKind::Append || offset < end {
+                return;
+            }
+            behind = behind.max(next);
+            // What a failed partition had only in the journal was appended again, behind its gap.
+            if offset == end {
                 end = next;
                 if next > log_start {
                     take(batch);
                 }
             }
         })?;
-        match gap {
-            Some(offset) => Err(damaged(format!("the batches from offset {offset} are missing"))),
-            None => Ok(()),
+        if behind > end {
+            return Err(damaged(format!("the batches from offset {end} are missing")));
         }
+        Ok(())
     }
 
     /// Kind, offset, next offset and payload of every intact journal entry of a partition.

@@ -77,6 +77,11 @@ impl Flusher {
         }
     }
 
+    /// A log has something to be done in its files, though no batch was appended.
+    pub fn mark(&mut self, log: LogId, dirty: &mut bool, mono_ns: u64) {
+        self.appended(log, dirty, 0, mono_ns);
+    }
+
     /// A checkpoint is wanted for something else than batches.
     pub fn want_checkpoint(&mut self, mono_ns: u64) {
         self.dirty_since.get_or_insert(mono_ns);
@@ -139,7 +144,7 @@ impl Store {
         // A stop waits until the journal has everything, so that one round takes everything.
         let stop = self.stopping && self.journal.backlog_bytes() == 0;
         // A file to be removed waits for a checkpoint without it.
-        let wanted = self.journal.durable() > flusher.flushed;
+        let wanted = self.journal.durable() > flusher.flushed || !flusher.dirty.is_empty();
         if stop || due && wanted {
             self.start_round(stop, mono_ns);
         }
@@ -375,7 +380,11 @@ impl Store {
             self.logs.iter().filter(|(_, log)| !log.salvage.is_empty()).map(|(id, _)| id).collect();
         for log_id in failed {
             let log = self.logs.get_mut(log_id).expect("it was listed");
-            for batch in log.salvage.iter_mut().filter(|batch| batch.sequence <= up_to) {
+            // All or none, so that they stand in the journal in their order.
+            if log.salvage.iter().all(|batch| batch.sequence > up_to) {
+                continue;
+            }
+            for batch in &mut log.salvage {
                 let entry = EntryHeader {
                     kind: EntryKind::Append,
                     partition: log.id,

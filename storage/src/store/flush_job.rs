@@ -56,6 +56,7 @@ pub(crate) struct FlushJob {
     /// The segment the job is in.
     base: i64,
     buffer: Option<AlignedBuf>,
+    failed_path: Option<String>,
 }
 
 /// What a job says after a completion.
@@ -92,6 +93,7 @@ impl FlushJob {
             epochs_written: false,
             base: -1,
             buffer,
+            failed_path: None,
         }
     }
 
@@ -121,6 +123,11 @@ impl FlushJob {
         ops: &mut Ops,
     ) -> JobState {
         let step = std::mem::replace(&mut self.step, Step::Start);
+        if matches!(step, Step::Open) && done.result.is_err() {
+            // It is not open, so there is nothing to close.
+            self.failed_path = Some(self.path_text(logs));
+            self.file = None;
+        }
         let error = match done.result {
             Ok(ok) => match logs.get_mut(self.log) {
                 Some(log) => self.apply(step, ok, log).err(),
@@ -134,7 +141,7 @@ impl FlushJob {
             Err(error) => Some(error),
         };
         if let Some(error) = error {
-            let file = self.path_text(logs);
+            let file = self.failed_path.take().unwrap_or_else(|| self.path_text(logs));
             self.close_quietly(ops);
             if let Some(log) = logs.get_mut(self.log) {
                 log.forget_unsynced();
@@ -202,13 +209,18 @@ impl FlushJob {
             (Step::Sync, _) => self.unsynced = false,
             (Step::Close, _) => {
                 let (_, kind) = closed.expect("a file was open");
-                match kind {
-                    LogFileKind::OffsetIndex => segment.synced.offsets = segment.written.offsets,
-                    LogFileKind::TimeIndex => segment.synced.times = segment.written.times,
-                    _ => {
-                        segment.synced.log = segment.written.log;
-                        segment.synced.max = segment.written.max;
-                        log.synced_end = log.written_end;
+                // A file whose name may be lost is not there yet.
+                if log.folders_unsynced == 0 {
+                    match kind {
+                        LogFileKind::OffsetIndex => {
+                            segment.synced.offsets = segment.written.offsets
+                        }
+                        LogFileKind::TimeIndex => segment.synced.times = segment.written.times,
+                        _ => {
+                            segment.synced.log = segment.written.log;
+                            segment.synced.max = segment.written.max;
+                            log.synced_end = log.written_end;
+                        }
                     }
                 }
                 if self.truncated {
@@ -218,7 +230,14 @@ impl FlushJob {
             }
             (Step::Snapshot, _) => segment.snapshot = None,
             (Step::Epochs, _) => self.epochs_written = true,
-            (Step::Folder, _) => log.folders_unsynced &= log.folders_unsynced - 1,
+            (Step::Folder, _) => {
+                log.folders_unsynced &= log.folders_unsynced - 1;
+                if log.folders_unsynced == 0 {
+                    // No file is open: all that was written is synced.
+                    segment.synced = segment.written;
+                    log.synced_end = log.written_end;
+                }
+            }
             (Step::Start, _) => {}
             (
                 Step::Open | Step::ReadPartial | Step::WriteLog { .. } | Step::WriteIndex { .. },

@@ -69,6 +69,8 @@ impl Store {
             }
             if log.is_outdated(wall_ms) {
                 log.roll(wall_ms);
+                // The flusher closes its files; the next look removes it.
+                self.flusher.mark(log_id, &mut log.dirty, mono_ns);
             }
             let mut removed = Vec::new();
             while log.first_is_removable(wall_ms) {

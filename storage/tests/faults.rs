@@ -1,0 +1,290 @@
+//! Disks that refuse, fail, fill and rot: what fails, what goes on, and that nothing acked is lost.
+//!
+//! Each test makes one thing go wrong under a running store and looks at who is told. The rows are those of
+//! the table of what a broker must do about its disk.
+
+mod world;
+
+use storage::op::{DiskError, DiskPath};
+use storage::prng::Prng;
+use storage::sim_disk::{Effect, Fault, Ops};
+use storage::types::*;
+use world::{World, id, random_step, small_log};
+
+const EIO: DiskError = DiskError::Io { errno: 5 };
+
+fn world(partitions: i32) -> World {
+    let mut world = World::new(11, 1);
+    for partition in 0..partitions {
+        world.create(partition, small_log());
+    }
+    world
+}
+
+/// Appends to a partition and lets everything happen, flushes included.
+fn fill(world: &mut World, partition: i32, batches: usize, value_bytes: usize) -> usize {
+    let mut taken = 0;
+    for _ in 0..batches {
+        taken += usize::from(world.append(id(partition), value_bytes, 2, None).is_ok());
+        world.end_turn();
+        world.complete(40);
+    }
+    taken
+}
+
+fn count(world: &World, wanted: impl Fn(&StoreEvent) -> bool) -> usize {
+    world.events.iter().filter(|(_, event)| wanted(event)).count()
+}
+
+fn failed_partitions(world: &World) -> usize {
+    count(world, |event| matches!(event, StoreEvent::PartitionFailed { .. }))
+}
+
+#[test]
+fn a_failed_journal_write_is_final_and_loses_nothing_acked() {
+    for effect in [Effect::Fail(EIO), Effect::Short, Effect::Tear] {
+        let mut world = world(2);
+        fill(&mut world, 0, 20, 300);
+        world
+            .disk
+            .inject(Fault { path: Some("journal".into()), ..Fault::once(Ops::Write, 0, effect) });
+        fill(&mut world, 0, 20, 300);
+        let told = count(&world, |event| matches!(event, StoreEvent::JournalFailed { .. }));
+        assert_eq!(told, 1, "{effect:?}: the shard is told once");
+        assert_eq!(world.append(id(1), 10, 1, None), Err(AppendError::Failed));
+        let acked = world.partitions[&id(0)].sent.iter().filter(|sent| sent.acked).count();
+        assert_eq!(acked, 20, "{effect:?}: nothing is acked after it");
+        world.power_cut(1);
+        world.recover(1).expect("it starts");
+        world.check();
+    }
+}
+
+#[test]
+fn a_failed_segment_takes_its_partition_and_its_batches_stay_in_the_journal() {
+    for ops in [Ops::Write, Ops::Sync, Ops::Open] {
+        let mut world = world(2);
+        let folder = id(0).folder();
+        world.disk.inject(Fault::always(ops, format!("{folder}/"), Effect::Fail(EIO)));
+        // Far more than the journal holds, so that it is used over and over.
+        fill(&mut world, 0, 30, 400);
+        let other = fill(&mut world, 1, 600, 1_500);
+        assert_eq!(failed_partitions(&world), 1, "{ops:?}: one partition fails");
+        assert_eq!(world.append(id(0), 10, 1, None), Err(AppendError::Failed));
+        assert!(other > 500, "{ops:?}: the other goes on: {other}");
+        world.power_cut(3);
+        world.recover(1).expect("the disk is whole again");
+        world.check();
+        world.check_reads();
+        assert!(world.partitions[&id(0)].sent.len() >= 10, "{ops:?}: its batches were kept");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_serves_reads_and_heals() {
+    let mut world = world(2);
+    fill(&mut world, 0, 60, 900);
+    world.settle();
+    let used = world.disk.used_bytes();
+    world.disk.set_space(Some(used));
+    let mut refused = None;
+    for _ in 0..2_000 {
+        match world.append(id(0), 900, 2, None) {
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
+        }
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(20);
+    }
+    assert_eq!(refused, Some(AppendError::Full));
+    assert_eq!(count(&world, |event| matches!(event, StoreEvent::SpaceLow)), 1);
+    assert_eq!(failed_partitions(&world), 0, "no partition fails for want of space");
+    world.settle();
+    world.check_reads();
+    world.events.clear();
+    world.disk.set_space(None);
+    for _ in 0..200 {
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(100);
+    }
+    assert_eq!(count(&world, |event| matches!(event, StoreEvent::SpaceBack)), 1);
+    assert!(world.append(id(0), 900, 2, None).is_ok(), "appends go on by themselves");
+    world.settle();
+    world.power_cut(5);
+    world.recover(1).expect("it starts");
+    world.check();
+    world.check_reads();
+}
+
+#[test]
+fn a_rotten_batch_in_a_segment_is_never_served() {
+    let mut world = world(2);
+    fill(&mut world, 0, 200, 700);
+    fill(&mut world, 1, 50, 700);
+    world.settle();
+    world.stop();
+    world.recover(1).expect("it starts");
+    let path = DiskPath::data(format!("{}/{:020}.log", id(0).folder(), 0));
+    assert!(world.disk.flip_bit(&path, 3_000, 2));
+    world.events.clear();
+    let (store, log) = world.log(id(0));
+    let mut out = Vec::new();
+    let read = store.read(log, 0, 1 << 20, true, i64::MAX, &mut out);
+    assert!(matches!(read, Ok(ReadOutcome::Pending(_))));
+    world.end_turn();
+    world.complete(100);
+    let done = world.events.iter().find_map(|(_, event)| match event {
+        StoreEvent::ReadDone { result, .. } => Some(result.is_ok()),
+        _ => None,
+    });
+    // The batches before the bad one may be served, or nothing; the bad one takes the partition.
+    if done == Some(true) {
+        let (store, log) = world.log(id(0));
+        let mut out = Vec::new();
+        let _ = store.read(log, 8, 1 << 20, true, i64::MAX, &mut out);
+        world.end_turn();
+        world.complete(100);
+    }
+    assert_eq!(failed_partitions(&world), 1);
+    assert!(world.append(id(1), 10, 1, None).is_ok(), "the other partition goes on");
+}
+
+#[test]
+fn damage_in_what_was_durable_in_the_journal_is_quarantine_not_truncation() {
+    let mut quarantined = 0;
+    for seed in 0..60 {
+        let mut world = world(2);
+        world.config.flush_ms = 1 << 30;
+        world.recover(1).expect("it starts");
+        fill(&mut world, 0, 8, 200);
+        fill(&mut world, 1, 8, 200);
+        world.settle();
+        world.power_cut(seed);
+        let files: Vec<(DiskPath, usize)> = world
+            .disk
+            .files()
+            .filter(|(path, _)| path.path.contains("shard-0/"))
+            .map(|(path, bytes)| (path.clone(), bytes.len()))
+            .collect();
+        let mut prng = Prng::new(seed);
+        // The first frames: all but the last are known to have been durable.
+        let at = prng.below(12) * 4096 + prng.below(300);
+        assert!(world.disk.flip_bit(&files[0].0, at, prng.below(8) as u8));
+        world.recover(1).expect("it starts all the same");
+        for partition in 0..2 {
+            let (store, log) = world.log(id(partition));
+            let whole = store.log_end(log) == Some(16);
+            let offline = store.failure(log).is_some();
+            assert!(
+                whole || offline,
+                "seed {seed}: partition {partition} was shortened without a word"
+            );
+            quarantined += usize::from(offline);
+        }
+        assert_eq!(world.report.quarantined.is_empty(), !offline_any(&mut world));
+    }
+    assert!(quarantined > 30, "quarantined {quarantined} times");
+}
+
+fn offline_any(world: &mut World) -> bool {
+    (0..2).any(|partition| {
+        let (store, log) = world.log(id(partition));
+        store.failure(log).is_some()
+    })
+}
+
+#[test]
+fn old_and_many_bytes_leave_by_whole_segments_and_their_files_later() {
+    let mut world = world(0);
+    world.create(0, LogConfig { retention_bytes: 30 << 10, ..small_log() });
+    world.create(1, LogConfig { retention_ms: 500, ..small_log() });
+    world.create(2, small_log());
+    for partition in 0..3 {
+        fill(&mut world, partition, 120, 900);
+    }
+    for _ in 0..60 {
+        world.pass_ms(50);
+        world.end_turn();
+        world.complete(60);
+    }
+    let kept = |world: &mut World, partition: i32| {
+        let (store, log) = world.log(id(partition));
+        (store.log_start(log).unwrap_or(-1), store.log_bytes(log).unwrap_or(0))
+    };
+    let (start, bytes) = kept(&mut world, 0);
+    assert!(start > 0 && (30 << 10..45 << 10).contains(&bytes), "by size: {start} {bytes}");
+    let (start, bytes) = kept(&mut world, 1);
+    assert_eq!((start, bytes), (240, 0), "by time everything goes, the growing segment too");
+    let (start, bytes) = kept(&mut world, 2);
+    assert!(start == 0 && bytes > 100 << 10, "without limits nothing goes: {start} {bytes}");
+    let files = |world: &World, partition: i32| {
+        let folder = id(partition).folder();
+        let logs = world.disk.files().filter(|(path, _)| path.path.starts_with(&folder));
+        logs.filter(|(path, _)| path.path.ends_with(".log")).count()
+    };
+    assert!(files(&world, 0) <= 4, "files of removed segments go: {}", files(&world, 0));
+    assert_eq!(files(&world, 1), 0);
+    fill(&mut world, 1, 5, 100);
+    world.settle();
+    let (store, log) = world.log(id(1));
+    assert_eq!(store.log_end(log), Some(250), "offsets go on");
+}
+
+#[test]
+fn a_removed_partition_leaves_no_file_behind() {
+    let mut world = world(2);
+    fill(&mut world, 0, 100, 900);
+    fill(&mut world, 1, 100, 900);
+    world.settle();
+    world.remove(id(0));
+    for _ in 0..40 {
+        world.pass_ms(60);
+        world.end_turn();
+        world.complete(60);
+    }
+    let left = world.disk.files().filter(|(path, _)| path.path.starts_with(&id(0).folder()));
+    assert_eq!(left.count(), 0);
+    world.power_cut(2);
+    world.recover(1).expect("it starts");
+    world.check();
+}
+
+#[test]
+fn a_thousand_new_partitions_cost_no_operation() {
+    let mut world = world(0);
+    world.settle();
+    let used = world.disk.used_bytes();
+    for partition in 0..1_000 {
+        world.create(partition, small_log());
+    }
+    world.end_turn();
+    assert_eq!(world.disk.in_flight(), 0);
+    assert_eq!(world.disk.used_bytes(), used);
+}
+
+#[test]
+fn histories_with_slow_and_failing_segments_lose_nothing_acked() {
+    for seed in 0..30 {
+        let mut world = World::new(seed, 1);
+        for partition in 0..3 {
+            world.create(partition, small_log());
+        }
+        let mut prng = Prng::new(seed);
+        for ops in [Ops::Write, Ops::Sync, Ops::Open, Ops::Name] {
+            world.disk.inject(Fault {
+                path: Some("topics/".into()),
+                ..Fault::once(ops, prng.below(60), Effect::Fail(EIO))
+            });
+        }
+        world.disk.inject(Fault::once(Ops::Any, prng.below(200), Effect::Slow { steps: 500 }));
+        for _ in 0..1_500 {
+            random_step(&mut world, &mut prng);
+        }
+        world.power_cut(seed);
+        world.recover(1).expect("the disk is whole again");
+        world.check();
+        world.check_reads();
+    }
+}
