@@ -324,6 +324,10 @@ impl Shard {
             };
             return (ProduceOutcome::error(code.code()), None);
         };
+        if self.is_flushing() {
+            // The store takes nothing more; the client finds the partition again after the restart.
+            return (ProduceOutcome::error(ErrorCode::NotLeaderOrFollower.code()), None);
+        }
         if self.journal_failed || self.topics.log(log).is_none_or(|local| local.failed) {
             return (ProduceOutcome::error(ErrorCode::KafkaStorageError.code()), None);
         }

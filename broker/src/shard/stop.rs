@@ -39,6 +39,14 @@ impl Shard {
         self.stopping != Stopping::Running
     }
 
+    /// Whether the store has been told to stop.
+    pub(crate) fn is_flushing(&self) -> bool {
+        match self.stopping {
+            Stopping::Running | Stopping::Draining { .. } => false,
+            Stopping::Flushing | Stopping::Flushed | Stopping::Done => true,
+        }
+    }
+
     pub(crate) fn begin_stop(&mut self) {
         if self.is_stopping() {
             return;

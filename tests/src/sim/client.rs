@@ -191,8 +191,8 @@ impl Producer {
                 let records = numbers.map(|number| Record { producer: self.id, number }).collect();
                 Ok(Learned::Acknowledged { base_offset: part.base_offset, records })
             }
-            // The topic is not there yet.
-            3 => Ok(Learned::Again),
+            // The topic is not there yet, or its owner is stopping.
+            3 | 6 => Ok(Learned::Again),
             code => Err(format!(
                 "producer {} at sequence {:?} got error {code}",
                 self.id,
@@ -227,9 +227,11 @@ impl Consumer {
         self.waiting = false;
     }
 
-    /// Begins again at the log's start.
+    /// Begins again at the log's start, unless it waits for an answer.
     pub fn rewind(&mut self) {
-        self.next_offset = 0;
+        if !self.waiting {
+            self.next_offset = 0;
+        }
     }
 
     /// The next frame, unless it waits for an answer.

@@ -45,6 +45,8 @@ struct World {
     sessions: Vec<Session>,
     by_link: BTreeMap<(usize, ConnId), usize>,
     next_conn: u64,
+    /// The last answer to a connection that is no session's: the final reader's.
+    unclaimed: Option<(ConnId, Vec<u8>)>,
     correlation_id: i32,
     models: Vec<PartitionModel>,
     outcome: Outcome,
@@ -80,6 +82,7 @@ impl World {
             sessions: sessions.into_iter().map(|client| Session { client, link: None }).collect(),
             by_link: BTreeMap::new(),
             next_conn: 0,
+            unclaimed: None,
             correlation_id: 0,
             models: (0..PARTITIONS).map(|_| PartitionModel::default()).collect(),
             outcome: Outcome { trace_hash: 0xcbf2_9ce4_8422_2325, ..Outcome::default() },
@@ -249,8 +252,9 @@ impl World {
                 Output::Send { conn, response } => {
                     let bytes: Vec<u8> = response.chunks().flatten().copied().collect();
                     self.node.handle(shard, Event::Sent { conn, response }, self.now);
-                    if let Some(session) = self.by_link.get(&(shard, conn)).copied() {
-                        self.client_receives(session, &bytes)?;
+                    match self.by_link.get(&(shard, conn)).copied() {
+                        Some(session) => self.client_receives(session, &bytes)?,
+                        None => self.unclaimed = Some((conn, bytes)),
                     }
                 }
                 Output::Close { conn, reason } => {
@@ -385,14 +389,15 @@ impl World {
             self.node.handle(shard, Event::Frame { conn, frame: &bytes }, self.now);
             let end = self.step + LIVENESS_STEPS;
             let answer = loop {
-                if let Some(answer) = self.reader_turn(shard, conn)? {
-                    break answer;
-                }
                 self.step += 1;
                 if self.step > end {
                     return Err(format!("a read of partition {partition} is not answered"));
                 }
                 self.move_shards()?;
+                match self.unclaimed.take() {
+                    Some((answered, answer)) if answered == conn => break answer,
+                    Some(_) | None => {}
+                }
             };
             let fetched = consumer.handle_answer(&answer)?.ok_or("the topic is gone")?;
             if fetched.records.is_empty() {
@@ -411,23 +416,6 @@ impl World {
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         self.node.handle(0, Event::Connected { conn, peer }, self.now);
         (0, conn)
-    }
-
-    /// Ends the shard's turn and looks for the reader's answer.
-    fn reader_turn(&mut self, shard: usize, reader: ConnId) -> Result<Option<Vec<u8>>, String> {
-        let mut found = None;
-        for output in self.node.end_turn(shard, self.now) {
-            if let Output::Send { conn, response } = output {
-                let bytes: Vec<u8> = response.chunks().flatten().copied().collect();
-                self.node.handle(shard, Event::Sent { conn, response }, self.now);
-                if conn == reader {
-                    found = Some(bytes);
-                } else if let Some(session) = self.by_link.get(&(shard, conn)).copied() {
-                    self.client_receives(session, &bytes)?;
-                }
-            }
-        }
-        Ok(found)
     }
 }
 
