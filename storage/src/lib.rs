@@ -13,6 +13,7 @@ mod log;
 pub mod log_dump;
 pub mod op;
 pub mod prng;
+pub mod probe;
 pub mod producer_state;
 pub mod recovery;
 pub mod segment;

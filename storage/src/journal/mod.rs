@@ -102,6 +102,8 @@ pub(crate) struct Journal {
     backlog_bytes: usize,
     group_bytes_last: usize,
     spare_touched: Vec<Vec<Touched>>,
+    pub writes_count: u64,
+    pub written_bytes: u64,
     failed: bool,
     /// Recovery's way: frames are durable when sealed, because they came from a journal.
     replaying: bool,
@@ -126,6 +128,8 @@ impl Journal {
             backlog_bytes: 0,
             group_bytes_last: 0,
             spare_touched: Vec::new(),
+            writes_count: 0,
+            written_bytes: 0,
             failed: false,
             replaying,
         }
@@ -427,6 +431,8 @@ impl Journal {
             });
         }
         self.written = last;
+        self.writes_count += 1;
+        self.written_bytes += bytes as u64;
         self.group_bytes_last = bytes;
         self.in_flight =
             Some(InFlight { last, bytes: bytes as u64, number: place.number, position });

@@ -50,6 +50,7 @@ impl Store {
                 Verdict::Duplicate { base_offset, last_offset, timestamp } => {
                     // Its frame may be under way; where the tail has let it go it is long
                     // committed.
+                    self.probe.duplicates_count += 1;
                     let sequence = log.tail.at(base_offset).map_or(0, |batch| batch.sequence);
                     return Ok(Appended {
                         base_offset,
@@ -64,6 +65,7 @@ impl Store {
             }
         }
         if !self.journal.has_room(batch.len()) {
+            self.probe.refused_count += 1;
             return Err(if self.flusher.space_low() {
                 AppendError::Full
             } else {
@@ -77,6 +79,7 @@ impl Store {
             && how.origin == Origin::Client
             && ring.free_bytes() < ring.bytes() / 4
         {
+            self.probe.refused_count += 1;
             return Err(AppendError::Full);
         }
 
@@ -117,6 +120,8 @@ impl Store {
             leader_epoch: how.leader_epoch,
         });
         log.remember(&meta, how.wall_ms);
+        self.probe.appends_count += 1;
+        self.probe.append_bytes += batch.len() as u64;
         self.flusher.appended(log_id, &mut log.dirty, batch.len(), how.mono_ns);
         Ok(Appended {
             base_offset,

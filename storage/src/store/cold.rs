@@ -522,6 +522,8 @@ impl Store {
             }
         }
         let end = position + valid as u32;
+        self.probe.blocks_count += 1;
+        self.probe.block_bytes += u64::from(read);
         if self.cold.blocks.len() >= READ_BLOCKS_COUNT {
             self.cold.blocks.pop_front();
         }

@@ -131,7 +131,7 @@ impl Store {
     /// Starts a round when one is due.
     pub(super) fn maybe_flush(&mut self, mono_ns: u64) {
         let flusher = &self.flusher;
-        if flusher.round.is_some() || self.journal.failed() {
+        if flusher.round.is_some() || self.journal.failed() || self.stopped {
             return;
         }
         if flusher.retry_at.is_some_and(|at| at > mono_ns) {
@@ -143,11 +143,15 @@ impl Store {
         let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.is_tight();
         // A stop waits until the journal has everything, so that one round takes everything.
         let stop = self.stopping && self.journal.backlog_bytes() == 0;
-        // A file to be removed waits for a checkpoint without it.
-        let wanted = self.journal.durable() > flusher.flushed || !flusher.dirty.is_empty();
-        if stop || due && wanted {
+        let durable = self.journal.durable() > flusher.flushed;
+        if stop || due && durable || old && self.wants_flush() {
             self.start_round(stop, mono_ns);
         }
+    }
+
+    /// Whether a round would find anything: new frames, or files to be closed.
+    pub(super) fn wants_flush(&self) -> bool {
+        self.journal.durable() > self.flusher.flushed || !self.flusher.dirty.is_empty()
     }
 
     pub(super) fn start_round(&mut self, closing: bool, mono_ns: u64) {
@@ -282,6 +286,7 @@ impl Store {
         let shard = self.journal.shard();
         let logs = self.logs.iter().map(|(_, log)| (shard, log));
         let bytes = checkpoint::encode(&header, logs, &self.waste.list());
+        self.probe.checkpoint_bytes += bytes.len() as u64;
         let wastes = self.waste.count();
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Barrier { sequence, bytes };
@@ -321,6 +326,7 @@ impl Store {
             return;
         }
         self.flusher.generation += 1;
+        self.probe.checkpoints_count += 1;
         self.flusher.flushed = round.up_to;
         self.flusher.flushed_bytes = round.bytes;
         self.waste.arm(round.wastes);

@@ -30,6 +30,7 @@ use crate::limits::PARTITIONS_MAX;
 use crate::log::Log;
 use crate::log::segment::Segment;
 use crate::op::{DiskDone, DiskOp};
+use crate::probe::StoreProbe;
 use crate::producer_state::Producer;
 use crate::segment::time_index::TimestampOffset;
 use crate::types::{
@@ -121,6 +122,7 @@ pub struct Store {
     cold: Cold,
     waste: Wastes,
     retention_at: Option<u64>,
+    probe: StoreProbe,
     /// Logs of `memory` durability.
     memory_logs: i32,
     /// Commits told, per class.
@@ -254,6 +256,16 @@ impl Store {
         self.journal.backlog_bytes()
     }
 
+    /// What it has done since its life began.
+    pub fn probe(&self) -> StoreProbe {
+        StoreProbe {
+            journal_writes_count: self.journal.writes_count,
+            journal_frames_count: self.journal.durable(),
+            journal_bytes: self.journal.written_bytes,
+            ..self.probe
+        }
+    }
+
     /// Ends a turn of the event loop: what was appended in it leaves together.
     pub fn seal(&mut self, mono_ns: u64) {
         self.journal.seal(&mut self.ops);
@@ -293,6 +305,9 @@ impl Store {
             Purpose::Ignored => {}
         }
         self.maybe_flush(mono_ns);
+        if self.waste.due_at().is_some_and(|at| at <= mono_ns) {
+            self.remove_waste(mono_ns);
+        }
         self.maybe_stopped();
     }
 
@@ -300,11 +315,13 @@ impl Store {
     pub fn handle_timeout(&mut self, mono_ns: u64, wall_ms: i64) {
         self.journal.ring.retry();
         self.journal.ring.prepare(2, &mut self.ops);
-        if self.retention_at.is_none_or(|at| at <= mono_ns) && !self.stopping {
+        if self.retention_at.is_none_or(|at| at <= mono_ns) {
             self.retention_at = Some(mono_ns + self.config.retention_check_ms * 1_000_000);
-            self.check_retention(mono_ns, wall_ms);
-            self.journal.seal(&mut self.ops);
-            self.advance_commits();
+            if !self.stopping && !self.stopped && !self.journal.failed() {
+                self.check_retention(mono_ns, wall_ms);
+                self.journal.seal(&mut self.ops);
+                self.advance_commits();
+            }
         }
         self.maybe_flush(mono_ns);
         self.remove_waste(mono_ns);
@@ -312,9 +329,12 @@ impl Store {
 
     /// When `handle_timeout` is due, in monotonic nanoseconds.
     pub fn poll_timeout(&self) -> Option<u64> {
-        let flush = self.flusher.due_at(self.config.flush_ms);
+        // Only what handle_timeout can do something about: the rest follows a completion.
+        let flushable = !self.journal.failed() && !self.stopped && self.wants_flush();
+        let flush = self.flusher.due_at(self.config.flush_ms).filter(|_| flushable);
         let retention = self.retention_at.or((self.logs.len() > 0).then_some(0));
-        [flush, retention, self.waste.due_at()].into_iter().flatten().min()
+        let waste = self.waste.due_at().filter(|_| !self.flusher.busy());
+        [flush, retention, waste].into_iter().flatten().min()
     }
 
     /// The next operation to execute.

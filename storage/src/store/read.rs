@@ -33,14 +33,19 @@ impl Store {
         let bound = bound.min(log.high_watermark);
         let hot = log.tail.first_offset().is_some_and(|first| first <= from_offset);
         if hot || from_offset >= bound {
+            self.probe.tail_reads_count += 1;
             let bytes = self.read_tail(log_id, from_offset, max_bytes, at_least_one, bound, out);
             return Ok(ReadOutcome::Done { bytes });
         }
         let before = out.len();
         let pending = self.read_cold(log_id, from_offset, max_bytes, at_least_one, bound, out)?;
         Ok(match pending {
-            Some(token) => ReadOutcome::Pending(token),
+            Some(token) => {
+                self.probe.disk_reads_count += 1;
+                ReadOutcome::Pending(token)
+            }
             None => {
+                self.probe.block_reads_count += 1;
                 let bytes = out[before..].iter().map(|batch| batch.len() as u32).sum();
                 ReadOutcome::Done { bytes }
             }

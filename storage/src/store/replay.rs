@@ -13,6 +13,7 @@ use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::journal::ring::Ring;
 use crate::journal::{Journal, Touched};
 use crate::log::Log;
+use crate::probe::StoreProbe;
 use crate::segment::format::BatchMeta;
 use crate::tail::TailBatch;
 use crate::types::{LogId, PartitionId, StoreEvent};
@@ -41,6 +42,7 @@ impl Store {
             cold: super::Cold::default(),
             waste: super::Wastes::default(),
             retention_at: None,
+            probe: StoreProbe::default(),
             memory_logs: 0,
             persisted: 0,
             memory: 0,
@@ -194,6 +196,7 @@ impl Store {
         self.persisted = 0;
         self.memory = 0;
         self.replaying = false;
+        self.probe = StoreProbe::default();
         self.events.clear();
     }
 

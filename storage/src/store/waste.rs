@@ -26,6 +26,8 @@ pub(crate) struct Wastes {
     /// Operations under way for the first item that is armed and due.
     removing: usize,
     item_removed: usize,
+    /// When the first armed item is due: asked at every turn, so not searched for.
+    next_due: Option<u64>,
 }
 
 impl Wastes {
@@ -37,6 +39,7 @@ impl Wastes {
     /// Adds something that the last checkpoint lists.
     pub fn add_armed(&mut self, garbage: Garbage) {
         self.items.push(Waste { garbage, due_ns: 0, armed: true });
+        self.note_due();
     }
 
     /// For the checkpoint.
@@ -52,6 +55,7 @@ impl Wastes {
     /// A checkpoint that lists the first `count` items is durable.
     pub fn arm(&mut self, count: usize) {
         self.items.iter_mut().take(count).for_each(|item| item.armed = true);
+        self.note_due();
     }
 
     /// When something is to be removed.
@@ -59,7 +63,11 @@ impl Wastes {
         if self.removing > 0 {
             return None;
         }
-        self.items.iter().filter(|item| item.armed).map(|item| item.due_ns).min()
+        self.next_due
+    }
+
+    fn note_due(&mut self) {
+        self.next_due = self.items.iter().filter(|item| item.armed).map(|item| item.due_ns).min();
     }
 }
 
@@ -106,6 +114,7 @@ impl Store {
             } else {
                 self.waste.items.remove(at);
             }
+            self.waste.note_due();
             self.remove_waste(mono_ns);
         }
     }
