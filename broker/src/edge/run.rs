@@ -243,7 +243,7 @@ fn regions(config: &EdgeConfig, log: &Logger) -> Vec<Box<dyn RegionSource + Send
     let folder = config.memory_dir();
     let mut regions: Vec<Box<dyn RegionSource + Send>> = Vec::new();
     for shard in 0..config.cores.len() {
-        let path = folder.join(format!("shard-{shard}"));
+        let path = folder.join(format!("shard-{shard}.frames"));
         match SharedMemory::open(&path, config.memory.slot_bytes, config.memory.slots) {
             Ok(memory) => regions.push(Box::new(memory)),
             Err(error) => {

@@ -336,9 +336,12 @@ impl Store {
         self.journal.seal(&mut self.ops);
         self.advance_commits();
         if round.closing {
-            self.events.push_back(StoreEvent::Stopped);
             self.stopping = false;
             self.stopped = true;
+            // What waits out its delay goes now: a stopped folder holds nothing that no log needs.
+            self.waste.hurry();
+            self.remove_waste(mono_ns);
+            self.end_stop();
         }
     }
 

@@ -129,6 +129,8 @@ pub struct Store {
     persisted: u64,
     memory: u64,
     stopping: bool,
+    /// `StoreEvent::Stopped` was given.
+    stop_told: bool,
     stopped: bool,
     /// Recovery feeds it what journals held.
     replaying: bool,

@@ -47,6 +47,7 @@ impl Store {
             persisted: 0,
             memory: 0,
             stopping: false,
+            stop_told: false,
             stopped: false,
             replaying: true,
         }

@@ -18,6 +18,14 @@ impl Store {
         self.maybe_stopped();
     }
 
+    /// The last checkpoint is written: the stop ends once no file is left to remove.
+    pub(super) fn end_stop(&mut self) {
+        if self.stopped && !self.stop_told && self.waste.is_settled() {
+            self.stop_told = true;
+            self.events.push_back(StoreEvent::Stopped);
+        }
+    }
+
     /// A stop that cannot end cleanly ends all the same.
     pub(super) fn maybe_stopped(&mut self) {
         if !self.stopping || self.flusher.busy() {
@@ -29,6 +37,7 @@ impl Store {
             self.stopped = true;
             let text = "stopped without a clean checkpoint: the journal will be replayed";
             self.events.push_back(StoreEvent::Notice(text.to_string()));
+            self.stop_told = true;
             self.events.push_back(StoreEvent::Stopped);
         }
     }

@@ -66,6 +66,17 @@ impl Wastes {
         self.next_due
     }
 
+    /// No item waits out its delay any longer.
+    pub fn hurry(&mut self) {
+        self.items.iter_mut().for_each(|item| item.due_ns = 0);
+        self.note_due();
+    }
+
+    /// Whether nothing is being removed and nothing is due.
+    pub fn is_settled(&self) -> bool {
+        self.removing == 0 && self.next_due.is_none()
+    }
+
     fn note_due(&mut self) {
         self.next_due = self.items.iter().filter(|item| item.armed).map(|item| item.due_ns).min();
     }
@@ -116,6 +127,7 @@ impl Store {
             }
             self.waste.note_due();
             self.remove_waste(mono_ns);
+            self.end_stop();
         }
     }
 }
