@@ -378,8 +378,8 @@ fn validate_broker(
     let security = named(&|name| registry::only_per_listener(name));
     if !security.is_empty() {
         return request(format!(
-            "These security configs can be dynamically updated only per-listener using the listener \
-             prefix: [{}]",
+            "These security configs can be dynamically updated only per-listener using the \
+             listener prefix: [{}]",
             security.join(", ")
         ));
     }
@@ -388,7 +388,8 @@ fn validate_broker(
     });
     if cluster && !per_broker.is_empty() {
         return request(format!(
-            "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
+            "Cannot update these configs at default cluster level, broker id must be specified: \
+             [{}]",
             per_broker.join(", ")
         ));
     }

@@ -57,8 +57,8 @@ pub fn automatic(image: &Image, partition: i32, replication: i16) -> Result<Vec<
             ErrorCode::InvalidReplicationFactor,
             format!(
                 "Unable to replicate the partition {replication} time(s): The target replication \
-                 factor of {replication} cannot be reached because only {} broker(s) are registered \
-                 or some brokers have all their log directories cordoned.",
+                 factor of {replication} cannot be reached because only {} broker(s) are \
+                 registered or some brokers have all their log directories cordoned.",
                 brokers.len()
             ),
         ));

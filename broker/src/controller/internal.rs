@@ -17,10 +17,7 @@ use crate::config::{BrokerConfig, Configs, ReplicationFactor};
 use crate::image::record::{BrokerRecord, ClusterRecord, FeatureRecord, ProducerIdsRecord};
 use crate::image::{Image, MetadataRecord};
 
-/// The topic of committed offsets.
-pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
-/// The topic of transactions.
-pub const TRANSACTION_STATE: &str = "__transaction_state";
+pub use crate::image::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 
 /// What a broker appends when it starts: the cluster's id into an empty log, and itself and the
 /// features

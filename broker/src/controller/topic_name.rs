@@ -1,36 +1,17 @@
-//! Which names a topic may have.
+//! Whether a topic of a name may be created, as a refusal with Kafka's code.
 //!
-//! Pure. Called before a topic is created, altered or described. Source: Kafka 4.3.1's answers.
+//! Pure. The rules of a name by itself are `image/topic_name.rs`.
 
 use protocol::ErrorCode;
 
 use super::Refusal;
-use super::limits::TOPIC_NAME_BYTES_MAX;
 use crate::image::Image;
+use crate::image::topic_name::{self, CLUSTER_METADATA};
 
-/// The metadata log's name in Kafka: nobody creates it.
-pub const CLUSTER_METADATA: &str = "__cluster_metadata";
-
-/// Checks a name by itself: INVALID_TOPIC_EXCEPTION (17) says what is wrong.
+/// Checks a name by itself.
 pub fn validate(name: &str) -> Result<(), Refusal> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let why = if name.is_empty() {
-        "the empty string is not allowed".to_string()
-    } else if name == "." || name == ".." {
-        format!("'{name}' is not allowed")
-    } else if name.len() > TOPIC_NAME_BYTES_MAX {
-        format!(
-            "the length of '{name}' is longer than the max allowed length {TOPIC_NAME_BYTES_MAX}"
-        )
-    } else if !name.bytes().all(legal) {
-        format!(
-            "'{name}' contains one or more characters other than ASCII alphanumerics, \
-             '.', '_' and '-'"
-        )
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {why}")))
+    topic_name::validate(name)
+        .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error.to_string()))
 }
 
 /// Checks whether a topic of this name may be created beside those that exist.

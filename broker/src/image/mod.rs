@@ -10,6 +10,7 @@ pub mod describe;
 pub mod placement;
 pub mod record;
 mod topic;
+pub mod topic_name;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +23,8 @@ use crate::config::Configs;
 
 pub use config::{ConfigResource, ResourceType};
 pub use record::{MetadataRecord, RecordError};
-pub use topic::{Partition, Topic, is_internal};
+pub use topic::{Partition, Topic};
+pub use topic_name::is_internal;
 
 use record::{
     BrokerRecord, ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord, ProducerIdsRecord,

@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::placement;
 use super::record::PartitionRecord;
+use super::topic_name::is_internal;
 
 /// A topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,11 +28,6 @@ impl Topic {
     pub fn internal(&self) -> bool {
         is_internal(&self.name)
     }
-}
-
-/// Whether the broker keeps this topic for itself. Source: Kafka 4.3.1 marks exactly these.
-pub fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
 /// A partition.

@@ -44,8 +44,8 @@ pub static BROKER_KEYS: &[Key] = &[
     ),
     text(
         "corelane.journal.sync",
-        "How a durable write is made: one write with dsync, or a write and an fdatasync. The second \
-         costs more, and is steady when another thread spins on the disk interrupt's core.",
+        "How a durable write is made: one write with dsync, or a write and an fdatasync. \
+         The second costs more, and is steady when another thread spins on the disk interrupt's core.",
     )
     .or("dsync")
     .check(OneOf(&["dsync", "fdatasync"])),

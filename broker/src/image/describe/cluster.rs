@@ -28,8 +28,8 @@ pub fn describe_cluster(
     match request.endpoint_type {
         BROKER => {}
         CONTROLLER => {
-            let why = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint \
-                       of type CONTROLLER";
+            let why = "The request was sent to an endpoint of type BROKER, but we wanted an \
+                       endpoint of type CONTROLLER";
             return refused(ErrorCode::MismatchedEndpointType, why.into());
         }
         other => {

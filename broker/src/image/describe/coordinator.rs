@@ -9,8 +9,7 @@ use protocol::messages::find_coordinator::{
     Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
 };
 
-use crate::controller::Refusal;
-use crate::controller::internal::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use crate::image::topic_name::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::image::{Broker, Image};
 
 /// The answer, and the internal topic that must be created before it can be a good one.
@@ -18,6 +17,14 @@ use crate::image::{Broker, Image};
 pub struct CoordinatorAnswer {
     pub response: FindCoordinatorResponse,
     pub missing: Option<&'static str>,
+}
+
+/// Why there is no coordinator to name: a code and its text.
+type Refusal = (ErrorCode, String);
+
+/// The coordinator is there in principle and cannot be named now.
+fn unavailable(why: &str) -> Refusal {
+    (ErrorCode::CoordinatorNotAvailable, why.to_string())
 }
 
 /// Answers FindCoordinator of this version.
@@ -34,30 +41,23 @@ pub fn find_coordinator(
     let topic = match request.key_type {
         0 => Ok(CONSUMER_OFFSETS),
         1 if transactions => Ok(TRANSACTION_STATE),
-        1 => Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, "Transactions are not served.")),
+        1 => Err(unavailable("Transactions are not served.")),
         // Share partitions, from version 6 on, and what nobody knows.
-        2 if version >= 6 => {
-            Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, "Share groups are not served."))
-        }
-        other => {
-            let why = format!("Unknown coordinator type {other}");
-            Err(Refusal::new(ErrorCode::InvalidRequest, why))
-        }
+        2 if version >= 6 => Err(unavailable("Share groups are not served.")),
+        other => Err((ErrorCode::InvalidRequest, format!("Unknown coordinator type {other}"))),
     };
     let mut missing = None;
     let mut found = |key: &str| -> Result<&Broker, Refusal> {
         let topic = topic.clone()?;
         let Some(known) = image.topic(topic) else {
             missing = Some(topic);
-            let why = "The coordinator is not available.";
-            return Err(Refusal::new(ErrorCode::CoordinatorNotAvailable, why));
+            return Err(unavailable("The coordinator is not available."));
         };
         let partition = partition_of(key, known.partitions.len() as i32);
         let leader = known.partition(partition).map(|partition| partition.leader);
-        leader.and_then(|leader| image.brokers().get(&leader)).ok_or_else(|| {
-            let why = "The coordinator is not available.";
-            Refusal::new(ErrorCode::CoordinatorNotAvailable, why)
-        })
+        leader
+            .and_then(|leader| image.brokers().get(&leader))
+            .ok_or_else(|| unavailable("The coordinator is not available."))
     };
     let response = if version >= 4 {
         let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, found(key)));
@@ -91,13 +91,13 @@ fn coordinator(key: &str, found: Result<&Broker, Refusal>) -> Coordinator {
             error_code: ErrorCode::None as i16,
             error_message: None,
         },
-        Err(refusal) => Coordinator {
+        Err((code, why)) => Coordinator {
             key: key.to_string(),
             node_id: -1,
             host: String::new(),
             port: -1,
-            error_code: refusal.code as i16,
-            error_message: refusal.message,
+            error_code: code as i16,
+            error_message: Some(why),
         },
     }
 }

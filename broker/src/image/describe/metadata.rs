@@ -13,7 +13,7 @@ use protocol::messages::metadata::{
 use protocol::types::Uuid;
 
 use super::{CLUSTER_OPERATIONS, TOPIC_OPERATIONS, controller_id};
-use crate::controller::topic_name;
+use crate::image::topic_name;
 use crate::image::{Image, Topic, is_internal};
 
 /// An answer, and what a caller may create before it gives one.
@@ -140,7 +140,7 @@ fn one(
         None => {
             let code = match topic_name::validate(&name) {
                 Ok(()) => ErrorCode::UnknownTopicOrPartition,
-                Err(refusal) => refusal.code,
+                Err(_) => ErrorCode::InvalidTopicException,
             };
             unknown(code, Some(name), Uuid::ZERO)
         }

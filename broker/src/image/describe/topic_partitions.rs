@@ -13,7 +13,7 @@ use protocol::messages::describe_topic_partitions::{
 
 use super::metadata::leader_code;
 use super::{NO_OPERATIONS, TOPIC_OPERATIONS};
-use crate::controller::topic_name;
+use crate::image::topic_name;
 use crate::image::{Image, Topic};
 
 /// Answers DescribeTopicPartitions. `limit` is the broker's `max.request.partition.size.limit`; a
@@ -83,7 +83,7 @@ impl Page {
         let Some(topic) = topic else {
             let code = match topic_name::validate(name) {
                 Ok(()) => ErrorCode::UnknownTopicOrPartition,
-                Err(refusal) => refusal.code,
+                Err(_) => ErrorCode::InvalidTopicException,
             };
             let mut answer = unknown(name, code);
             answer.topic_authorized_operations = TOPIC_OPERATIONS;
