@@ -59,12 +59,6 @@ pub struct SocketConfig {
     /// Other bounds for named addresses.
     pub connections_per_ip_overrides: BTreeMap<String, i32>,
     pub idle_ms_max: i64,
-    /// Per connection.
-    pub inflight_requests_max: i32,
-    /// Per connection.
-    pub inflight_bytes_max: i64,
-    /// Of one core; -1 leaves it to the broker.
-    pub queued_bytes_max: i64,
 }
 
 /// Where data lies and how it is made durable.
@@ -78,13 +72,11 @@ pub struct StorageConfig {
     pub journal_bytes: i64,
     pub journal_sync: JournalSync,
     pub memory_dir: String,
-    pub memory_flush_ms: i64,
     /// Of one core.
     pub tail_bytes: i64,
     pub fetch_path: FetchPath,
     pub retention_check_ms: i64,
     pub producer_id_expiration_ms: i64,
-    pub producer_id_check_ms: i64,
 }
 
 /// Groups and committed offsets.
@@ -97,7 +89,6 @@ pub struct GroupsConfig {
     pub offset_metadata_bytes_max: i32,
     pub offsets_retention_ms: i64,
     pub offsets_retention_check_ms: i64,
-    pub offsets_commit_timeout_ms: i32,
     pub offsets_topic_partitions: i32,
     pub offsets_topic_replication: ReplicationFactor,
     pub offsets_topic_segment_bytes: i32,
@@ -300,9 +291,6 @@ fn socket(read: &Reader<'_>) -> Result<SocketConfig, ConfigError> {
         connections_per_ip_max: read.int("max.connections.per.ip")?,
         connections_per_ip_overrides: per_ip_overrides(read)?,
         idle_ms_max: read.long("connections.max.idle.ms")?,
-        inflight_requests_max: read.int("corelane.inflight.requests.max")?,
-        inflight_bytes_max: read.long("corelane.inflight.bytes.max")?,
-        queued_bytes_max: read.long("queued.max.request.bytes")?,
     })
 }
 
@@ -342,7 +330,6 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
             _ => JournalSync::Dsync,
         },
         memory_dir: read.word("corelane.memory.dir")?,
-        memory_flush_ms: read.long("corelane.memory.flush.ms")?,
         tail_bytes: read.long("corelane.tail.bytes")?,
         fetch_path: match read.word("corelane.fetch.path")?.as_str() {
             "direct" => FetchPath::Direct,
@@ -352,7 +339,6 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         },
         retention_check_ms: read.long("log.retention.check.interval.ms")?,
         producer_id_expiration_ms: read.long("producer.id.expiration.ms")?,
-        producer_id_check_ms: read.long("producer.id.expiration.check.interval.ms")?,
     })
 }
 
@@ -383,7 +369,6 @@ fn groups(layers: &Layers<'_>, read: &Reader<'_>) -> Result<GroupsConfig, Config
         offset_metadata_bytes_max: read.int("offset.metadata.max.bytes")?,
         offsets_retention_ms: i64::from(read.int("offsets.retention.minutes")?) * 60_000,
         offsets_retention_check_ms: read.long("offsets.retention.check.interval.ms")?,
-        offsets_commit_timeout_ms: read.int("offsets.commit.timeout.ms")?,
         offsets_topic_partitions: read.int("offsets.topic.num.partitions")?,
         offsets_topic_replication: replication(layers, read, "offsets.topic.replication.factor")?,
         offsets_topic_segment_bytes: read.int("offsets.topic.segment.bytes")?,

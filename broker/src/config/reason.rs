@@ -21,6 +21,11 @@ pub const NO_STREAMS_GROUPS: &str = "streams groups are not served";
 pub const NO_TELEMETRY: &str = "client telemetry is not taken";
 pub const ONE_THREAD_PER_CORE: &str = "one thread per core does all the work (see corelane.cores)";
 pub const NO_TIERED_STORAGE: &str = "there is no tiered storage";
+pub const SHARD_BOUNDS: &str = "each connection and each core has its own bound";
+pub const ANSWERED_WHEN_DURABLE: &str = "a commit is answered when it is durable";
+pub const DIRECT_READS: &str = "sealed data is read with direct I/O";
+pub const EXPIRES_WITH_RETENTION: &str =
+    "producers expire when retention is checked (log.retention.check.interval.ms)";
 pub const NO_TRANSACTIONS: &str = "transactions are not served yet";
 
 /// Keys of former Kafka versions that an old file may still hold.

@@ -1,7 +1,7 @@
 //! Which names a topic may have.
 //!
-//! Pure. The controller refuses others when a topic is created or altered; answers about topics that are
-//! not there say whether they could be. Source: Kafka 4.3.1's answers.
+//! Pure. The controller refuses others when a topic is created or altered; answers about topics
+//! that are not there say whether they could be. Source: Kafka 4.3.1's answers.
 
 use crate::controller::limits::TOPIC_NAME_BYTES_MAX;
 

@@ -1,14 +1,13 @@
 //! Broker keys of the coordinators: groups, committed offsets, transactions, share groups.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, Between, MembersOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, int, list, long, short, text};
 use crate::config::reason::{
-    COORDINATOR_IS_A_SHARD, NO_CONSUMER_PROTOCOL, NO_SHARE_GROUPS, NO_STREAMS_GROUPS,
-    NO_TRANSACTIONS, ONE_THREAD_PER_CORE,
+    ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_CONSUMER_PROTOCOL, NO_SHARE_GROUPS,
+    NO_STREAMS_GROUPS, NO_TRANSACTIONS, ONE_THREAD_PER_CORE,
 };
 
 /// See the module.
@@ -342,7 +341,8 @@ pub static KEYS: &[Key] = &[
     int("offset.metadata.max.bytes", "Longest text stored with a committed offset.").or("4096"),
     int("offsets.commit.timeout.ms", "Time a commit waits for the offsets topic's replicas.")
         .or("5000")
-        .check(AtLeast(1)),
+        .check(AtLeast(1))
+        .ignored(ANSWERED_WHEN_DURABLE),
     int("offsets.load.buffer.size", "Bytes read at a time when a coordinator loads its partition.")
         .or("5242880")
         .check(AtLeast(1))

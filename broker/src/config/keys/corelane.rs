@@ -3,8 +3,9 @@
 //! A table, read by `config::registry`. Every name begins with `corelane.`, so that none can ever
 //! collide with a key of Kafka.
 
-use crate::config::key::Check::{AtLeast, Between, OneOf};
-use crate::config::key::{Key, boolean, int, list, long, text};
+use crate::config::key::Check::{Between, OneOf};
+use crate::config::key::{Key, boolean, list, long, text};
+use crate::config::reason::DIRECT_READS;
 
 /// Broker keys.
 pub static BROKER_KEYS: &[Key] = &[
@@ -22,19 +23,8 @@ pub static BROKER_KEYS: &[Key] = &[
         .cluster_wide(),
     text("corelane.fetch.path", "How sealed data reaches a socket.")
         .or("auto")
-        .check(OneOf(&["auto", "direct", "sendfile"])),
-    int(
-        "corelane.inflight.requests.max",
-        "Requests under way per connection before reading stops.",
-    )
-    .or("128")
-    .check(Between(1, 4096)),
-    long(
-        "corelane.inflight.bytes.max",
-        "Bytes of requests under way per connection before reading stops.",
-    )
-    .or("33554432")
-    .check(AtLeast(65536)),
+        .check(OneOf(&["auto", "direct", "sendfile"]))
+        .ignored(DIRECT_READS),
     long("corelane.journal.bytes", "Disk space of one core's journal.")
         .or("268435456")
         .check(Between(16777216, 1099511627776)),
@@ -45,7 +35,7 @@ pub static BROKER_KEYS: &[Key] = &[
     text(
         "corelane.journal.sync",
         "How a durable write is made: one write with dsync, or a write and an fdatasync. \
-         The second costs more, and is steady when another thread spins on the disk interrupt's core.",
+         The second costs more, and is steady when another thread spins on the disk's core.",
     )
     .or("dsync")
     .check(OneOf(&["dsync", "fdatasync"])),
@@ -54,12 +44,6 @@ pub static BROKER_KEYS: &[Key] = &[
         "Folder in shared memory that keeps memory acks across a killed process.",
     )
     .or("/dev/shm"),
-    long(
-        "corelane.memory.flush.ms",
-        "Longest time an acked record of durability memory stays off the disk.",
-    )
-    .or("1000")
-    .check(Between(1, 60000)),
     long("corelane.tail.bytes", "Memory of one core for recent batches.")
         .or("67108864")
         .check(Between(8388608, 1099511627776)),

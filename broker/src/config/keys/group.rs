@@ -1,8 +1,7 @@
 //! Group keys, in the order in which Kafka checks them.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, OffsetReset, OneOf};
 use crate::config::key::{Key, Unit, boolean, int, text};

@@ -1,14 +1,13 @@
 //! Broker keys of logs and replicas; most are the defaults of topic keys.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, Between, BetweenOr, MembersOf, OneOf, Share};
 use crate::config::key::{Key, boolean, double, int, list, long, text};
 use crate::config::reason::{
-    DURABILITY_BY_NAME, JOURNAL, NO_COMPACTION, NO_JVM, NO_TIERED_STORAGE, ONE_NODE,
-    ONE_THREAD_PER_CORE,
+    DURABILITY_BY_NAME, EXPIRES_WITH_RETENTION, JOURNAL, NO_COMPACTION, NO_JVM, NO_TIERED_STORAGE,
+    ONE_NODE, ONE_THREAD_PER_CORE,
 };
 
 /// See the module.
@@ -240,7 +239,8 @@ pub static KEYS: &[Key] = &[
     )
     .or("1")
     .check(AtLeast(1))
-    .cluster_wide(),
+    .cluster_wide()
+    .ignored(ONE_NODE),
     int("num.partitions", "Partitions of a topic created without a count.")
         .or("1")
         .check(AtLeast(1)),
@@ -262,7 +262,8 @@ pub static KEYS: &[Key] = &[
     )
     .or("600000")
     .check(AtLeast(1))
-    .hidden(),
+    .hidden()
+    .ignored(EXPIRES_WITH_RETENTION),
     int("producer.id.expiration.ms", "Time an idle producer's state is kept per partition.")
         .or("86400000")
         .check(AtLeast(1))

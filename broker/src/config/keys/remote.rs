@@ -1,8 +1,7 @@
 //! Broker keys of tiered storage.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, NonEmpty};
 use crate::config::key::{Key, boolean, int, long, text};

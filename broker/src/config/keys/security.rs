@@ -1,8 +1,7 @@
 //! Broker keys of authentication, encryption and authorization.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, Between, OneOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, class, double, int, list, long, password, short, text};

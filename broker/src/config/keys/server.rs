@@ -2,14 +2,13 @@
 //! metrics.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{AtLeast, MembersOf};
 use crate::config::key::{Key, boolean, class, int, list, long, text};
 use crate::config::reason::{
     JOURNAL, NO_JVM, NO_QUORUM, NO_QUOTAS, NO_TELEMETRY, NO_TIERED_STORAGE, ONE_NODE,
-    ONE_THREAD_PER_CORE, PLAINTEXT_ONLY, PURGATORY_IS_EXACT,
+    ONE_THREAD_PER_CORE, PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
 };
 
 /// See the module.
@@ -293,12 +292,9 @@ pub static KEYS: &[Key] = &[
     )
     .or("1000")
     .ignored(PURGATORY_IS_EXACT),
-    long(
-        "queued.max.request.bytes",
-        "Bytes of requests under way per core before reading stops; -1 leaves it to \
-         corelane's own bound.",
-    )
-    .or("-1"),
+    long("queued.max.request.bytes", "Bytes of requests queued before reading stops.")
+        .or("-1")
+        .ignored(SHARD_BOUNDS),
     int("queued.max.requests", "Requests queued before reading stops.")
         .or("500")
         .check(AtLeast(1))

@@ -1,8 +1,7 @@
 //! Topic keys, in the order in which Kafka checks them.
 //!
 //! A table, read by `config::registry`. Names, types, ranges and defaults are Kafka 4.3.1's; where
-//! a
-//! default differs, `docs/configuration.md` says so.
+//! a default differs, `docs/configuration.md` says so.
 
 use crate::config::key::Check::{
     AtLeast, Between, BetweenOr, MembersOf, OneOf, Share, ThrottledReplicas,
@@ -108,6 +107,7 @@ pub static KEYS: &[Key] = &[
     int("min.insync.replicas", "In-sync replicas that acks=all needs.")
         .or("1")
         .check(AtLeast(1))
+        .ignored(ONE_NODE)
         .synonyms(&[("min.insync.replicas", Unit::Same)]),
     text("compression.type", "Codec that stored batches must have; producer keeps what was sent.")
         .or("producer")
