@@ -41,7 +41,10 @@ const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127
 
 fn command(folder: &Path, more: &[&str]) -> Command {
     let folder = folder.to_str().expect("a path of letters");
-    let options: Vec<&str> = ["--data-dir", folder].iter().chain(more).copied().collect();
+    // Beside the data, so that it goes with the folder.
+    let memory = format!("corelane.memory.dir={folder}");
+    let own = ["--data-dir", folder, "--override", &memory];
+    let options: Vec<&str> = own.iter().chain(more).copied().collect();
     let mut command = Command::new(std::env::current_exe().expect("a path"));
     command
         .args(["broker_process", "--exact", "--nocapture", "--test-threads=1"])
