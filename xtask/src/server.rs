@@ -13,7 +13,7 @@ use crate::provision;
 use crate::workspace::Workspace;
 
 /// Settings of a broker under test, the same for both kinds.
-const OVERRIDES: [(&str, &str); 8] = [
+const OVERRIDES: [(&str, &str); 9] = [
     ("group.initial.rebalance.delay.ms", "0"),
     ("offsets.topic.replication.factor", "1"),
     ("offsets.topic.num.partitions", "4"),
@@ -22,6 +22,8 @@ const OVERRIDES: [(&str, &str); 8] = [
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
     ("num.partitions", "1"),
+    // Files of a deleted topic go while the suite still runs: a dump then sees live topics alone.
+    ("log.segment.delete.delay.ms", "500"),
 ];
 
 const CORELANE_READY_SECONDS: u64 = 20;
