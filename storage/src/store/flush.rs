@@ -271,7 +271,9 @@ impl Store {
             return;
         }
         let round = self.flusher.round.as_ref().expect("a round is under way");
-        let (up_to, clean) = (round.up_to, round.closing);
+        let up_to = round.up_to;
+        // What an offline log has only in the journal must be replayed from it.
+        let clean = round.closing && self.logs.iter().all(|(_, log)| log.salvage.is_empty());
         self.carry_over(up_to);
         let sequence = self.journal.open_sequence();
         let header = CheckpointHeader {
