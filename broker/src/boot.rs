@@ -1,9 +1,9 @@
 //! From a data folder to shards that are ready to run.
 //!
-//! Blocking, before any shard's thread starts; the same code runs over the simulator's disk. In order: who
-//! this broker is (`meta.properties`), what its journals and checkpoints hold, the metadata log and with it
-//! where every partition belongs, then the replay of the journals into segments. Source of the file: Kafka
-//! keeps the same one in its log folders.
+//! Blocking, before any shard's thread starts; the same code runs over the simulator's disk. In
+//! order: who this broker is (`meta.properties`), what its journals and checkpoints hold, the
+//! metadata log and with it where every partition belongs, then the replay of the journals into
+//! segments. Source of the file: Kafka keeps the same one in its log folders.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ pub enum BootError {
     Metadata { why: String },
 }
 
-/// Recovers the folder and makes its shards. `regions` lends shared memory, one source per shard or none.
+/// Recovers the folder and makes its shards. `regions` lends shared memory, one source per shard or
+/// none.
 pub fn boot(
     disk: &mut dyn BlockingDisk,
     regions: Vec<Box<dyn RegionSource + Send>>,
@@ -227,7 +228,7 @@ fn identify(disk: &mut Steps<'_>, node_id: i32, ids: &mut Prng) -> Result<String
         let text = String::from_utf8_lossy(&bytes);
         let field = |key: &str| {
             let lines = text.lines().filter_map(|line| line.split_once('='));
-            lines.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim()).last()
+            lines.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim()).next_back()
         };
         let missing = |key: &str| BootError::Meta { why: format!("no {key} in it") };
         let found = field("node.id").ok_or_else(|| missing("node.id"))?;

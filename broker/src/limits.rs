@@ -6,17 +6,18 @@
 /// connection until half of them are answered. Kafka works on one; stock clients send 5 to 8.
 pub const CONNECTION_REQUESTS_MAX: usize = 256;
 
-/// Bytes of answers a connection has not taken yet. At the bound the shard stops reading from it, so a
-/// client that never reads costs this and no more (one answer may be larger: it is sent from shared
-/// buffers).
+/// Bytes of answers a connection has not taken yet. At the bound the shard stops reading from it,
+/// so a client that never reads costs this and no more (one answer may be larger: it is sent from
+/// shared buffers).
 pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Frames kept while an earlier request of the connection must finish first. Reading is paused with the
-/// first; more can only be what one read had already brought. Beyond it the connection is closed.
+/// Frames kept while an earlier request of the connection must finish first. Reading is paused with
+/// the first; more can only be what one read had already brought. Beyond it the connection is
+/// closed.
 pub const CONNECTION_HELD_FRAMES_MAX: usize = 4096;
 
-/// Bytes appended on this shard that are not committed yet. At the bound reading stops on connections
-/// that produce, until half of it is committed.
+/// Bytes appended on this shard that are not committed yet. At the bound reading stops on
+/// connections that produce, until half of it is committed.
 pub const SHARD_BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Response buffers a shard keeps for reuse, and the largest it keeps. More are freed.

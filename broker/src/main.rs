@@ -1,5 +1,5 @@
-//! The `corelane` binary: picks the allocator, says how a broker is made, and hands over to the command
-//! line.
+//! The `corelane` binary: picks the allocator, says how a broker is made, and hands over to the
+//! command line.
 
 use std::process::ExitCode;
 use std::sync::Arc;

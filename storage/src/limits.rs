@@ -63,8 +63,8 @@ pub const RETRY_NS: u64 = 1_000_000_000;
 /// producers. A larger file is refused as damaged.
 pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 
-/// Bytes of a segment read at once: two of them cover what a fetch takes of a partition in 500 µs on the
-/// devices we measured. A larger batch is read whole.
+/// Bytes of a segment read at once: two of them cover what a fetch takes of a partition in 500 µs
+/// on the devices we measured. A larger batch is read whole.
 pub const READ_BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks of segments kept for other readers: 8 MiB. The one unused for longest goes.
@@ -76,11 +76,12 @@ pub const LOADS_MAX: usize = 64;
 /// Reads that wait for loads per shard. One more answers `ReadError::Busy`.
 pub const READS_PENDING_MAX: usize = 4096;
 
-/// Indexes of sealed segments kept in memory, at most 10 MiB each and mostly far less. The oldest goes.
+/// Indexes of sealed segments kept in memory, at most 10 MiB each and mostly far less. The oldest
+/// goes.
 pub const INDEX_CACHE_COUNT: usize = 16;
 
-/// Segment files kept open for reading. More are opened while all of these are in use; the first unused
-/// one is closed.
+/// Segment files kept open for reading. More are opened while all of these are in use; the first
+/// unused one is closed.
 pub const READ_FILES_MAX: usize = 64;
 
 const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);

@@ -1,7 +1,7 @@
 //! Disks that refuse, fail, fill and rot: what fails, what goes on, and that nothing acked is lost.
 //!
-//! Each test makes one thing go wrong under a running store and looks at who is told. The rows are those of
-//! the table of what a broker must do about its disk.
+//! Each test makes one thing go wrong under a running store and looks at who is told. The rows are
+//! those of the table of what a broker must do about its disk.
 
 mod world;
 

@@ -1,8 +1,9 @@
-//! Power is cut at every change of the disk in a long scripted history, and in the recovery after it.
+//! Power is cut at every change of the disk in a long scripted history, and in the recovery after
+//! it.
 //!
-//! The same history runs again and again; each time one later operation is the last. Then any subset of
-//! the unsynced sectors and names survives. A batch acked and missing, a byte changed, a gap, or a batch
-//! nobody sent would fail it.
+//! The same history runs again and again; each time one later operation is the last. Then any
+//! subset of the unsynced sectors and names survives. A batch acked and missing, a byte changed, a
+//! gap, or a batch nobody sent would fail it.
 
 mod world;
 

@@ -1,5 +1,5 @@
-//! Everything that was appended is read back through the store: from the tail, from segments, across both,
-//! before and after restarts; and found by time.
+//! Everything that was appended is read back through the store: from the tail, from segments,
+//! across both, before and after restarts; and found by time.
 
 mod world;
 

@@ -246,8 +246,8 @@ fn violations(path: &Path, source: &str) -> Vec<String> {
     let module_file = |folder: &&str| file == format!("{folder}.rs");
     let rules: Vec<&Rule> = RULES
         .iter()
-        .filter(|rule| rule.of.iter().any(|f| below(&f) || module_file(&f)))
-        .filter(|rule| !rule.except.iter().any(|f| below(&f) || module_file(&f)))
+        .filter(|rule| rule.of.iter().any(|f| below(f) || module_file(f)))
+        .filter(|rule| !rule.except.iter().any(|f| below(f) || module_file(f)))
         .collect();
     if rules.is_empty() || is_test(path) {
         return Vec::new();

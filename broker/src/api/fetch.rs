@@ -54,7 +54,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         .unwrap_or(0)
         .min(u32::try_from(shard.broker.fetch_bytes_max).unwrap_or(0));
     if view.max_bytes < 0 || !matches!(view.isolation_level, 0 | 1) {
-        // Kafka answers UNKNOWN_SERVER_ERROR per partition here; a specific code says what is wrong.
+        // Kafka answers UNKNOWN_SERVER_ERROR per partition here; a specific code says what is
+        // wrong.
         for part in &mut op.parts {
             part.owner = None;
             part.outcome = FetchOutcome::error(ErrorCode::InvalidRequest.code());
@@ -64,7 +65,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     shard.evaluate_fetch(key);
 }
 
-/// Fills the operation's parts from the request or its session; returns the session id to answer with.
+/// Fills the operation's parts from the request or its session; returns the session id to answer
+/// with.
 fn plan(
     shard: &mut Shard,
     op: &mut FetchOp,

@@ -1,9 +1,10 @@
-//! Incremental fetch sessions (KIP-227): a consumer names its partitions once and then only what changes.
+//! Incremental fetch sessions (KIP-227): a consumer names its partitions once and then only what
+//! changes.
 //!
-//! A session lives on the shard of the connection that opened it. A client that comes back on another
-//! shard is told the session is unknown and opens another, exactly as after a restart of the broker.
-//! Kafka's observed behaviour: a wrong epoch (71) leaves the session alive; an unknown id with epoch 0
-//! opens a new one.
+//! A session lives on the shard of the connection that opened it. A client that comes back on
+//! another shard is told the session is unknown and opens another, exactly as after a restart of
+//! the broker. Kafka's observed behaviour: a wrong epoch (71) leaves the session alive; an unknown
+//! id with epoch 0 opens a new one.
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -19,7 +20,8 @@ use crate::shard::op::PartTopic;
 const FINAL_EPOCH: i32 = -1;
 /// Epoch of a full fetch that opens a session.
 const INITIAL_EPOCH: i32 = 0;
-/// A session unused for this long gives way to a new one when the table is full (Kafka's two minutes).
+/// A session unused for this long gives way to a new one when the table is full (Kafka's two
+/// minutes).
 const EVICTION_IDLE_NS: u64 = 120_000_000_000;
 
 /// A partition of a session.
@@ -36,8 +38,8 @@ pub struct SessionPartition {
     pub max_bytes: i32,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
-    /// High watermark and log start the client was last told; `None` before the first answer and after
-    /// an error, which is repeated until it heals.
+    /// High watermark and log start the client was last told; `None` before the first answer and
+    /// after an error, which is repeated until it heals.
     pub told: Option<(i64, i64)>,
 }
 

@@ -1,7 +1,8 @@
 //! The group APIs: requests to the shard whose coordinator owns the group, and answers back.
 //!
-//! What a group answers is the coordinator's business. Here a request that names several groups becomes
-//! one question per group, and FindCoordinator creates the offsets topic when it is first needed.
+//! What a group answers is the coordinator's business. Here a request that names several groups
+//! becomes one question per group, and FindCoordinator creates the offsets topic when it is first
+//! needed.
 
 use protocol::api::{ApiKey, RequestHeaderRef};
 use protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};

@@ -1,6 +1,8 @@
-//! Metadata, DescribeCluster and DescribeTopicPartitions: what the image says, and topics made on demand.
+//! Metadata, DescribeCluster and DescribeTopicPartitions: what the image says, and topics made on
+//! demand.
 //!
-//! The answers are `image::describe`'s; here topics that a client names and may create are created first.
+//! The answers are `image::describe`'s; here topics that a client names and may create are created
+//! first.
 
 use protocol::messages::{DescribeClusterRequest, DescribeTopicPartitionsRequest, MetadataRequest};
 

@@ -1,7 +1,8 @@
 //! Kafka's APIs: what each request asks of the shard and how its answer is written.
 //!
-//! One file per family. Decisions about groups are the coordinator's, about metadata the controller's;
-//! here requests are taken apart, sent to the owners of their parts, and answers put together.
+//! One file per family. Decisions about groups are the coordinator's, about metadata the
+//! controller's; here requests are taken apart, sent to the owners of their parts, and answers put
+//! together.
 
 pub mod admin;
 pub mod error;

@@ -123,7 +123,8 @@ fn special_known(timestamp: i64, version: i16) -> bool {
         MAX_TIMESTAMP => version >= 7,
         EARLIEST_LOCAL => version >= 8,
         LATEST_TIERED => version >= 9,
-        // -6 asks for the earliest offset pending upload, which v11 knows; nothing is ever pending here.
+        // -6 asks for the earliest offset pending upload, which v11 knows; nothing is ever pending
+        // here.
         -6 => version >= 11,
         i64::MIN..=-7 => false,
     }
@@ -222,7 +223,8 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
 
 fn find_offset(shard: &mut Shard, log: LogId, timestamp: i64) -> Found {
     let bounds = shard.bounds(log);
-    // With one replica a partition has one epoch at a time, and the one it has now covers both ends.
+    // With one replica a partition has one epoch at a time, and the one it has now covers both
+    // ends.
     let leader_epoch = shard.store.latest_epoch(log).unwrap_or(-1);
     let at = |offset: i64| {
         Found::Now(Answer::Offset { error_code: 0, timestamp: -1, offset, leader_epoch })

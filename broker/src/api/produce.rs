@@ -1,8 +1,8 @@
 //! Produce: batches into logs, and the answer once they are committed.
 //!
-//! When every partition is this shard's, the answer is encoded while appending and waits, whole, for
-//! the journal: nothing is looked up or allocated again when the frame commits. With partitions of
-//! other shards the outcomes are collected first. Sources: KIP-98 (idempotence), KIP-467 (record
+//! When every partition is this shard's, the answer is encoded while appending and waits, whole,
+//! for the journal: nothing is looked up or allocated again when the frame commits. With partitions
+//! of other shards the outcomes are collected first. Sources: KIP-98 (idempotence), KIP-467 (record
 //! errors), KIP-516 (topic ids); codes as Kafka 4.3.1 answers them.
 
 use std::sync::Arc;
@@ -381,8 +381,8 @@ impl Shard {
         })
     }
 
-    /// Puts the batch into `scratch` where the stored one must differ from the one sent: another codec,
-    /// or a wrong max timestamp. Append time is stamped by storage.
+    /// Puts the batch into `scratch` where the stored one must differ from the one sent: another
+    /// codec, or a wrong max timestamp. Append time is stamped by storage.
     fn rewrite(
         &mut self,
         config: &TopicConfig,

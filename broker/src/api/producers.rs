@@ -1,8 +1,8 @@
 //! InitProducerId and DescribeProducers.
 //!
-//! Ids come from blocks that shard 0 reserves in the metadata log, so that no id is issued twice in the
-//! cluster's life. Transactional ids need a transaction coordinator, which this broker does not have:
-//! they are answered as Kafka answers while the coordinator is not available.
+//! Ids come from blocks that shard 0 reserves in the metadata log, so that no id is issued twice in
+//! the cluster's life. Transactional ids need a transaction coordinator, which this broker does not
+//! have: they are answered as Kafka answers while the coordinator is not available.
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::describe_producers::{

@@ -8,8 +8,8 @@ use storage::types::{DurabilityClass, LogConfig, PartitionId};
 use crate::config::TimestampType as ConfiguredTimestampType;
 use crate::config::{BrokerConfig, CompressionType, Durability, TopicConfig};
 
-/// Most bytes a client's compressed batch may inflate to. Kafka has no bound here, and 32 KB of zstd make
-/// it allocate a gigabyte.
+/// Most bytes a client's compressed batch may inflate to. Kafka has no bound here, and 32 KB of
+/// zstd make it allocate a gigabyte.
 pub const RECORDS_BYTES_MAX: usize = 100 << 20;
 
 /// Since this Produce version zstd is allowed (KIP-110).

@@ -1,7 +1,7 @@
 //! ApiVersions: what this broker serves (KIP-35, KIP-511, KIP-584).
 //!
-//! The content is `image::describe`'s. A version this broker does not know is answered in version 0 with
-//! UNSUPPORTED_VERSION; the response header is always version 0.
+//! The content is `image::describe`'s. A version this broker does not know is answered in version 0
+//! with UNSUPPORTED_VERSION; the response header is always version 0.
 
 use protocol::messages::ApiVersionsRequest;
 

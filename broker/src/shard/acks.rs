@@ -1,7 +1,8 @@
 //! Answers that wait for their records to be committed.
 //!
-//! Appends go into journal frames in order and frames commit in order, so this is a queue, not a map.
-//! `persisted` and `memory` records of one frame commit at different moments; each class has its queue.
+//! Appends go into journal frames in order and frames commit in order, so this is a queue, not a
+//! map. `persisted` and `memory` records of one frame commit at different moments; each class has
+//! its queue.
 
 use std::collections::VecDeque;
 
@@ -38,8 +39,8 @@ pub struct AckQueue {
 impl AckQueue {
     /// `action` is due when `commit` is.
     pub fn push(&mut self, commit: CommitSeq, action: AckAction) {
-        // A duplicate names the frame of its original, which may be older than the last one here: it
-        // waits with the last one, at most one frame longer than it must.
+        // A duplicate names the frame of its original, which may be older than the last one here:
+        // it waits with the last one, at most one frame longer than it must.
         let commit = self.queue.back().map_or(commit, |(last, _)| commit.max(*last));
         self.queue.push_back((commit, action));
     }

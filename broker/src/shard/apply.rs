@@ -1,7 +1,7 @@
 //! Metadata coming into effect on this shard: every change was committed to the metadata log first.
 //!
-//! The image is replayed, the routing table and this shard's logs follow. The same code runs for a start
-//! (`adopt_image`) and for a decision of shard 0.
+//! The image is replayed, the routing table and this shard's logs follow. The same code runs for a
+//! start (`adopt_image`) and for a decision of shard 0.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Questions one shard asks the owner of a partition, a group or the metadata, and their answers.
 //!
-//! The owner may be the asking shard itself: then the question is handled at once, by the same code.
-//! Produce and Fetch have their own messages, because they carry records.
+//! The owner may be the asking shard itself: then the question is handled at once, by the same
+//! code. Produce and Fetch have their own messages, because they carry records.
 
 use protocol::api::ApiKey;
 use protocol::messages;

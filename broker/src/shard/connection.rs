@@ -1,7 +1,8 @@
 //! Connections as a shard sees them: whose answers are due, and in which order.
 //!
-//! Not the socket: that is the edge's. A connection's requests may finish in any order; their answers
-//! leave in the order the requests came (the protocol guide's rule), so each request owns a slot.
+//! Not the socket: that is the edge's. A connection's requests may finish in any order; their
+//! answers leave in the order the requests came (the protocol guide's rule), so each request owns a
+//! slot.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -135,6 +136,8 @@ impl Connection {
                 Some(Slot::Silent) => {
                     self.slots.pop_front();
                     self.first_seq += 1;
+                    // Nothing to send, but the edge counts one answer per request.
+                    return Some(Response::default());
                 }
                 Some(Slot::Ready(_)) => {
                     let Some(Slot::Ready(response)) = self.slots.pop_front() else {

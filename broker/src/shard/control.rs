@@ -1,8 +1,9 @@
 //! The control plane on shard 0: decide, append, replay everywhere, respond.
 //!
-//! One decision at a time: each is made against an image that holds all before it. The decision's records
-//! go into the metadata log as one batch; when that is committed every shard replays them, and when every
-//! shard has, the response leaves. A client that has its answer therefore finds its topic on any shard.
+//! One decision at a time: each is made against an image that holds all before it. The decision's
+//! records go into the metadata log as one batch; when that is committed every shard replays them,
+//! and when every shard has, the response leaves. A client that has its answer therefore finds its
+//! topic on any shard.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

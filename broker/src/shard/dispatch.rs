@@ -1,7 +1,8 @@
 //! From a frame to the handler of its API.
 //!
-//! Decides only what every request shares: is the API served in this version, in whose turn is it, and
-//! must the connection's next request wait for it. Source: the protocol guide; KIP-511 for ApiVersions.
+//! Decides only what every request shares: is the API served in this version, in whose turn is it,
+//! and must the connection's next request wait for it. Source: the protocol guide; KIP-511 for
+//! ApiVersions.
 
 use protocol::api::{ApiKey, RequestHeaderRef};
 use protocol::frame::encode_response;
@@ -86,8 +87,9 @@ impl Shard {
             | ApiKey::IncrementalAlterConfigs => api::admin::handle(self, tag, &header, body),
             _ => self.close(conn, Some("an API that is not served")),
         }
-        // Produce and Fetch are ordered as soon as they were taken; everything else finishes before the
-        // connection's next request starts, as with Kafka, so that a pipelined create-then-produce works.
+        // Produce and Fetch are ordered as soon as they were taken; everything else finishes before
+        // the connection's next request starts, as with Kafka, so that a pipelined
+        // create-then-produce works.
         if !matches!(key, ApiKey::Produce | ApiKey::Fetch)
             && let Some(connection) = self.connections.get_mut(conn)
         {

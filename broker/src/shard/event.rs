@@ -1,7 +1,7 @@
 //! The closed sets of what may happen to a shard and what a shard may ask for.
 //!
-//! The edge and the simulator both speak exactly this. An event carries everything the shard may know;
-//! an output carries everything the edge must do, without a thought about Kafka.
+//! The edge and the simulator both speak exactly this. An event carries everything the shard may
+//! know; an output carries everything the edge must do, without a thought about Kafka.
 
 use std::net::IpAddr;
 
@@ -23,12 +23,13 @@ pub struct ConnId(pub u64);
 pub enum Event<'a> {
     /// A client connected.
     Connected { conn: ConnId, peer: IpAddr },
-    /// One whole request frame arrived, without its four length bytes. The bytes are the edge's: the
-    /// shard copies what it keeps before `handle_event` returns.
+    /// One whole request frame arrived, without its four length bytes. The bytes are the edge's:
+    /// the shard copies what it keeps before `handle_event` returns.
     Frame { conn: ConnId, frame: &'a [u8] },
     /// The edge gives back a response whose last byte the kernel has taken.
     Sent { conn: ConnId, response: Response },
-    /// The peer is gone, or the edge closed the connection after `Output::Close`. No more events of it.
+    /// The peer is gone, or the edge closed the connection after `Output::Close`. No more events of
+    /// it.
     Disconnected { conn: ConnId },
     /// A disk operation completed.
     Disk(DiskDone),
@@ -45,13 +46,15 @@ pub enum Event<'a> {
 pub enum Output {
     /// Send on the connection, after everything sent on it before.
     Send { conn: ConnId, response: Response },
-    /// Close after what was sent before is out; `reason` is for one log line, `None` for an ordinary end.
+    /// Close after what was sent before is out; `reason` is for one log line, `None` for an
+    /// ordinary end.
     Close { conn: ConnId, reason: Option<&'static str> },
     /// Execute on the disk.
     Disk(DiskOp),
     /// Hand to another shard of this process.
     Mesh { to: ShardId, message: MeshMessage },
-    /// Stop reading from this connection until `ResumeReading`: its bound on work under way is reached.
+    /// Stop reading from this connection until `ResumeReading`: its bound on work under way is
+    /// reached.
     PauseReading { conn: ConnId },
     /// Read from it again.
     ResumeReading { conn: ConnId },
@@ -80,8 +83,8 @@ pub enum LogLevel {
 pub trait Core {
     /// Takes one event.
     fn handle_event(&mut self, event: Event<'_>, now: crate::time::Now);
-    /// Ends a turn of the event loop, once after all of its events: what arrived together is committed
-    /// together.
+    /// Ends a turn of the event loop, once after all of its events: what arrived together is
+    /// committed together.
     fn end_turn(&mut self, now: crate::time::Now);
     /// The next thing to do, until `None`.
     fn poll_output(&mut self) -> Option<Output>;

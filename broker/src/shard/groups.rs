@@ -1,8 +1,8 @@
 //! The group coordinator of this shard: its questions, its appends and its loading.
 //!
-//! The coordinator decides and replays; here its records become batches of `__consumer_offsets` on this
-//! core, and what commits is told back. Until a partition's records are replayed after a start, the
-//! coordinator itself answers that it is loading.
+//! The coordinator decides and replays; here its records become batches of `__consumer_offsets` on
+//! this core, and what commits is told back. Until a partition's records are replayed after a
+//! start, the coordinator itself answers that it is loading.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! What shards of one process say to each other. The edge carries it and does not look inside.
 //!
-//! Between two shards messages arrive in the order they were sent, which is what keeps a connection's
-//! produces to one partition in order across the hop.
+//! Between two shards messages arrive in the order they were sent, which is what keeps a
+//! connection's produces to one partition in order across the hop.
 
 use std::sync::Arc;
 

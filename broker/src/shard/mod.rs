@@ -1,9 +1,9 @@
 //! A shard: everything one core owns, as one struct that takes events and gives outputs.
 //!
-//! No clock, no socket, no file, no lock: time and ids are arguments, the edge and the simulator drive
-//! it alike. This file is the frame: the struct, the event loop's entry points and the small verbs the
-//! APIs share. Requests are understood in `dispatch.rs` and `api/`; what crosses cores is in `mesh.rs`
-//! and `remote.rs`; metadata changes come in through `apply.rs`.
+//! No clock, no socket, no file, no lock: time and ids are arguments, the edge and the simulator
+//! drive it alike. This file is the frame: the struct, the event loop's entry points and the small
+//! verbs the APIs share. Requests are understood in `dispatch.rs` and `api/`; what crosses cores is
+//! in `mesh.rs` and `remote.rs`; metadata changes come in through `apply.rs`.
 
 pub mod acks;
 mod apply;
@@ -371,8 +371,8 @@ fn refused(outcome: op::ProduceOutcome, error_code: i16) -> op::ProduceOutcome {
 impl Shard {
     /// A shard over a store that recovery has opened, and the metadata that goes with it.
     ///
-    /// Serves from the first event on; groups answer that they are loading until their partitions are
-    /// replayed.
+    /// Serves from the first event on; groups answer that they are loading until their partitions
+    /// are replayed.
     pub fn new(config: ShardConfig, store: Store, image: Image, now: Now) -> Self {
         let sessions = usize::try_from(config.broker.fetch_sessions_max).unwrap_or(0);
         let control = (config.shard == ShardId(0)).then(|| ControlPlane::new(&config));

@@ -1,7 +1,8 @@
 //! Requests that cannot be answered in the event that brought them.
 //!
-//! Each lives in a slab until its last missing part arrives. A key carries a generation, so that a late
-//! wake-up, deadline or answer of another shard finds that its request is gone and does nothing.
+//! Each lives in a slab until its last missing part arrives. A key carries a generation, so that a
+//! late wake-up, deadline or answer of another shard finds that its request is gone and does
+//! nothing.
 
 use std::sync::Arc;
 

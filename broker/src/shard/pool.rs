@@ -8,6 +8,10 @@ use crate::limits;
 #[derive(Debug, Default)]
 pub struct Pool {
     responses: Vec<Response>,
+    #[expect(
+        clippy::vec_box,
+        reason = "the boxes are what is used again: operations move by pointer"
+    )]
     fetches: Vec<Box<FetchOp>>,
 }
 

@@ -1,8 +1,8 @@
 //! Fetches under way: reading, waiting for news, waking, and reading for other shards.
 //!
-//! An operation is evaluated in rounds. A round reads every part: from the tail at once, from disk or
-//! another shard with an answer to come. When all parts are in, the operation is answered, or parked
-//! on its logs until one advances (never by polling), or until its deadline.
+//! An operation is evaluated in rounds. A round reads every part: from the tail at once, from disk
+//! or another shard with an answer to come. When all parts are in, the operation is answered, or
+//! parked on its logs until one advances (never by polling), or until its deadline.
 
 use storage::buffer::SharedBuf;
 use storage::types::{FindOutcome, LogId, ReadError, ReadOutcome, ReadToken};
@@ -313,7 +313,8 @@ impl Shard {
     fn settle_expired(&mut self, key: OpKey, mut op: Box<FetchOp>) {
         let FetchHome::Client(client) = op.home else { return };
         if client.deadline_ns > self.now.mono_ns && !self.is_stopping() {
-            // A deadline of an earlier use of this key's memory cannot come here: keys have generations.
+            // A deadline of an earlier use of this key's memory cannot come here: keys have
+            // generations.
             self.ops.put_back(key, Op::Fetch(op));
             return;
         }
@@ -472,8 +473,8 @@ pub enum ReadWaiter {
     },
 }
 
-/// Answers of several shards may exceed the bound together: later parts give way, the first with data
-/// stays (KIP-74).
+/// Answers of several shards may exceed the bound together: later parts give way, the first with
+/// data stays (KIP-74).
 fn trim_to(op: &mut FetchOp) {
     let mut left = u64::from(op.max_bytes);
     let mut first = true;

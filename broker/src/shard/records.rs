@@ -8,8 +8,8 @@ use crate::api::rules::RECORDS_BYTES_MAX;
 /// Calls `visit` with every data record of the whole batches in `bytes` (header, offset, timestamp,
 /// record); returns the offset after the last batch.
 ///
-/// Control batches are passed over. Errs on bytes that are no whole batches: what storage read has been
-/// checked, so that is corruption.
+/// Control batches are passed over. Errs on bytes that are no whole batches: what storage read has
+/// been checked, so that is corruption.
 pub fn for_each_record(
     codecs: &mut Codecs,
     mut bytes: &[u8],

@@ -1,8 +1,8 @@
-//! A response on its way out: encoded bytes with record ranges spliced in, so that records are sent from
-//! the buffers that hold them.
+//! A response on its way out: encoded bytes with record ranges spliced in, so that records are sent
+//! from the buffers that hold them.
 //!
-//! Built by `api`, sent by the edge, given back to the shard with `Event::Sent` so that its memory is used
-//! again.
+//! Built by `api`, sent by the edge, given back to the shard with `Event::Sent` so that its memory
+//! is used again.
 
 use storage::buffer::SharedBuf;
 

@@ -1,9 +1,11 @@
-//! Snapshots of the metadata image, so that a start replays little and the metadata log stays short.
+//! Snapshots of the metadata image, so that a start replays little and the metadata log stays
+//! short.
 //!
 //! One file per snapshot, named by the offset of the metadata log it holds everything below:
-//! `metadata/%020d.snapshot`. Bytes, big endian: magic `CLMS`, version (u32), offset (i64), records count
-//! (u32), then each record as length (u32) and bytes, then the CRC-32C of all that. A snapshot that does
-//! not check is ignored: the one before it is removed only after the newer one is durable.
+//! `metadata/%020d.snapshot`. Bytes, big endian: magic `CLMS`, version (u32), offset (i64), records
+//! count (u32), then each record as length (u32) and bytes, then the CRC-32C of all that. A
+//! snapshot that does not check is ignored: the one before it is removed only after the newer one
+//! is durable.
 
 use storage::op::{DiskDone, DiskOp, DiskPath, OpId};
 

@@ -1,7 +1,7 @@
 //! A clean stop: what was taken is answered, what is in memory goes to its files.
 //!
-//! Parked fetches are answered with what there is. New frames find their connection closing once the
-//! answers under way are out; the store then flushes and says when it is done.
+//! Parked fetches are answered with what there is. New frames find their connection closing once
+//! the answers under way are out; the store then flushes and says when it is done.
 
 use super::Shard;
 use super::event::{ConnId, Output};

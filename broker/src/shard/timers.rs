@@ -1,7 +1,8 @@
 //! Deadlines of parked requests.
 //!
-//! A heap whose entries are never removed early: an entry whose request is already answered is recognised
-//! by its key's generation when it comes up. Not the coordinator's timers, which live with their groups.
+//! A heap whose entries are never removed early: an entry whose request is already answered is
+//! recognised by its key's generation when it comes up. Not the coordinator's timers, which live
+//! with their groups.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
 //! Where each partition of the cluster is, as one shard needs it per request.
 //!
-//! A routing table derived from the metadata image, never a source of truth: `apply.rs` changes it when
-//! metadata is replayed. Looked up by name or by id without allocation.
+//! A routing table derived from the metadata image, never a source of truth: `apply.rs` changes it
+//! when metadata is replayed. Looked up by name or by id without allocation.
 
 use std::sync::Arc;
 

@@ -140,8 +140,8 @@ impl Journal {
         self.pool.set_source(source);
     }
 
-    /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability. All
-    /// of them, because recovery adopts no frame behind a missing one.
+    /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability.
+    /// All of them, because recovery adopts no frame behind a missing one.
     pub fn set_lending(&mut self, lending: bool) {
         self.pool.set_lending(lending);
     }
@@ -190,8 +190,8 @@ impl Journal {
         self.backlog_bytes
     }
 
-    /// Whether the backlog takes `bytes` more. Whatever it takes must be certain to find a place without
-    /// any file being freed: a file is freed by a checkpoint, which waits for the backlog.
+    /// Whether the backlog takes `bytes` more. Whatever it takes must be certain to find a place
+    /// without any file being freed: a file is freed by a checkpoint, which waits for the backlog.
     pub fn has_room(&self, bytes: usize) -> bool {
         let more = self.backlog_bytes + bytes + HEADER_BYTES + BLOCK_BYTES;
         self.replaying
@@ -340,7 +340,8 @@ impl Journal {
     fn open_frame(&mut self, needed: usize) {
         let queued = self.backlog_bytes.min(GROUP_BYTES_MAX);
         let wanted = self.group_bytes_last.max(2 * queued);
-        // No frame but one of a large batch may take more than half a file: see `Ring::certain_bytes`.
+        // No frame but one of a large batch may take more than half a file: see
+        // `Ring::certain_bytes`.
         let frame_bytes_max =
             if self.replaying { GROUP_BYTES_MAX } else { self.ring.file_bytes() as usize / 4 };
         let wanted = if self.replaying { frame_bytes_max } else { wanted.min(frame_bytes_max) };

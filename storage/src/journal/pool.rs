@@ -41,8 +41,8 @@ impl FramePool {
         self.lending = lending;
     }
 
-    /// An empty buffer of at least `bytes_min`, rather of `bytes_wanted` up to the largest class. Lent
-    /// while the pool is lending and there is some, and then of up to `bytes_max`.
+    /// An empty buffer of at least `bytes_min`, rather of `bytes_wanted` up to the largest class.
+    /// Lent while the pool is lending and there is some, and then of up to `bytes_max`.
     pub fn take(&mut self, bytes_min: usize, bytes_wanted: usize, bytes_max: usize) -> FrameBuf {
         if self.lending
             && let Some(source) = &mut self.source

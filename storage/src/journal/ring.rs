@@ -81,8 +81,8 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Files of `journal_bytes` in all: at least three, so that one is freed while another fills and a
-    /// third takes what is certain.
+    /// Files of `journal_bytes` in all: at least three, so that one is freed while another fills
+    /// and a third takes what is certain.
     pub fn files_count(journal_bytes: u64, file_bytes: u64) -> u32 {
         (journal_bytes / file_bytes).clamp(3, 1 << 16) as u32
     }
@@ -134,8 +134,8 @@ impl Ring {
         rest + self.free_files() * self.file_bytes()
     }
 
-    /// Bytes that are certain to find a place, however they fall into frames: half of each file that is
-    /// free or will be prepared, because no frame is larger than the other half.
+    /// Bytes that are certain to find a place, however they fall into frames: half of each file
+    /// that is free or will be prepared, because no frame is larger than the other half.
     pub fn certain_bytes(&self) -> u64 {
         self.free_files() * self.file_bytes() / 2
     }

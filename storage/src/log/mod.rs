@@ -1,7 +1,7 @@
 //! One partition's log: offsets, segments, tail, and what is durable of them.
 //!
-//! State and the rules that touch only one log. The store's parts (append, read, flush, retention) drive
-//! it; nothing here submits an operation.
+//! State and the rules that touch only one log. The store's parts (append, read, flush, retention)
+//! drive it; nothing here submits an operation.
 
 pub(crate) mod segment;
 
@@ -59,8 +59,8 @@ pub(crate) struct Log {
     pub folders_unsynced: u8,
     /// It is in the store's list of logs to flush.
     pub dirty: bool,
-    /// Batches of a failed log that only the journal holds: they are appended to it again before it lets
-    /// their frames go.
+    /// Batches of a failed log that only the journal holds: they are appended to it again before it
+    /// lets their frames go.
     pub salvage: Vec<Salvaged>,
     /// An `Advanced` event waits to be polled.
     pub advance_queued: bool,
@@ -125,8 +125,8 @@ impl Log {
             && (self.log_start == self.log_end || self.is_too_old(last, wall_ms))
     }
 
-    /// Whether the first segment may go: it is sealed, on disk, committed, and below the log's start, too
-    /// old, or more than the log may keep.
+    /// Whether the first segment may go: it is sealed, on disk, committed, and below the log's
+    /// start, too old, or more than the log may keep.
     pub fn first_is_removable(&self, wall_ms: i64) -> bool {
         let (Some(first), Some(next)) = (self.segments.front(), self.segments.get(1)) else {
             return false;
@@ -170,7 +170,8 @@ impl Log {
                 .is_some_and(|segment| !segment.trimmed || self.synced_end < self.log_end)
     }
 
-    /// What was handed to the disk and not synced counts as never written: after a failure nobody knows.
+    /// What was handed to the disk and not synced counts as never written: after a failure nobody
+    /// knows.
     pub fn forget_unsynced(&mut self) {
         self.written_end = self.synced_end;
         for segment in &mut self.segments {

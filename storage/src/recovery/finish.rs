@@ -139,8 +139,8 @@ impl Recovery {
                         }
                         Replayed::Applied | Replayed::Skipped => {}
                         Replayed::Gap { expected } => {
-                            // Batches of a failed partition were appended to the journal again, behind
-                            // those that followed them: what is missing here may come.
+                            // Batches of a failed partition were appended to the journal again,
+                            // behind those that followed them: what is missing here may come.
                             let (_, ends) =
                                 gaps.entry((*shard, *log_id)).or_insert((expected, expected));
                             *ends = entry.header.offset.max(*ends);

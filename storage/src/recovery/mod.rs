@@ -1,10 +1,10 @@
 //! Recovery: from what a disk holds to stores that begin a new life with an empty journal.
 //!
-//! Blocking, before any shard runs, through `BlockingDisk`; the simulator fails it anywhere and starts it
-//! again. `open` reads the manifest, each shard's checkpoint and its journal; `finish` replays the journals
-//! into segments and writes the manifest of the new life, in one atomic step: until then a crash finds the
-//! old life as it was, from then on nothing of the old life is looked at. The work is that of the journals,
-//! whatever the logs hold.
+//! Blocking, before any shard runs, through `BlockingDisk`; the simulator fails it anywhere and
+//! starts it again. `open` reads the manifest, each shard's checkpoint and its journal; `finish`
+//! replays the journals into segments and writes the manifest of the new life, in one atomic step:
+//! until then a crash finds the old life as it was, from then on nothing of the old life is looked
+//! at. The work is that of the journals, whatever the logs hold.
 
 mod finish;
 mod scan;
@@ -155,8 +155,8 @@ impl Recovery {
         &self.report
     }
 
-    /// Every batch of a partition from its log start on, in order, from segments and journal: for the
-    /// metadata log, which says where the others belong.
+    /// Every batch of a partition from its log start on, in order, from segments and journal: for
+    /// the metadata log, which says where the others belong.
     pub fn read_partition(
         &mut self,
         disk: &mut dyn BlockingDisk,

@@ -1,9 +1,10 @@
-//! Reads below the tail: blocks of segment files, checked, kept for a while and shared between readers.
+//! Reads below the tail: blocks of segment files, checked, kept for a while and shared between
+//! readers.
 //!
-//! A request that finds its block in the cache is answered at once; else a load brings it: the index's part
-//! that only the disk has, the file, the block. Each is an operation; the core never waits. Every batch's
-//! CRC is checked before it is served; a bad one takes the partition offline. A reader that reaches the end
-//! of a block makes the next one come before it asks.
+//! A request that finds its block in the cache is answered at once; else a load brings it: the
+//! index's part that only the disk has, the file, the block. Each is an operation; the core never
+//! waits. Every batch's CRC is checked before it is served; a bad one takes the partition offline.
+//! A reader that reaches the end of a block makes the next one come before it asks.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

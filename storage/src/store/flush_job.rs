@@ -1,9 +1,10 @@
 //! One partition's way from the tail to its segment files, one operation at a time.
 //!
-//! A job writes the batches that the journal has, in large aligned runs, then the index blocks that are
-//! whole, and syncs each file it wrote. A segment after which another has begun is closed: rest of the
-//! indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not: after any failure a
-//! later job starts where the synced progress says. `flush` starts jobs and decides about their failures.
+//! A job writes the batches that the journal has, in large aligned runs, then the index blocks that
+//! are whole, and syncs each file it wrote. A segment after which another has begun is closed: rest
+//! of the indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not:
+//! after any failure a later job starts where the synced progress says. `flush` starts jobs and
+//! decides about their failures.
 
 use super::Logs;
 use super::ops::{Ops, Purpose};
@@ -423,8 +424,8 @@ impl FlushJob {
         }
     }
 
-    /// The next run of batches: everything durable that the run buffer holds, after the bytes of the
-    /// block they start in.
+    /// The next run of batches: everything durable that the run buffer holds, after the bytes of
+    /// the block they start in.
     fn log_run(
         &mut self,
         log: &Log,
@@ -497,8 +498,8 @@ impl FlushJob {
         Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
     }
 
-    /// New names become durable from the inside out: the file's in its folder, then, for a partition's
-    /// first file, the folders' own names.
+    /// New names become durable from the inside out: the file's in its folder, then, for a
+    /// partition's first file, the folders' own names.
     fn sync_folder(&mut self, slot: usize, log: &Log, ops: &mut Ops) {
         let folder = log.id.folder();
         let topic = folder.rsplit_once('/').map_or("", |(topic, _)| topic);

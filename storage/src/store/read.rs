@@ -5,11 +5,11 @@ use crate::buffer::SharedBuf;
 use crate::types::{LogId, ReadError, ReadOutcome};
 
 impl Store {
-    /// Whole batches from the one that holds `from_offset`, up to `max_bytes` and below `bound` and the
-    /// high watermark, pushed to `out` without a copy.
+    /// Whole batches from the one that holds `from_offset`, up to `max_bytes` and below `bound` and
+    /// the high watermark, pushed to `out` without a copy.
     ///
-    /// With `at_least_one` the first batch comes even when it is larger than `max_bytes`. Fewer bytes than
-    /// there are may come: the next read goes on.
+    /// With `at_least_one` the first batch comes even when it is larger than `max_bytes`. Fewer
+    /// bytes than there are may come: the next read goes on.
     pub fn read(
         &mut self,
         log_id: LogId,

@@ -1,7 +1,7 @@
 //! What leaves a log: records below its start, old segments, whole partitions.
 //!
-//! Kafka 4.3's rules: whole sealed segments, oldest first, by the start of the log, by time and by size. A
-//! growing segment whose youngest record is too old is sealed first.
+//! Kafka 4.3's rules: whole sealed segments, oldest first, by the start of the log, by time and by
+//! size. A growing segment whose youngest record is too old is sealed first.
 
 use super::Store;
 use crate::checkpoint::Garbage;

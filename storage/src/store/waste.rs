@@ -1,7 +1,8 @@
 //! Files that no log needs: remembered by checkpoints, removed later.
 //!
-//! A file goes only after a checkpoint that does without it, and `file.delete.delay.ms` after its log let it
-//! go. It stays in the list until it is gone, so that a crash leaves no file behind that nobody knows.
+//! A file goes only after a checkpoint that does without it, and `file.delete.delay.ms` after its
+//! log let it go. It stays in the list until it is gone, so that a crash leaves no file behind that
+//! nobody knows.
 
 use super::Store;
 use super::ops::Purpose;

@@ -1,14 +1,14 @@
 //! Random histories of stores over a disk that loses power: what was acknowledged must be there.
 //!
 //! Each history is a seed: appends by idempotent and plain producers with retries, flushes, rolls,
-//! deletions, retention, partitions that come and go, several shards; then power cuts at any operation,
-//! kills, clean stops, and restarts with another number of shards. After every restart each log is read
-//! whole and compared with a model: every acknowledged batch byte for byte, offsets dense, nothing
-//! invented, producers and epochs as replaying the log gives them. Between crashes, reads and high
-//! watermarks are compared too.
+//! deletions, retention, partitions that come and go, several shards; then power cuts at any
+//! operation, kills, clean stops, and restarts with another number of shards. After every restart
+//! each log is read whole and compared with a model: every acknowledged batch byte for byte,
+//! offsets dense, nothing invented, producers and epochs as replaying the log gives them. Between
+//! crashes, reads and high watermarks are compared too.
 //!
-//! `HISTORIES=10000 SEED=0 cargo test --release -p storage --test histories` runs more of them; a failure
-//! prints its seed, and `HISTORIES=1 SEED=<it> TRACE=1` shows what led to it.
+//! `HISTORIES=10000 SEED=0 cargo test --release -p storage --test histories` runs more of them; a
+//! failure prints its seed, and `HISTORIES=1 SEED=<it> TRACE=1` shows what led to it.
 
 mod model;
 mod reads;
@@ -20,7 +20,8 @@ fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Runs histories of a kind from `SEED` on; the seed of the first that fails is in the panic's output.
+/// Runs histories of a kind from `SEED` on; the seed of the first that fails is in the panic's
+/// output.
 fn run(kind: Kind, count: u64) {
     let (seed, count) = (env("SEED", 0), env("HISTORIES", count));
     let trace = env("TRACE", 0) > 0;

@@ -1,7 +1,8 @@
 //! What the store was asked and what it promised: the truth every history is checked against.
 //!
-//! Knows nothing of journals or segments: a log is a list of batches, an ack is a flag on them. The driver
-//! tells it each call and its answer; after a crash it says what must, may and must not be there.
+//! Knows nothing of journals or segments: a log is a list of batches, an ack is a flag on them. The
+//! driver tells it each call and its answer; after a crash it says what must, may and must not be
+//! there.
 
 use std::rc::Rc;
 
@@ -93,8 +94,8 @@ impl ModelLog {
         }
     }
 
-    /// Batches that must survive: all acknowledged ones when the machine lives, those on stable storage
-    /// when it does not.
+    /// Batches that must survive: all acknowledged ones when the machine lives, those on stable
+    /// storage when it does not.
     pub fn must_survive(&self, machine_lives: bool) -> usize {
         let safe = |batch: &ModelBatch| batch.persisted || machine_lives && batch.acked;
         self.batches.iter().rposition(safe).map_or(0, |last| last + 1)

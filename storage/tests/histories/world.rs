@@ -638,8 +638,8 @@ impl World {
         true
     }
 
-    /// After a clean stop every file of a log is Kafka's: logs whole, indexes in step with them, one
-    /// segment after the other from the log's start to its end.
+    /// After a clean stop every file of a log is Kafka's: logs whole, indexes in step with them,
+    /// one segment after the other from the log's start to its end.
     fn verify_files(&mut self) {
         for (id, model) in &self.logs {
             let (shard, log) = self.homes[id];

@@ -1,9 +1,9 @@
-//! A storage in miniature: stores over one simulated disk, a client that remembers every batch, and the
-//! checks that hold after any crash.
+//! A storage in miniature: stores over one simulated disk, a client that remembers every batch, and
+//! the checks that hold after any crash.
 //!
-//! The checks: every acknowledged batch is there, byte for byte; offsets are dense; nothing is there that was
-//! not appended; producers are remembered as if the log had been read from its start; after a clean stop
-//! each index file is what its log file makes it.
+//! The checks: every acknowledged batch is there, byte for byte; offsets are dense; nothing is
+//! there that was not appended; producers are remembered as if the log had been read from its
+//! start; after a clean stop each index file is what its log file makes it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
@@ -380,8 +380,8 @@ impl World {
         }
     }
 
-    /// What the disk holds, seen by an independent reader, is what was promised; the client forgets what
-    /// did not survive.
+    /// What the disk holds, seen by an independent reader, is what was promised; the client forgets
+    /// what did not survive.
     pub fn check(&mut self) {
         let config = RecoverConfig { life: 1, wall_ms: self.wall_ms() };
         let mut twin = self.disk.twin(1);
@@ -534,7 +534,8 @@ impl World {
             assert_eq!(position as usize, bytes.len(), "{path:?} has its true length");
             let offsets = file(LogFileKind::OffsetIndex);
             assert_eq!(offsets, indexes.offsets.as_bytes(), "{path:?}: offset index");
-            // A clean stop adds an entry that a log read in one go lacks: compare what both must say.
+            // A clean stop adds an entry that a log read in one go lacks: compare what both must
+            // say.
             let times = file(LogFileKind::TimeIndex);
             let times = storage::segment::time_index::TimeIndex::decode(
                 name.offset,

@@ -1,7 +1,8 @@
 //! Simulated clients: idempotent producers that retry, and consumers that follow.
 //!
-//! Sans-IO like everything else: a client is asked for its next frame and is handed the answers. A broker
-//! that goes away takes the connection along; the client opens another and repeats what was not answered.
+//! Sans-IO like everything else: a client is asked for its next frame and is handed the answers. A
+//! broker that goes away takes the connection along; the client opens another and repeats what was
+//! not answered.
 
 use std::collections::VecDeque;
 

@@ -1,8 +1,8 @@
 //! The simulator: real shards on a simulated disk, with simulated clients, one thread, one seed.
 //!
-//! Every source of chance is a stream of the seed: which shard's queue moves next, when the disk answers,
-//! what the clients send, when the process is killed or the power goes. The same seed gives the same trace.
-//! The promises are checked by `model.rs`; `world.rs` is the edge.
+//! Every source of chance is a stream of the seed: which shard's queue moves next, when the disk
+//! answers, what the clients send, when the process is killed or the power goes. The same seed
+//! gives the same trace. The promises are checked by `model.rs`; `world.rs` is the edge.
 
 mod client;
 mod model;

@@ -1,7 +1,8 @@
 //! What was promised to clients, and whether a log keeps it.
 //!
-//! One log per partition: every acknowledged record is at its offset, nothing is there that nobody sent, no
-//! idempotent record is there twice, and each producer's records are in the order it sent them.
+//! One log per partition: every acknowledged record is at its offset, nothing is there that nobody
+//! sent, no idempotent record is there twice, and each producer's records are in the order it sent
+//! them.
 
 use std::collections::BTreeMap;
 

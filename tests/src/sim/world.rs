@@ -1,7 +1,8 @@
 //! The world around a broker: time, chance, clients, kills and power cuts.
 //!
-//! Two phases. While the plan's steps last, anything may happen. Then the faults stop, and within a bounded
-//! number of steps every producer must be acknowledged and every log must keep what was promised.
+//! Two phases. While the plan's steps last, anything may happen. Then the faults stop, and within a
+//! bounded number of steps every producer must be acknowledged and every log must keep what was
+//! promised.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

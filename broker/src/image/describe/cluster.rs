@@ -15,7 +15,7 @@ const BROKER: i8 = 1;
 /// Endpoint type of controllers.
 const CONTROLLER: i8 = 2;
 
-/// Answers DescribeCluster. `endpoint_type` is [`BROKER`] in version 0, which does not carry it.
+/// Answers DescribeCluster. `endpoint_type` is 1 (brokers) in version 0, which does not carry it.
 pub fn describe_cluster(
     image: &Image,
     request: &DescribeClusterRequest,

@@ -1,7 +1,7 @@
 //! Shards driven by hand: events in, outputs looked at, a simulated disk in between.
 //!
-//! One connection per shard unless a test opens more; a turn ends after each event, and the disk answers
-//! at once, so that what a test sees is the shard's own order.
+//! One connection per shard unless a test opens more; a turn ends after each event, and the disk
+//! answers at once, so that what a test sees is the shard's own order.
 
 mod fetch;
 mod produce;
@@ -123,7 +123,9 @@ impl Rig {
     fn carry(&mut self, from: usize, output: Output) {
         match output {
             Output::Send { conn, response } => {
-                self.sent.push((from, conn, flatten(&response)));
+                if !response.is_empty() {
+                    self.sent.push((from, conn, flatten(&response)));
+                }
                 self.shards[from].handle_event(Event::Sent { conn, response }, self.now);
             }
             Output::Close { conn, .. } => self.closed.push((from, conn)),
