@@ -316,7 +316,7 @@ impl Dump {
             TimestampType::LogAppendTime => "LogAppendTime",
         };
         let size = |field: Option<&[u8]>| field.map_or(-1, |bytes| bytes.len() as i64);
-        let sequence = if header.has_producer_id() && header.base_sequence >= 0 {
+        let sequence = if header.base_sequence >= 0 {
             protocol::batch::header::sequence_add(header.base_sequence, record.offset_delta)
         } else {
             -1

@@ -30,8 +30,9 @@ enum Cannot {
     Broken(String),
 }
 
-const CLIENTS: [Client; 8] = [
+const CLIENTS: [Client; 9] = [
     Client { name: "wire", program: |run| python(run, "wire.py") },
+    Client { name: "cli", program: |run| with_cli(run, "cli.py") },
     Client { name: "kcat", program: |run| with_kcat(run, "kcat_.py") },
     Client { name: "confluent", program: |run| python(run, "confluent.py") },
     Client { name: "kafka-python", program: |run| python(run, "kafka_python.py") },
@@ -131,6 +132,14 @@ fn source(run: &Run, file: &str) -> PathBuf {
 fn python(run: &Run, file: &str) -> Result<Command, Cannot> {
     let mut command = process::command(provision::python(run.workspace).map_err(Cannot::Missing)?);
     command.arg("-u").arg(source(run, file)).env("PYTHONDONTWRITEBYTECODE", "1");
+    Ok(command)
+}
+
+fn with_cli(run: &Run, file: &str) -> Result<Command, Cannot> {
+    // Also against Kafka: the command line has to work there, too.
+    super::rust::build_binary(run.workspace).map_err(Cannot::Broken)?;
+    let mut command = python(run, file)?;
+    command.arg("--corelane").arg(run.workspace.target.join("release/corelane"));
     Ok(command)
 }
 

@@ -14,12 +14,13 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 16] = [
+const SUITES: [&str; 17] = [
     "rust",
     "tidy",
     "pure",
     "simulation",
     "wire",
+    "cli",
     "kcat",
     "confluent",
     "kafka-python",

@@ -273,6 +273,9 @@ impl Tools<'_, '_> {
         });
         let verify = ["--verify-index-only", "--files", &join(&indexes)];
         self.tool("dump_indexes_verify", DUMP, &verify, None, intact);
+        if self.run.options.server == ServerKind::Corelane {
+            self.corelane_log(data, &logs);
+        }
         let snapshots = files(&root, &["snapshot"]);
         if !snapshots.is_empty() {
             let dump = ["--files", &join(&snapshots)];
@@ -280,6 +283,33 @@ impl Tools<'_, '_> {
                 said.contains("producerId:") && intact(said)
             });
         }
+    }
+
+    /// Corelane's own dump and verify find what Kafka's tool finds in the same files.
+    fn corelane_log(&mut self, data: &Path, logs: &[PathBuf]) {
+        let binary = self.run.workspace.target.join("release/corelane");
+        let wait = Duration::from_secs(TOOL_SECONDS);
+        let mut verify = process::command(&binary);
+        verify.args(["log", "verify", "--strict", "--data-dir"]).arg(data);
+        match process::run(&mut verify, wait, |_| {}) {
+            Ok(done) if done.success() => self.run.tally.pass("tools/corelane_verify"),
+            Ok(done) => self.run.tally.fail("tools/corelane_verify", &done.reason()),
+            Err(error) => self.run.tally.fail("tools/corelane_verify", &error.to_string()),
+        }
+        let mut ours = process::command(&binary);
+        ours.args(["log", "dump", "--records"]).args(logs);
+        let lines = |said: &str| -> Vec<String> {
+            let kept =
+                said.lines().filter(|l| l.starts_with("| offset") || l.starts_with("baseOff"));
+            kept.map(str::to_string).collect()
+        };
+        let ours = match process::run(&mut ours, wait, |_| {}) {
+            Ok(done) if done.success() => lines(&done.output),
+            Ok(done) => return self.run.tally.fail("tools/corelane_dump", &done.reason()),
+            Err(error) => return self.run.tally.fail("tools/corelane_dump", &error.to_string()),
+        };
+        let dump = ["--deep-iteration", "--files", &join(logs)];
+        self.tool("corelane_dump", DUMP, &dump, None, |said| lines(said) == ours);
     }
 
     fn tool(
