@@ -244,10 +244,7 @@ impl Ring {
         let ok = match done.result {
             Ok(ok) => ok,
             Err(error) => {
-                self.preparing = false;
-                self.starved = true;
-                self.files[slot].state = State::Absent;
-                self.files[slot].file = ops.next_file();
+                self.give_up(slot, ops);
                 return Err((path, error));
             }
         };
@@ -264,9 +261,7 @@ impl Ring {
                 // end.
                 let whole = bytes - bytes % BLOCK_BYTES as u64;
                 if whole == 0 {
-                    file.state = State::Absent;
-                    self.preparing = false;
-                    self.starved = true;
+                    self.give_up(slot, ops);
                     return Err((path, DiskError::Io { errno: 0 }));
                 }
                 State::Zeroing { position: position + whole }
@@ -309,6 +304,18 @@ impl Ring {
             | State::Full { .. } => {}
         }
         Ok(())
+    }
+
+    /// Preparing a file failed: it is closed, and opened anew under another name at the next try.
+    fn give_up(&mut self, slot: usize, ops: &mut Ops) {
+        self.preparing = false;
+        self.starved = true;
+        let RingFile { file, state, .. } = self.files[slot];
+        if !matches!(state, State::Opening { .. }) {
+            ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+        }
+        self.files[slot].state = State::Absent;
+        self.files[slot].file = ops.next_file();
     }
 
     fn open(&self, slot: usize, file: FileId, number: u32, mode: OpenMode, ops: &mut Ops) {
