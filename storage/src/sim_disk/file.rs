@@ -123,10 +123,12 @@ impl SimFile {
         self.pending = left;
     }
 
-    /// A sync failed: what it covered is never made durable by a later one.
+    /// A sync failed: the writes it covered are never made durable by a later one. Lengths are the
+    /// file system's own and stay in its journal.
     pub(super) fn forsake(&mut self, mark: u64) {
         for pending in &mut self.pending {
-            pending.forsaken |= pending.seq < mark;
+            let covered = pending.seq < mark && matches!(pending.change, Change::Write { .. });
+            pending.forsaken |= covered;
         }
     }
 

@@ -445,6 +445,21 @@ fn what_a_failed_sync_covered_no_later_sync_makes_durable() {
 }
 
 #[test]
+fn what_is_written_again_after_a_failed_sync_a_later_sync_makes_durable() {
+    for seed in 0..SEEDS {
+        let mut rig = Rig::new(seed);
+        rig.created(&file());
+        rig.write(0, b'A', 2, false).expect("there is no fault");
+        rig.disk.inject(Fault::once(Ops::Sync, 0, Effect::Fail(DiskError::NoSpace)));
+        assert!(rig.sync().is_err());
+        rig.write(0, b'B', 2, false).expect("there is no fault");
+        rig.sync().expect("there is no fault");
+        rig.cut(seed);
+        assert_eq!(sectors(&rig.contents(&file())), "BBBBBBBBBBBBBBBB");
+    }
+}
+
+#[test]
 fn a_full_disk_takes_overwrites_and_heals_with_space() {
     let mut rig = Rig::new(0);
     rig.disk.set_space(Some(10_000));

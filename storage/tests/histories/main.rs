@@ -36,12 +36,17 @@ fn run(kind: Kind, count: u64) {
         totals.add(world.totals());
     }
     println!("{kind:?}: {count} histories: {totals:?}");
-    totals.assert_happened(count);
+    totals.assert_happened(kind, count);
 }
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts_kills_and_restarts() {
     run(Kind::Crashes, 200);
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_disk_that_fails_tears_fills_and_stalls() {
+    run(Kind::Faults, 200);
 }
 
 #[test]

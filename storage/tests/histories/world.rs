@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use storage::log_dump::{self, SegmentFiles};
-use storage::op::DiskPath;
+use storage::op::{DiskError, DiskPath};
 use storage::prng::Prng;
 use storage::producer_state::Producer;
 use storage::recovery::{self, RecoverConfig, Recovered, Recovery};
@@ -13,8 +13,8 @@ use storage::segment::format::sample::{Sample, batch};
 use storage::segment::log_names::{LogFileKind, LogName};
 use storage::sim_disk::{Effect, Fault, Ops, SimDisk, SimDiskConfig, SimMemory};
 use storage::types::{
-    AppendError, AppendHow, DurabilityClass, LogConfig, LogId, Origin, PartitionId, ReadError,
-    ReadToken, StoreEvent, TopicId,
+    AppendError, AppendHow, DeleteRecordsError, DurabilityClass, LogConfig, LogId, Origin,
+    PartitionId, ReadError, ReadToken, StoreEvent, TopicId,
 };
 use storage::{Store, StoreConfig};
 
@@ -26,6 +26,8 @@ use super::reads::PendingRead;
 pub enum Kind {
     /// Power cuts, kills, clean stops.
     Crashes,
+    /// These, and a disk that fails, tears, fills, stalls and turns read-only while stores run.
+    Faults,
 }
 
 /// What happened in some histories.
@@ -46,6 +48,10 @@ pub struct Totals {
     pub unacked_lost: u64,
     /// Files that belong to no log after a clean stop.
     pub strays: u64,
+    pub partitions_failed: u64,
+    pub journals_failed: u64,
+    pub space_low: u64,
+    pub refused: u64,
 }
 
 impl Totals {
@@ -63,12 +69,24 @@ impl Totals {
         self.stops += other.stops;
         self.unacked_lost += other.unacked_lost;
         self.strays += other.strays;
+        self.partitions_failed += other.partitions_failed;
+        self.journals_failed += other.journals_failed;
+        self.space_low += other.space_low;
+        self.refused += other.refused;
     }
 
     /// A test that exercises nothing proves nothing.
-    pub fn assert_happened(&self, histories: u64) {
+    pub fn assert_happened(&self, kind: Kind, histories: u64) {
         if histories < 100 {
             return;
+        }
+        let faults = [self.partitions_failed, self.journals_failed, self.space_low, self.refused];
+        match kind {
+            Kind::Crashes => assert_eq!(faults, [0; 4], "the disk did nothing wrong"),
+            Kind::Faults => {
+                let all = faults.iter().all(|count| *count > histories / 20);
+                assert!(all, "too little went wrong: {self:?}");
+            }
         }
         let each = [
             self.appends,
@@ -93,10 +111,16 @@ pub struct Shard {
     pub memory: SimMemory,
     pub pending: BTreeMap<ReadToken, PendingRead>,
     pub stopped: bool,
+    pub journal_failed: bool,
+    /// Its stop took too long, or could not be clean.
+    pub gave_up: bool,
 }
 
 pub struct World {
+    /// The disk may do wrong.
+    pub faulty: bool,
     pub work: Prng,
+    pub errors: Prng,
     pub cuts: Prng,
     pub disk: SimDisk,
     pub store_config: StoreConfig,
@@ -139,11 +163,14 @@ impl World {
             retention_check_ms: shape.pick(&[10, 1_000]),
         };
         let memory_slots = shape.pick(&[(4 << 10, 3), (64 << 10, 16), (1 << 20, 4)]);
-        match kind {
-            Kind::Crashes => {}
-        }
+        let faulty = match kind {
+            Kind::Crashes => false,
+            Kind::Faults => true,
+        };
         Self {
+            faulty,
             work: root.fork(1),
+            errors: root.fork(5),
             cuts: root.fork(2),
             disk,
             store_config,
@@ -197,22 +224,87 @@ impl World {
             if ending < 5 {
                 self.disk.inject(Fault::once(ops, cut_at, Effect::PowerCut));
             }
+            if self.faulty {
+                self.let_disk_err();
+            }
             for _ in 0..steps {
                 self.step();
                 if !self.disk.is_powered() {
                     break;
                 }
+                if self.faulty && self.errors.one_in(20) {
+                    self.change_disk();
+                }
             }
+            let broken = self.shards.iter().any(|shard| shard.journal_failed);
             let machine_lives = match ending {
                 _ if !self.disk.is_powered() => self.power_cut(),
                 0..=5 => self.power_cut(),
                 6..=7 => self.kill(),
+                _ if broken => self.kill(),
                 _ => self.stop(),
             };
             self.restart(machine_lives);
         }
         self.disk.clear_faults();
         self.stop();
+    }
+
+    // --- What the disk does wrong ---
+
+    fn let_disk_err(&mut self) {
+        for _ in 0..self.errors.pick(&[1, 1, 2, 4]) {
+            let error = self.errors.pick(&[DiskError::Io { errno: 5 }, DiskError::NoSpace]);
+            let effect = match self.errors.below(8) {
+                0..=2 => Effect::Fail(error),
+                3 => Effect::Tear,
+                4 => Effect::Short,
+                5 => Effect::Slow { steps: 300 },
+                6 => Effect::Stuck,
+                _ => Effect::Fail(DiskError::ReadOnly),
+            };
+            let path = self.errors.pick(&["topics", "topics", "journal", "checkpoint", ""]);
+            let fault = Fault {
+                ops: self.errors.pick(&[Ops::Write, Ops::Sync, Ops::Read, Ops::Open, Ops::Change]),
+                path: Some(path.to_owned()),
+                skip: self.errors.between(0, 60),
+                sticky: self.errors.one_in(4),
+                effect,
+            };
+            self.note(format!("{fault:?}"));
+            self.disk.inject(fault);
+        }
+    }
+
+    fn change_disk(&mut self) {
+        match self.errors.below(5) {
+            0 => {
+                let space = self.disk.used_bytes() + self.errors.below(60_000);
+                self.note(format!("space for {space} bytes"));
+                self.disk.set_space(Some(space));
+            }
+            1 | 2 => {
+                self.note("plenty of space".to_owned());
+                self.disk.set_space(None);
+            }
+            3 => self.disk.release_stuck(),
+            _ => {
+                self.note("a disk without faults".to_owned());
+                self.heal_disk();
+            }
+        }
+    }
+
+    fn heal_disk(&mut self) {
+        self.disk.clear_faults();
+        self.disk.set_space(None);
+        self.disk.set_read_only(false);
+        self.disk.release_stuck();
+    }
+
+    /// Whether the store has said that it serves this log no more.
+    pub fn is_offline(&self, id: &PartitionId) -> bool {
+        self.logs[id].failed || self.shards[self.homes[id].0].journal_failed
     }
 
     // --- Steps ---
@@ -262,6 +354,10 @@ impl World {
         self.note(format!("create {id:?} {config:?}"));
         self.logs.insert(id, ModelLog::new(config));
         let shard = self.work.below(self.shards.len() as u64) as usize;
+        if self.shards[shard].journal_failed {
+            self.logs.remove(&id);
+            return;
+        }
         self.place(id, shard);
     }
 
@@ -346,7 +442,7 @@ impl World {
         if recent.is_empty() {
             return;
         }
-        let (batch, failed) = (model.batches[self.work.pick(&recent)].clone(), model.failed);
+        let batch = model.batches[self.work.pick(&recent)].clone();
         let meta = BatchMeta::read(&batch.sent).expect("the driver makes good batches");
         let in_window = model.producers.get(meta.producer_id).is_some_and(|producer| {
             let known = producer.batches().iter().any(|known| known.base_offset() == batch.base);
@@ -376,7 +472,7 @@ impl World {
                 );
                 self.totals.duplicates += 1;
             }
-            Err(AppendError::Failed) if failed => {}
+            Err(AppendError::Failed) if self.is_offline(&id) => {}
             Err(error) => panic!("a retry was refused: {error}"),
         }
     }
@@ -420,6 +516,8 @@ impl World {
                 self.totals.appends += 1;
             }
             Err(AppendError::Busy) => {}
+            Err(AppendError::Full) if self.faulty => self.totals.refused += 1,
+            Err(AppendError::Failed) if self.is_offline(&id) => self.totals.refused += 1,
             Err(error) => panic!("an append was refused: {error}"),
         }
     }
@@ -436,7 +534,12 @@ impl World {
         let was = store.log_start(log).expect("it exists");
         let answer = store.delete_records(log, before);
         self.note(format!("delete {id:?} before {before}: {answer:?}"));
-        let commit = answer.expect("it is at most the high watermark");
+        let commit = match answer {
+            Ok(commit) => commit,
+            Err(DeleteRecordsError::Failed) if self.is_offline(&id) => return,
+            Err(DeleteRecordsError::Busy) => return,
+            Err(error) => panic!("a deletion was refused: {error}"),
+        };
         let model = self.logs.get_mut(&id).expect("it exists");
         if before > was {
             model.start_max = model.start_max.max(before);
@@ -480,8 +583,16 @@ impl World {
     fn pump(&mut self, completions: u64) {
         self.end_turns();
         let mut done_count = 0;
+        let mut idle_count = 0;
         while done_count < completions && self.disk.in_flight() > 0 && self.disk.is_powered() {
-            let Some((shard, done)) = self.disk.poll_complete() else { continue };
+            let Some((shard, done)) = self.disk.poll_complete() else {
+                // Everything left may be stuck.
+                idle_count += 1;
+                if idle_count > 500 {
+                    break;
+                }
+                continue;
+            };
             done_count += 1;
             let shard = usize::from(shard);
             self.note(format!(
@@ -499,6 +610,10 @@ impl World {
             StoreEvent::Committed { durability, commit } => {
                 self.note(format!("shard {shard} committed {durability:?} {commit:?}"));
                 assert!(self.shards[shard].store.committed(durability) >= commit);
+                assert!(
+                    !self.shards[shard].journal_failed,
+                    "a failed journal acknowledges nothing"
+                );
                 for (id, model) in &mut self.logs {
                     if self.homes[id].0 == shard {
                         let before = model.batches.iter().filter(|b| b.acked).count();
@@ -519,24 +634,46 @@ impl World {
                         Err(ReadError::OffsetOutOfRange { log_start, .. }) => {
                             assert!(pending.ask.from < log_start, "it was in range when asked");
                         }
+                        Err(ReadError::Failed) if self.faulty => {}
                         Err(error) => panic!("a read failed: {error}"),
                     }
                 }
             }
             StoreEvent::Stopped => self.shards[shard].stopped = true,
-            StoreEvent::Notice(text) => self.note(format!("shard {shard}: {text}")),
-            StoreEvent::FindDone { .. } => panic!("nobody looked for a time"),
-            StoreEvent::PartitionFailed { why, .. } | StoreEvent::JournalFailed { why } => {
-                panic!("the disk did nothing wrong: {why}")
+            StoreEvent::Notice(text) => {
+                self.shards[shard].gave_up |= text.contains("without a clean checkpoint");
+                self.note(format!("shard {shard}: {text}"));
             }
-            StoreEvent::SpaceLow | StoreEvent::SpaceBack => panic!("there is plenty of space"),
+            StoreEvent::FindDone { .. } => panic!("nobody looked for a time"),
+            StoreEvent::PartitionFailed { log, why } => {
+                assert!(self.faulty, "the disk did nothing wrong: {why}");
+                let failed = |home: &(usize, LogId)| *home == (shard, log);
+                let id = self.homes.iter().find(|(_, home)| failed(home)).map(|(id, _)| *id);
+                self.note(format!("{id:?} failed: {why}"));
+                self.totals.partitions_failed += 1;
+                if let Some(id) = id {
+                    self.logs.get_mut(&id).expect("it has a home").failed = true;
+                }
+            }
+            StoreEvent::JournalFailed { why } => {
+                assert!(self.faulty, "the disk did nothing wrong: {why}");
+                self.note(format!("journal of shard {shard} failed: {why}"));
+                self.totals.journals_failed += 1;
+                self.shards[shard].journal_failed = true;
+            }
+            StoreEvent::SpaceLow => {
+                assert!(self.faulty, "there is plenty of space");
+                self.note(format!("shard {shard}: space low"));
+                self.totals.space_low += 1;
+            }
+            StoreEvent::SpaceBack => self.note(format!("shard {shard}: space back")),
         }
     }
 
     fn check_watermarks(&mut self, shard: usize) {
         for (id, model) in &mut self.logs {
             let (home, log) = self.homes[id];
-            if home != shard {
+            if home != shard || model.failed {
                 continue;
             }
             let store = &self.shards[shard].store;
@@ -571,7 +708,7 @@ impl World {
         self.note(format!("power cut {seed}"));
         self.totals.power_cuts += 1;
         self.shards.clear();
-        self.disk.clear_faults();
+        self.heal_disk();
         self.disk.power_cut(seed);
         self.disk.restart();
         false
@@ -582,7 +719,7 @@ impl World {
         let seed = self.cuts.next_u64();
         self.note(format!("kill {seed}"));
         self.totals.kills += 1;
-        self.disk.clear_faults();
+        self.heal_disk();
         self.disk.kill(seed);
         self.leave_memory();
         true
@@ -599,6 +736,9 @@ impl World {
     fn stop(&mut self) -> bool {
         self.note("stop".to_owned());
         self.totals.stops += 1;
+        if self.faulty {
+            self.heal_disk();
+        }
         for shard in 0..self.shards.len() {
             self.shards[shard].store.stop(self.mono_ns);
             self.end_turn(shard);
@@ -608,6 +748,9 @@ impl World {
             self.pump(50);
             rounds += 1;
             assert!(rounds < 2_000, "a clean stop ends");
+            if self.shards.iter().any(|shard| shard.journal_failed) {
+                return self.kill();
+            }
             if self.disk.in_flight() == 0 {
                 self.pass_time();
             }
@@ -619,14 +762,9 @@ impl World {
             return self.power_cut();
         }
         self.last_look();
-        for (id, model) in &self.logs {
-            assert_eq!(
-                model.high_watermark(),
-                model.end(),
-                "a clean stop leaves nothing of {id:?}"
-            );
+        if !self.shards.iter().any(|shard| shard.gave_up) {
+            self.check_stopped();
         }
-        self.verify_files();
         self.disk.clear_faults();
         self.disk.close_all();
         self.leave_memory();
@@ -638,10 +776,18 @@ impl World {
         true
     }
 
+    fn check_stopped(&mut self) {
+        for (id, model) in self.logs.iter().filter(|(_, model)| !model.failed) {
+            let (readable, end) = (model.high_watermark(), model.end());
+            assert_eq!(readable, end, "a clean stop leaves nothing of {id:?}");
+        }
+        self.verify_files();
+    }
+
     /// After a clean stop every file of a log is Kafka's: logs whole, indexes in step with them,
     /// one segment after the other from the log's start to its end.
     fn verify_files(&mut self) {
-        for (id, model) in &self.logs {
+        for (id, model) in self.logs.iter().filter(|(_, model)| !model.failed) {
             let (shard, log) = self.homes[id];
             let folder = id.folder();
             let contents = |offset: i64, kind: LogFileKind| {
@@ -712,7 +858,14 @@ impl World {
             let file = self.disk.contents(&recovery::memory_path(shard as u16)).unwrap_or(&[]);
             let memory = SimMemory::new(slot_bytes, slots_count, file);
             store.set_region_source(Box::new(memory.clone()));
-            self.shards.push(Shard { store, memory, pending: BTreeMap::new(), stopped: false });
+            self.shards.push(Shard {
+                store,
+                memory,
+                pending: BTreeMap::new(),
+                stopped: false,
+                journal_failed: false,
+                gave_up: false,
+            });
         }
         self.check_recovered(machine_lives);
     }
