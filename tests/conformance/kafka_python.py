@@ -147,16 +147,18 @@ def by_time():
 
 
 def group_of_two():
+    # kafka-python 3.0.12 loses the answer to a SyncGroup that arrives just after a poll gave up, and
+    # does not ask again: short polls make that likely, against any broker.
     topic, group = create(unique("group"), 4), unique("group")
     with consumer(group) as first:
         first.subscribe([topic])
-        wait_for(lambda: first.poll(50) or len(first.assignment()) == 4, SECONDS, "one member")
+        wait_for(lambda: first.poll(500) or len(first.assignment()) == 4, SECONDS, "one member")
         with consumer(group) as second:
             second.subscribe([topic])
 
             def halves():
-                first.poll(50)
-                second.poll(50)
+                first.poll(500)
+                second.poll(500)
                 return len(first.assignment()) == 2 and len(second.assignment()) == 2
 
             wait_for(halves, SECONDS, "two halves")
@@ -164,7 +166,7 @@ def group_of_two():
             described = ADMIN.describe_groups([group])[group]
             expect_equal((described["group_state"], len(described["members"])), ("Stable", 2),
                          "state")
-        wait_for(lambda: first.poll(50) or len(first.assignment()) == 4, SECONDS,
+        wait_for(lambda: first.poll(500) or len(first.assignment()) == 4, SECONDS,
                  "all partitions after the other left")
         for partition in range(4):
             send(topic, [b"x"] * 5, partition=partition)
