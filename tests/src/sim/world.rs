@@ -182,7 +182,8 @@ impl World {
             self.node.handle(shard, Event::Stop, self.now);
         }
         let end = self.step + LIVENESS_STEPS;
-        while self.node.stopped < self.node.shards.len() {
+        // A read that nobody waits for any more may still be under way after the last word.
+        while self.node.stopped < self.node.shards.len() || self.node.disk.in_flight() > 0 {
             self.step += 1;
             if self.step > end {
                 return Err("a clean stop does not end".into());
