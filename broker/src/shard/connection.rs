@@ -130,24 +130,18 @@ impl Connection {
 
     /// The next answer that may leave: every request before it has been answered.
     pub fn pop_ready(&mut self) -> Option<Response> {
-        loop {
-            match self.slots.front() {
-                None | Some(Slot::Waiting) => return None,
-                Some(Slot::Silent) => {
-                    self.slots.pop_front();
-                    self.first_seq += 1;
-                    // Nothing to send, but the edge counts one answer per request.
-                    return Some(Response::default());
-                }
-                Some(Slot::Ready(_)) => {
-                    let Some(Slot::Ready(response)) = self.slots.pop_front() else {
-                        unreachable!("the front was just seen to be ready");
-                    };
-                    self.first_seq += 1;
-                    self.unsent_bytes += response.len();
-                    return Some(response);
-                }
+        if matches!(self.slots.front()?, Slot::Waiting) {
+            return None;
+        }
+        self.first_seq += 1;
+        match self.slots.pop_front()? {
+            Slot::Ready(response) => {
+                self.unsent_bytes += response.len();
+                Some(response)
             }
+            // Nothing to send, but the edge counts one answer per request.
+            Slot::Silent => Some(Response::default()),
+            Slot::Waiting => unreachable!("the front was just seen not to wait"),
         }
     }
 
