@@ -284,12 +284,16 @@ impl World {
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let correlation_id = self.correlation_id;
         let wait_ms = self.workload.below(20) as i32;
+        // A first batch refused for want of the topic and a second one taken would leave a producer
+        // nobody knew in the middle of its sequences, with Kafka as well: it starts anywhere.
+        let ready = matches!(self.sessions[0].client, Client::Admin { created: true, .. });
         let bytes = match &mut self.sessions[session].client {
             Client::Admin { created: true, .. } | Client::Admin { waiting: true, .. } => None,
             Client::Admin { waiting, .. } => {
                 *waiting = true;
                 Some(create_topic(correlation_id))
             }
+            Client::Producer(_) if !ready => None,
             Client::Producer(producer) => {
                 let bytes = producer.poll_frame(correlation_id, fresh, &mut self.workload);
                 let model = &mut self.models[producer.partition as usize];
