@@ -184,11 +184,6 @@ impl Connection {
     pub fn is_closing(&self) -> bool {
         self.closing
     }
-
-    /// Whether every request that was read has been answered.
-    pub fn is_idle(&self) -> bool {
-        self.slots.is_empty() && self.held.is_empty()
-    }
 }
 
 /// The connections of one shard.
@@ -234,11 +229,5 @@ impl Connections {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
-    }
-
-    /// Whether every connection has its answers.
-    pub fn all_idle(&self) -> bool {
-        // Any order gives the same answer.
-        self.map.values().all(Connection::is_idle)
     }
 }

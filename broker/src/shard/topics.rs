@@ -159,11 +159,6 @@ impl Topics {
     pub fn log(&self, log: LogId) -> Option<&LocalLog> {
         self.logs.get(&log.0)
     }
-
-    /// How many logs this shard owns.
-    pub fn logs_count(&self) -> usize {
-        self.logs.len()
-    }
 }
 
 /// Storage's name of a topic's id.
