@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use clap_complete::Shell;
 
+use super::bench;
 use super::cluster::ClusterCommand;
 use super::config::ConfigCommand;
 use super::consume::Consume;
@@ -39,6 +40,9 @@ pub enum Command {
     /// Read the files of a stopped broker
     #[command(subcommand)]
     Log(LogCommand),
+    /// Measure this broker or any that speaks Kafka's protocol
+    #[command(subcommand)]
+    Bench(bench_harness::Command),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -63,6 +67,7 @@ fn dispatch(command: Command, root: &mut clap::Command, out: &mut dyn Write) -> 
         Command::Config(config) => config.run(out),
         Command::Cluster(cluster) => cluster.run(out),
         Command::Log(log) => log.run(out),
+        Command::Bench(command) => bench::run(&command, out),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when its output is closed.
             let mut script = Vec::new();

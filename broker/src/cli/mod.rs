@@ -4,6 +4,7 @@
 //! one line that says what to do.
 
 pub mod base64;
+pub mod bench;
 pub mod client;
 pub mod clock;
 pub mod cluster;
