@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     broker::cli::run(std::env::args_os(), |context, _config| {
-        let shards = context.regions.len();
+        let shards = usize::from(context.shards_count);
         Ok((0..shards).map(|_| common::EchoCore::new(Arc::default())).collect())
     })
 }

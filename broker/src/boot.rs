@@ -77,11 +77,20 @@ pub enum BootError {
     Metadata { why: String },
 }
 
-/// Recovers the folder and makes its shards. `regions` lends shared memory, one source per shard or
+/// Memory the edge lends to one shard.
+#[derive(Debug)]
+pub struct LentMemory {
+    /// For frames of `memory` durability: outlives the process. `None`: that class is off.
+    pub shared: Option<Box<dyn RegionSource + Send>>,
+    /// For all other frames. `None`: they have it from the allocator.
+    pub arena: Option<Box<dyn RegionSource + Send>>,
+}
+
+/// Recovers the folder and makes its shards. `memory` is lent by the edge, one item per shard or
 /// none.
 pub fn boot(
     disk: &mut dyn BlockingDisk,
-    regions: Vec<Box<dyn RegionSource + Send>>,
+    memory: Vec<LentMemory>,
     settings: &Settings,
 ) -> Result<Booted, BootError> {
     let mut ids = Prng::new(u64::from_le_bytes(first_8(&settings.entropy)));
@@ -111,11 +120,16 @@ pub fn boot(
     let store = settings.store.unwrap_or_else(|| store_config(&broker));
     let recovered = recovery.finish(disk.disk, settings.shards_count, store, &mut resolve)?;
 
-    let mut regions = regions.into_iter();
+    let mut memory = memory.into_iter();
     let mut shards = Vec::new();
     for (number, mut store) in recovered.stores.into_iter().enumerate() {
-        if let Some(region) = regions.next() {
-            store.set_region_source(region);
+        if let Some(LentMemory { shared, arena }) = memory.next() {
+            if let Some(shared) = shared {
+                store.set_region_source(shared);
+            }
+            if let Some(arena) = arena {
+                store.set_arena(arena);
+            }
         }
         let config = ShardConfig {
             shard: ShardId(number as u16),
@@ -163,10 +177,13 @@ fn store_config(broker: &BrokerConfig) -> StoreConfig {
     let storage = &broker.storage;
     let default = StoreConfig::default();
     let journal_bytes = u64::try_from(storage.journal_bytes).unwrap_or(default.journal_bytes);
+    let tail_bytes = usize::try_from(storage.tail_bytes).unwrap_or(default.tail_bytes);
     StoreConfig {
         journal_bytes,
         journal_file_bytes: default.journal_file_bytes.min(journal_bytes / 2),
-        tail_bytes: usize::try_from(storage.tail_bytes).unwrap_or(default.tail_bytes),
+        tail_bytes,
+        // Half of the tail waits for segments, half is kept for readers.
+        flush_bytes: default.flush_bytes.min(tail_bytes / 2),
         retention_check_ms: u64::try_from(storage.retention_check_ms)
             .unwrap_or(default.retention_check_ms),
         ..default

@@ -30,7 +30,7 @@ fn make_shards(context: BootContext<'_>, config: &BrokerConfig) -> Result<Vec<Sh
         store: None,
     };
     let booted =
-        boot::boot(context.disk, context.regions, &settings).map_err(|error| match error {
+        boot::boot(context.disk, context.memory, &settings).map_err(|error| match error {
             boot::BootError::NodeId { .. } => BootError::usage(error),
             boot::BootError::Disk { .. }
             | boot::BootError::Meta { .. }

@@ -24,7 +24,7 @@ fn broker_process() {
     let Ok(options) = std::env::var(OPTIONS) else { return };
     let args = ["corelane", "start"].into_iter().chain(options.lines()).map(OsString::from);
     let code = broker::cli::run(args, |context, _config| {
-        let shards = context.regions.len();
+        let shards = usize::from(context.shards_count);
         Ok((0..shards).map(|_| EchoCore::new(Arc::default())).collect())
     });
     // Past the test harness, which has codes of its own.

@@ -32,8 +32,11 @@ pub const GROUP_FRAMES_MAX: usize = 256;
 /// Bytes that may wait for the journal. Beyond, `append` answers `AppendError::Busy`.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 
-/// Idle frame buffers kept per shard, in bytes. More are given back to the allocator.
-pub const POOL_BYTES_MAX: usize = 16 << 20;
+/// Memory for frames is mapped, and touched ahead, in pieces of this size: a huge page.
+pub const ARENA_CHUNK_BYTES: usize = 2 << 20;
+
+/// Pieces kept touched ahead of need, per shard. A shard that needs more sooner maps them itself.
+pub const ARENA_CHUNKS_AHEAD: usize = 2;
 
 /// The largest segment, in bytes: positions in Kafka's indexes are signed 32-bit.
 pub const SEGMENT_BYTES_MAX: u32 = i32::MAX as u32;
@@ -51,6 +54,10 @@ pub const PARTITIONS_MAX: usize = 1 << 20;
 /// Partitions flushed at the same time. Each has one operation under way, so that the journal's
 /// write never waits behind more than these.
 pub const FLUSH_JOBS_MAX: usize = 4;
+
+/// Bytes of a log that make its flush worth while. With many logs a round starts later than
+/// `StoreConfig::flush_bytes` says, but never later than at half of the journal.
+pub const FLUSH_LOG_BYTES: u64 = 256 << 10;
 
 /// Bytes one segment write carries, unless a single batch is larger. Large enough for the device's
 /// full rate, small enough that a journal write behind it waits about a millisecond.
@@ -85,5 +92,6 @@ pub const INDEX_CACHE_COUNT: usize = 16;
 pub const READ_FILES_MAX: usize = 64;
 
 const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);
+const _: () = assert!(ARENA_CHUNK_BYTES.is_multiple_of(FRAME_CLASSES_BYTES[4]));
 const _: () = assert!(GROUP_BYTES_MAX >= FRAME_CLASSES_BYTES[4]);
 const _: () = assert!(BACKLOG_BYTES_MAX > 4 * GROUP_BYTES_MAX);

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use storage::buffer::RegionSource;
+use storage::edge::arena::Arena;
 use storage::edge::blocking::PlainDisk;
 use storage::edge::files::Folders;
 use storage::edge::region::SharedMemory;
@@ -27,6 +28,7 @@ use super::lock::FolderLock;
 use super::log::{self, Logger};
 use super::shards::{Shards, ShardsError};
 use super::signals::{self, Signal};
+use crate::boot::LentMemory;
 use crate::shard::event::{Core, LogLevel, LogLine};
 use crate::time::Now;
 
@@ -45,9 +47,8 @@ pub(super) const BUFFERED_NOTICE: &str =
 pub struct BootContext<'a> {
     /// Executes while the caller waits.
     pub disk: &'a mut dyn BlockingDisk,
-    /// One per shard: shared memory that outlives the process. Empty where there is none (no
-    /// /dev/shm).
-    pub regions: Vec<Box<dyn RegionSource + Send>>,
+    /// One per shard.
+    pub memory: Vec<LentMemory>,
     /// How many shards to make.
     pub shards_count: u16,
     /// Where clients will connect, with the real ports: one per listener of the configuration.
@@ -63,7 +64,7 @@ pub struct BootContext<'a> {
 impl fmt::Debug for BootContext<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BootContext")
-            .field("regions", &self.regions.len())
+            .field("memory", &self.memory)
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
@@ -156,7 +157,7 @@ fn serve<C: Core + Send + 'static>(
     let cores = boot(BootContext {
         shards_count,
         disk: &mut disk,
-        regions: regions(config, log),
+        memory: memory(config, log),
         addresses: bound[0].iter().map(Bound::address).collect(),
         endpoint: endpoint.clone(),
         now: clock::now(),
@@ -239,7 +240,24 @@ fn bind_admin(endpoint: &Endpoint) -> Result<TcpListener, BootError> {
         .map_err(|error| BootError::usage(format!("cannot listen on {endpoint}: {error}")))
 }
 
-fn regions(config: &EdgeConfig, log: &Logger) -> Vec<Box<dyn RegionSource + Send>> {
+fn memory(config: &EdgeConfig, log: &Logger) -> Vec<LentMemory> {
+    let shared = shared_memory(config, log).into_iter().map(Some);
+    let shared = shared.chain(std::iter::repeat_with(|| None)).take(config.cores.len());
+    let lend = |(shard, shared)| {
+        let arena = match Arena::start(&format!("memory-{shard}")) {
+            Ok(arena) => Some(Box::new(arena) as Box<dyn RegionSource + Send>),
+            Err(error) => {
+                log.warn(format!("no thread to touch memory ahead: {error}"));
+                None
+            }
+        };
+        LentMemory { shared, arena }
+    };
+    shared.enumerate().map(lend).collect()
+}
+
+/// One per shard, or none where there is no shared memory (no /dev/shm).
+fn shared_memory(config: &EdgeConfig, log: &Logger) -> Vec<Box<dyn RegionSource + Send>> {
     let folder = config.memory_dir();
     let mut regions: Vec<Box<dyn RegionSource + Send>> = Vec::new();
     for shard in 0..config.cores.len() {

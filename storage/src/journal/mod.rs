@@ -47,6 +47,8 @@ pub(crate) struct Frame {
     entries_crc: u32,
     /// Holds entries that count as committed when the frame is sealed.
     pub has_memory: bool,
+    /// Capacity of all buffers before this frame's, ever.
+    capacity_before: u64,
 }
 
 impl Frame {
@@ -98,6 +100,8 @@ pub(crate) struct Journal {
     in_flight: Option<InFlight>,
     /// Capacity of all frames' buffers.
     tail_bytes: usize,
+    /// The same, of all frames that ever were.
+    capacity_bytes: u64,
     /// Bytes sealed or open and not durable.
     backlog_bytes: usize,
     group_bytes_last: usize,
@@ -110,11 +114,11 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub fn new(shard: u16, life: u64, ring: Ring, replaying: bool) -> Self {
+    pub fn new(shard: u16, life: u64, ring: Ring, idle_bytes_max: usize, replaying: bool) -> Self {
         Self {
             shard,
             life,
-            pool: FramePool::default(),
+            pool: FramePool::new(idle_bytes_max),
             ring,
             frames: VecDeque::new(),
             first: 1,
@@ -125,6 +129,7 @@ impl Journal {
             durable: 0,
             in_flight: None,
             tail_bytes: 0,
+            capacity_bytes: 0,
             backlog_bytes: 0,
             group_bytes_last: 0,
             spare_touched: Vec::new(),
@@ -138,6 +143,11 @@ impl Journal {
     /// Frames come from lent memory as long as there is any.
     pub fn set_source(&mut self, source: Box<dyn crate::buffer::RegionSource + Send>) {
         self.pool.set_source(source);
+    }
+
+    /// Frames that are not in lent memory come from `arena`.
+    pub fn set_arena(&mut self, arena: Box<dyn crate::buffer::RegionSource + Send>) {
+        self.pool.set_arena(arena);
     }
 
     /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability.
@@ -316,6 +326,12 @@ impl Journal {
         self.tail_bytes
     }
 
+    /// About how much memory the frames after `sequence` take.
+    pub fn bytes_after(&self, sequence: u64) -> u64 {
+        let index = (sequence + 1).saturating_sub(self.first) as usize;
+        self.frames.get(index).map_or(0, |frame| self.capacity_bytes - frame.capacity_before)
+    }
+
     /// The oldest frame in memory, unless it is open.
     pub fn oldest(&self) -> Option<&Frame> {
         let frame = self.frames.front()?;
@@ -349,6 +365,8 @@ impl Journal {
         let buf = Arc::get_mut(&mut memory.buf).expect("the pool gives buffers nobody holds");
         buf.extend_from_slice(&[0; HEADER_BYTES]);
         self.tail_bytes += buf.capacity();
+        let capacity_before = self.capacity_bytes;
+        self.capacity_bytes += buf.capacity() as u64;
         self.backlog_bytes += HEADER_BYTES;
         self.frames.push_back(Frame {
             sequence: self.sealed + 1,
@@ -357,6 +375,7 @@ impl Journal {
             entries_count: 0,
             entries_crc: 0,
             has_memory: false,
+            capacity_before,
         });
         self.open = true;
     }

@@ -1,13 +1,14 @@
 //! Frame buffers, recycled: no allocation per append once the pool is warm.
 //!
 //! A buffer comes back when the tail lets its frame go. Readers on other cores may still hold it;
-//! it is used again only once the pool is its last holder.
+//! it is used again only once the pool is its last holder. Buffers of other sizes are let go before
+//! more memory is asked for, so that idle and used ones together stay near the tail's budget.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::buffer::{AlignedBuf, RegionSource};
-use crate::limits::{FRAME_CLASSES_BYTES, POOL_BYTES_MAX};
+use crate::limits::FRAME_CLASSES_BYTES;
 
 /// Buffers of a class looked at before a fresh one is made: readers hold buffers for a fetch's
 /// length, so the oldest ones are nearly always free.
@@ -26,11 +27,24 @@ pub(crate) struct FrameBuf {
 pub(crate) struct FramePool {
     source: Option<Box<dyn RegionSource + Send>>,
     lending: bool,
+    /// Where buffers that are not lent have their memory; the allocator without it.
+    arena: Option<Box<dyn RegionSource + Send>>,
     classes: [VecDeque<FrameBuf>; FRAME_CLASSES_BYTES.len()],
     idle_bytes: usize,
+    idle_bytes_max: usize,
 }
 
 impl FramePool {
+    /// A pool that keeps up to `idle_bytes_max` of idle buffers.
+    pub fn new(idle_bytes_max: usize) -> Self {
+        Self { idle_bytes_max, ..Self::default() }
+    }
+
+    /// Buffers that are not lent have their memory from `arena` as long as it has any.
+    pub fn set_arena(&mut self, arena: Box<dyn RegionSource + Send>) {
+        self.arena = Some(arena);
+    }
+
     /// Buffers come from `source` as long as it has any.
     pub fn set_source(&mut self, source: Box<dyn RegionSource + Send>) {
         self.source = Some(source);
@@ -97,14 +111,32 @@ impl FramePool {
             return;
         };
         // Lent memory goes back to its lender.
-        if !frame.lent && self.idle_bytes + bytes <= POOL_BYTES_MAX {
+        if !frame.lent && self.idle_bytes + bytes <= self.idle_bytes_max {
             self.idle_bytes += bytes;
             self.classes[class].push_back(frame);
         }
     }
 
-    fn fresh(&self, bytes: usize) -> FrameBuf {
-        FrameBuf { buf: Arc::new(AlignedBuf::new(bytes)), lent: false }
+    fn fresh(&mut self, bytes: usize) -> FrameBuf {
+        self.let_go(bytes);
+        let region = self.arena.as_mut().and_then(|arena| arena.region(bytes));
+        let buf = region.map_or_else(|| AlignedBuf::new(bytes), AlignedBuf::from_region);
+        FrameBuf { buf: Arc::new(buf), lent: false }
+    }
+
+    /// Lets idle buffers of at least `bytes` go, the longest idle of the fullest class first.
+    fn let_go(&mut self, bytes: usize) {
+        let mut gone = 0;
+        while gone < bytes {
+            let held = |class: &usize| self.classes[*class].len() * FRAME_CLASSES_BYTES[*class];
+            let fullest = (0..self.classes.len()).max_by_key(held);
+            let Some(class) = fullest.filter(|class| !self.classes[*class].is_empty()) else {
+                return;
+            };
+            self.classes[class].pop_front();
+            self.idle_bytes -= FRAME_CLASSES_BYTES[class];
+            gone += FRAME_CLASSES_BYTES[class];
+        }
     }
 }
 
@@ -114,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_buffer_still_read_is_not_used_again() {
-        let mut pool = FramePool::default();
+        let mut pool = FramePool::new(1 << 20);
         let frame = pool.take(100, 0, 0);
         let reader = Arc::clone(&frame.buf);
         pool.give(frame);
@@ -122,6 +154,18 @@ mod tests {
         let address = Arc::as_ptr(&reader);
         drop(reader);
         assert_eq!(Arc::as_ptr(&pool.take(100, 0, 0).buf), address);
+    }
+
+    #[test]
+    fn idle_buffers_of_another_size_make_room() {
+        let mut pool = FramePool::new(1 << 20);
+        let small: Vec<FrameBuf> = (0..256).map(|_| pool.take(100, 0, 0)).collect();
+        small.into_iter().for_each(|frame| pool.give(frame));
+        assert_eq!(pool.idle_bytes, 1 << 20);
+        let large = pool.take(1 << 20, 0, 0);
+        assert_eq!(pool.idle_bytes, 0);
+        pool.give(large);
+        assert_eq!(pool.idle_bytes, 1 << 20);
     }
 
     #[test]

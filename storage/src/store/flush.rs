@@ -15,7 +15,7 @@ use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader};
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
-use crate::limits::{FLUSH_JOBS_MAX, FLUSH_RUN_BYTES, RETRY_NS};
+use crate::limits::{FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES, RETRY_NS};
 use crate::log::Salvaged;
 use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
 use crate::types::{LogId, StoreEvent};
@@ -138,9 +138,16 @@ impl Store {
             return;
         }
         let ring_bytes = self.journal.ring.bytes();
+        // A file costs the same to open, extend and sync whatever is written to it: with many logs
+        // a round waits for more, as long as the journal can hold it.
+        let worth = flusher.dirty.len() as u64 * FLUSH_LOG_BYTES;
         let bytes_max = (self.config.flush_bytes as u64).min(ring_bytes / 4);
+        let bytes_max = bytes_max.max(worth.min(ring_bytes / 2));
         let old = flusher.due_at(self.config.flush_ms).is_some_and(|at| at <= mono_ns);
-        let due = flusher.unflushed_bytes() >= bytes_max || old || self.journal.is_tight();
+        // Lone records take a block of memory each, whatever their size.
+        let memory_bytes = self.journal.bytes_after(flusher.flushed);
+        let many = flusher.unflushed_bytes() >= bytes_max || memory_bytes >= bytes_max;
+        let due = many || old || self.journal.is_tight();
         // A stop waits until the journal has everything, so that one round takes everything.
         let stop = self.stopping && self.journal.backlog_bytes() == 0;
         let durable = self.journal.durable() > flusher.flushed;

@@ -46,7 +46,7 @@ pub struct StoreConfig {
     pub journal_file_bytes: u64,
     /// Budget of the memory tail. What is not in a segment stays in memory beyond it.
     pub tail_bytes: usize,
-    /// Bytes not in segments from which they are flushed.
+    /// Bytes not in segments from which they are flushed, of records or of the memory they take.
     pub flush_bytes: usize,
     /// Age from which they are flushed.
     pub flush_ms: u64,
@@ -57,10 +57,10 @@ pub struct StoreConfig {
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
-            journal_bytes: 256 << 20,
+            journal_bytes: 512 << 20,
             journal_file_bytes: 32 << 20,
-            tail_bytes: 64 << 20,
-            flush_bytes: 32 << 20,
+            tail_bytes: 128 << 20,
+            flush_bytes: 64 << 20,
             flush_ms: 30_000,
             retention_check_ms: 30_000,
         }
@@ -148,6 +148,11 @@ impl Store {
     /// Frames come from `source`, memory that outlives the process, as long as it has any.
     pub fn set_region_source(&mut self, source: Box<dyn RegionSource + Send>) {
         self.journal.set_source(source);
+    }
+
+    /// Other frames have their memory from `arena`; from the allocator without one.
+    pub fn set_arena(&mut self, arena: Box<dyn RegionSource + Send>) {
+        self.journal.set_arena(arena);
     }
 
     /// Adds a partition without a record. Costs no file and no operation.

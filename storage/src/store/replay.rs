@@ -34,7 +34,7 @@ impl Store {
     pub(crate) fn for_replay(shard: u16, life: u64, config: StoreConfig) -> Self {
         Self {
             config,
-            journal: Journal::new(shard, life, Ring::none(shard), true),
+            journal: Journal::new(shard, life, Ring::none(shard), config.tail_bytes, true),
             logs: Logs::default(),
             ops: Ops::new(shard),
             events: VecDeque::new(),

@@ -26,7 +26,7 @@ pub static BROKER_KEYS: &[Key] = &[
         .check(OneOf(&["auto", "direct", "sendfile"]))
         .ignored(DIRECT_READS),
     long("corelane.journal.bytes", "Disk space of one core's journal.")
-        .or("268435456")
+        .or("536870912")
         .check(Between(16777216, 1099511627776)),
     list(
         "corelane.journal.dir",
@@ -45,7 +45,7 @@ pub static BROKER_KEYS: &[Key] = &[
     )
     .or("/dev/shm"),
     long("corelane.tail.bytes", "Memory of one core for recent batches.")
-        .or("67108864")
+        .or("134217728")
         .check(Between(8388608, 1099511627776)),
 ];
 
