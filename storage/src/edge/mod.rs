@@ -1,9 +1,9 @@
 //! Storage's hands: what executes `DiskOp`s on a real disk.
 //!
 //! `UringDisk` runs them on the ring of a shard's core, `BlockingDisk` one after the other for
-//! recovery, `arena` lends memory for frames and `region` memory that outlives the process. `ring` is the ring itself, shared
-//! with the broker's edge, because a core has exactly one. Nothing here knows what a journal or a
-//! segment is.
+//! recovery, `arena` lends memory for frames and `region` memory that outlives the process. `ring`
+//! is the ring itself, shared with the broker's edge, because a core has exactly one. Nothing here
+//! knows what a journal or a segment is.
 
 pub mod arena;
 pub mod blocking;
