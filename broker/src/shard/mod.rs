@@ -126,6 +126,8 @@ impl Core for Shard {
         self.drain_store();
         self.run_until_quiet();
         self.continue_stop();
+        let ops = &self.ops;
+        self.timers.drop_dead(|key| ops.is_live(key));
         self.turn_over = true;
     }
 

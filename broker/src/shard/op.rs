@@ -17,8 +17,8 @@ use super::event::ShardId;
 /// Names one operation of one shard, once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpKey {
-    index: u32,
-    generation: u32,
+    pub(super) index: u32,
+    pub(super) generation: u32,
 }
 
 /// What a request's answer needs of its header.
@@ -112,6 +112,8 @@ pub struct FetchOp {
     pub woken: bool,
     /// Waiting for a watched log to advance.
     pub parked: bool,
+    /// Its deadline is among the shard's timers.
+    pub timed: bool,
     /// Shards that watch for this operation.
     pub watching: Vec<ShardId>,
     /// For another shard's fetch: the number of each part there.
@@ -208,6 +210,7 @@ impl FetchOp {
             max_bytes: 0,
             woken: false,
             parked: false,
+            timed: false,
             watching: Vec::new(),
             numbers: Vec::new(),
         }
@@ -222,6 +225,7 @@ impl FetchOp {
         self.max_bytes = 0;
         self.woken = false;
         self.parked = false;
+        self.timed = false;
         self.watching.clear();
         self.numbers.clear();
     }
@@ -289,6 +293,12 @@ impl Ops {
     pub fn get_mut(&mut self, key: OpKey) -> Option<&mut Op> {
         let entry = self.entries.get_mut(key.index as usize)?;
         if entry.generation == key.generation { entry.op.as_mut() } else { None }
+    }
+
+    /// Whether the operation has not ended, taken out or not.
+    pub fn is_live(&self, key: OpKey) -> bool {
+        let entry = self.entries.get(key.index as usize);
+        entry.is_some_and(|entry| entry.generation == key.generation)
     }
 
     /// Takes the operation out for work; `put_back` or `end` must follow. `None` when it ended.

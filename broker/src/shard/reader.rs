@@ -198,7 +198,10 @@ impl Shard {
                     self.ops.put_back(key, Op::Fetch(op));
                     self.evaluate_fetch(key);
                 } else {
-                    self.timers.insert(client.deadline_ns, key);
+                    if !std::mem::replace(&mut op.timed, true) {
+                        let ops = &self.ops;
+                        self.timers.insert(client.deadline_ns, key, |key| ops.is_live(key));
+                    }
                     self.park_fetch(key, op);
                 }
             }

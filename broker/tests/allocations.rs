@@ -1,0 +1,294 @@
+//! In steady state a shard answers Produce and Fetch without touching the allocator.
+//!
+//! The whole shard runs, from frame to response, over a simulated disk; only what the shard itself
+//! does is counted, not the test's client or the disk. The edge around it recycles its buffers the
+//! same way; `strace` or a profile of the binary is the judge of that.
+#![expect(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use broker::boot::{self, Settings};
+use broker::config::BrokerConfig;
+use broker::shard::Shard;
+use broker::shard::event::{ConnId, Core, Event, Output};
+use broker::time::Now;
+use protocol::batch::{BatchBuilder, BatchOptions};
+use protocol::compress::Codecs;
+use protocol::frame::{PREFIX_BYTES, encode_request};
+use protocol::message::Request;
+use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use storage::sim_disk::{SimDisk, SimDiskConfig};
+use storage::store::StoreConfig;
+
+struct Counting;
+
+thread_local! {
+    static COUNTED: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    // A thread that is ending has no cell any more and counts nothing.
+    let _ = COUNTED.try_with(|cell| {
+        if let Some(count) = cell.get() {
+            cell.set(Some(count + 1));
+        }
+    });
+}
+
+// SAFETY: every call is handed to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promises are the callee's conditions.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
+        count();
+        // SAFETY: as above.
+        unsafe { System.realloc(memory, layout, bytes) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONN: ConnId = ConnId(1);
+const TOPIC: &str = "trades";
+
+/// A shard, its disk, and allocations of the shard so far.
+struct Rig {
+    shard: Shard,
+    disk: SimDisk,
+    now: Now,
+    allocations: u64,
+    answers: usize,
+    answer_bytes: usize,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let (broker, _) = BrokerConfig::from_fixed(Default::default()).expect("valid defaults");
+        let now = Now { mono_ns: 1_000_000_000, wall_ms: 1_700_000_000_000 };
+        let settings = Settings {
+            broker: Arc::new(broker),
+            shards_count: 1,
+            advertised_host: "localhost".to_owned(),
+            advertised_port: 9092,
+            data_dir: "data".to_owned(),
+            now,
+            entropy: [7; 32],
+            store: Some(StoreConfig {
+                journal_bytes: 32 << 20,
+                journal_file_bytes: 4 << 20,
+                tail_bytes: 4 << 20,
+                flush_bytes: 2 << 20,
+                ..StoreConfig::default()
+            }),
+        };
+        let mut disk = SimDisk::new(1, SimDiskConfig::default());
+        let booted = boot::boot(&mut disk, Vec::new(), &settings).expect("an empty folder boots");
+        let shard = booted.shards.into_iter().next().expect("one shard");
+        let mut rig = Self { shard, disk, now, allocations: 0, answers: 0, answer_bytes: 0 };
+        rig.event(Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) });
+        rig.settle();
+        rig
+    }
+
+    fn counted<T>(&mut self, work: impl FnOnce(&mut Shard) -> T) -> T {
+        COUNTED.set(Some(0));
+        let result = work(&mut self.shard);
+        self.allocations += COUNTED.take().unwrap_or(1);
+        result
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let now = self.now;
+        self.counted(|shard| shard.handle_event(event, now));
+    }
+
+    /// Runs turns until nothing moves.
+    fn settle(&mut self) {
+        loop {
+            let now = self.now;
+            self.counted(|shard| shard.end_turn(now));
+            let mut moved = false;
+            while let Some(output) = self.counted(Shard::poll_output) {
+                moved = true;
+                match output {
+                    Output::Send { conn, response } => {
+                        self.answers += 1;
+                        self.answer_bytes += response.len();
+                        self.event(Event::Sent { conn, response });
+                    }
+                    Output::Disk(op) => self.disk.submit(0, op),
+                    Output::Close { reason, .. } => panic!("closed: {reason:?}"),
+                    Output::Mesh { .. } => unreachable!("there is one shard"),
+                    Output::Log(_)
+                    | Output::PauseReading { .. }
+                    | Output::ResumeReading { .. }
+                    | Output::Stopped => {}
+                }
+            }
+            while self.disk.in_flight() > 0 {
+                moved = true;
+                if let Some((_, done)) = self.disk.poll_complete() {
+                    self.event(Event::Disk(done));
+                }
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn request(&mut self, frame: &[u8]) {
+        self.now.mono_ns += 10_000;
+        self.event(Event::Frame { conn: CONN, frame });
+        self.settle();
+    }
+}
+
+fn frame<R: Request>(version: i16, body: &R) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_request(&mut bytes, version, 1, Some("test"), body).expect("it encodes");
+    bytes.split_off(PREFIX_BYTES)
+}
+
+fn create() -> Vec<u8> {
+    let topic = CreatableTopic {
+        name: TOPIC.into(),
+        num_partitions: 4,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let body = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    frame(5, &body)
+}
+
+fn produce(partition: i32, records: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for _ in 0..records {
+        builder.append(1_700_000_000_000, None, Some(&[7; 200]), &[]);
+    }
+    let mut batch = Vec::new();
+    builder.build(&mut Codecs::default(), &mut batch);
+    let data = PartitionProduceData {
+        index: partition,
+        records: Some(batch.into()),
+        ..Default::default()
+    };
+    let topic =
+        TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
+    let body = ProduceRequest {
+        acks: -1,
+        timeout_ms: 1000,
+        topic_data: vec![topic],
+        ..Default::default()
+    };
+    frame(9, &body)
+}
+
+fn fetch(partition: i32, offset: i64) -> Vec<u8> {
+    let asked = FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: 64 << 10,
+        ..Default::default()
+    };
+    let topic = FetchTopic { topic: TOPIC.into(), partitions: vec![asked], ..Default::default() };
+    let body = FetchRequest {
+        max_wait_ms: 100,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    frame(12, &body)
+}
+
+/// A shard whose pools are warm: several rounds of flushing have passed.
+fn warm() -> Rig {
+    let mut rig = Rig::new();
+    rig.request(&create());
+    for turn in 0..12_000 {
+        rig.request(&produce(turn % 4, 1 + turn % 3));
+    }
+    rig
+}
+
+#[test]
+fn a_produce_is_answered_without_an_allocation() {
+    let mut rig = warm();
+    let requests: Vec<Vec<u8>> = (0..4).map(|partition| produce(partition, 2)).collect();
+    let (allocations, answers) = (rig.allocations, rig.answers);
+    for turn in 0..200 {
+        rig.request(&requests[turn % 4]);
+    }
+    assert_eq!(rig.answers - answers, 200);
+    assert_eq!(rig.allocations - allocations, 0, "in 200 produces");
+}
+
+#[test]
+fn a_fetch_of_the_tail_is_answered_without_an_allocation() {
+    let mut rig = warm();
+    let requests: Vec<Vec<u8>> = (0..4).map(|partition| fetch(partition, 5_900)).collect();
+    for request in &requests {
+        rig.request(request);
+    }
+    let (allocations, answers, bytes) = (rig.allocations, rig.answers, rig.answer_bytes);
+    for turn in 0..200 {
+        rig.request(&requests[turn % 4]);
+    }
+    assert_eq!(rig.answers - answers, 200);
+    assert!(rig.answer_bytes - bytes > 200 * 1000, "the answers carry records");
+    assert_eq!(rig.allocations - allocations, 0, "in 200 fetches");
+}
+
+#[test]
+fn a_long_poll_woken_by_a_produce_allocates_nothing() {
+    let mut rig = warm();
+    let mut end = 0;
+    // The end of partition 0: three kinds of batches, in turn.
+    for turn in (0..12_000).step_by(4) {
+        end += 1 + turn % 3;
+    }
+    let produce = produce(0, 1);
+    let polls: Vec<Vec<u8>> = (0..220).map(|more| fetch(0, i64::from(end) + more)).collect();
+    for (turn, poll) in polls.iter().enumerate() {
+        if turn == 20 {
+            rig.allocations = 0;
+        }
+        let answers = rig.answers;
+        rig.event(Event::Frame { conn: CONN, frame: poll });
+        rig.settle();
+        assert_eq!(rig.answers, answers, "it waits");
+        rig.request(&produce);
+        assert_eq!(rig.answers, answers + 2);
+    }
+    assert_eq!(rig.allocations, 0, "in 200 long polls");
+}
+
+#[test]
+fn flushing_costs_few_allocations_per_produce() {
+    let mut rig = warm();
+    let requests: Vec<Vec<u8>> = (0..4).map(|partition| produce(partition, 2)).collect();
+    let allocations = rig.allocations;
+    for turn in 0..8_000 {
+        rig.request(&requests[turn % 4]);
+    }
+    let per_request = (rig.allocations - allocations) as f64 / 8_000.0;
+    println!("{per_request} allocations per produce, rounds of flushing included");
+    assert!(per_request < 1.0, "{per_request} per produce");
+}
