@@ -17,6 +17,7 @@ use super::group::GroupCommand;
 use super::log::LogCommand;
 use super::produce::Produce;
 use super::topic::TopicCommand;
+use super::tune::TuneCommand;
 
 /// A command.
 #[derive(Debug, Subcommand)]
@@ -43,6 +44,9 @@ pub enum Command {
     /// Measure this broker or any that speaks Kafka's protocol
     #[command(subcommand)]
     Bench(bench_harness::Command),
+    /// Check and change the settings of this host, measure what they are worth, undo them
+    #[command(subcommand)]
+    Tune(TuneCommand),
     /// Print the completion script of a shell
     Completions {
         /// The shell
@@ -68,6 +72,7 @@ fn dispatch(command: Command, root: &mut clap::Command, out: &mut dyn Write) -> 
         Command::Cluster(cluster) => cluster.run(out),
         Command::Log(log) => log.run(out),
         Command::Bench(command) => bench::run(&command, out),
+        Command::Tune(tune) => tune.run(out),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when its output is closed.
             let mut script = Vec::new();

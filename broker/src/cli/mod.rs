@@ -24,6 +24,7 @@ pub mod produce;
 pub mod record_format;
 pub mod start;
 pub mod topic;
+pub mod tune;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
