@@ -186,7 +186,6 @@ fn produce(partition: i32, records: i32) -> Vec<u8> {
     let data = PartitionProduceData {
         index: partition,
         records: Some(batch.into()),
-        ..Default::default()
     };
     let topic =
         TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
