@@ -183,10 +183,7 @@ fn produce(partition: i32, records: i32) -> Vec<u8> {
     }
     let mut batch = Vec::new();
     builder.build(&mut Codecs::default(), &mut batch);
-    let data = PartitionProduceData {
-        index: partition,
-        records: Some(batch.into()),
-    };
+    let data = PartitionProduceData { index: partition, records: Some(batch.into()) };
     let topic =
         TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
     let body = ProduceRequest {

@@ -68,6 +68,7 @@ impl Core for MeshCore {
                 }
             }
             Event::Mesh { message, .. } => panic!("nobody sends {message:?}"),
+            Event::Reconfigured(_) => {}
             Event::Timeout => {
                 self.started = true;
                 for peer in 1..self.peers {

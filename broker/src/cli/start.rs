@@ -7,11 +7,12 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 use storage::edge::files::SyncPath;
 
-use crate::config::broker::JournalSync;
+use crate::config::broker::{JournalSync, Reread};
 use crate::config::properties::{apply_override, parse_properties};
 use crate::config::{BrokerConfig, ConfigError, Configs};
 use crate::edge::config::{ConnectionBounds, EdgeConfig, Endpoint, SocketOptions};
@@ -64,29 +65,41 @@ pub fn execute<C: Core + Send + 'static>(
     for warning in warnings {
         say(LogLevel::Warn, warning.to_string());
     }
-    let file = args.config.clone();
-    let on_hang_up = Box::new(move |log: &log::Logger| match &file {
-        Some(file) => log.info(reread(file)),
-        None => log.info("SIGHUP: no configuration file was given, nothing to read again"),
+    let again = args.clone();
+    let started = config.clone();
+    let on_hang_up = Box::new(move |log: &log::Logger| match &again.config {
+        Some(_) => reread(&again, &started, log),
+        None => {
+            log.info("SIGHUP: no configuration file was given, nothing to read again");
+            None
+        }
     });
     run::run(&edge, on_hang_up, |context| boot(context, &config))
 }
 
-/// Checks the file again, so that an operator learns what the next start would say.
-fn reread(file: &PathBuf) -> String {
-    let name = file.display();
-    let checked = std::fs::read(file)
-        .map_err(|error| error.to_string())
-        .and_then(|content| {
-            parse_properties(&name.to_string(), &content).map_err(|e| e.to_string())
-        })
-        .and_then(|configs| BrokerConfig::from_fixed(configs).map_err(|error| error.to_string()));
-    match checked {
-        Ok(_) => format!(
-            "SIGHUP: {name} is valid; its keys apply at the next start, dynamic ones at once by \
-             `corelane config set`"
-        ),
-        Err(error) => format!("SIGHUP: {name} would not be accepted at the next start: {error}"),
+/// Reads the file again. Options and overrides of the command line go before it, as at the start.
+fn reread(
+    args: &StartArgs,
+    started: &BrokerConfig,
+    log: &log::Logger,
+) -> Option<Arc<BrokerConfig>> {
+    let fresh = configs(args).map_err(|error| error.line);
+    match fresh.and_then(|fresh| started.reread(&fresh).map_err(|error| error.to_string())) {
+        Ok((config, Reread { applied, at_next_start })) => {
+            let list = |keys: &[String]| match keys {
+                [] => "nothing".to_owned(),
+                keys => keys.join(", "),
+            };
+            log.info(format!("SIGHUP: differs from the start: {}", list(&applied)));
+            if !at_next_start.is_empty() {
+                log.warn(format!("SIGHUP: only at the next start: {}", list(&at_next_start)));
+            }
+            Some(Arc::new(config))
+        }
+        Err(error) => {
+            log.warn(format!("SIGHUP: nothing changes, the settings are not valid: {error}"));
+            None
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! broker
 //! configs change. Keys and ranges are the registry's; what is checked here is how values relate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cores::parse_cores;
 use super::error::{ConfigError, ConfigWarning};
@@ -134,6 +134,15 @@ pub struct BrokerConfig {
     pub fixed: Configs,
 }
 
+/// Keys that differ after the settings were read again.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Reread {
+    /// In effect at once.
+    pub applied: Vec<String>,
+    /// In effect at the next start.
+    pub at_next_start: Vec<String>,
+}
+
 impl BrokerConfig {
     /// Resolves what the file and the command line say. Returns with it what has no effect.
     pub fn from_fixed(fixed: Configs) -> Result<(BrokerConfig, Vec<ConfigWarning>), ConfigError> {
@@ -147,6 +156,34 @@ impl BrokerConfig {
         let config =
             BrokerConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed })?;
         Ok((config, warnings))
+    }
+
+    /// What counts after the operator's settings were read again as `fresh`: of keys that a running
+    /// broker may change, the new values; of all others the present ones. Also names the keys of
+    /// each kind that differ.
+    pub fn reread(&self, fresh: &Configs) -> Result<(BrokerConfig, Reread), ConfigError> {
+        // As a whole it must be what the next start accepts.
+        BrokerConfig::from_fixed(fresh.clone())?;
+        let mut reread = Reread::default();
+        let mut fixed = self.fixed.clone();
+        let keys: BTreeSet<&String> = self.fixed.keys().chain(fresh.keys()).collect();
+        for key in keys {
+            let (before, after) = (self.fixed.get(key), fresh.get(key));
+            if before == after {
+                continue;
+            }
+            if !registry::is_dynamic(key) {
+                reread.at_next_start.push(key.clone());
+                continue;
+            }
+            reread.applied.push(key.clone());
+            match after {
+                Some(value) => fixed.insert(key.clone(), value.clone()),
+                None => fixed.remove(key),
+            };
+        }
+        let (config, _) = BrokerConfig::from_fixed(fixed)?;
+        Ok((config, reread))
     }
 
     /// What counts when these were altered while the broker ran: for this broker, and for all.

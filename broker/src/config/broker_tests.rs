@@ -61,6 +61,20 @@ fn what_was_altered_wins_over_the_file() {
 }
 
 #[test]
+fn reading_again_changes_what_may_change_and_names_the_rest() {
+    let before = resolve(&[("message.max.bytes", "1000"), ("log.dirs", "/a")]).unwrap();
+    let fresh = fixed(&[("log.retention.ms", "7"), ("log.dirs", "/b")]);
+    let (after, reread) = before.reread(&fresh).unwrap();
+    assert_eq!(after.topic_defaults.retention_ms, 7);
+    let default = BrokerConfig::default().topic_defaults.max_message_bytes;
+    assert_eq!(after.topic_defaults.max_message_bytes, default);
+    assert_eq!(after.storage.data_dir, "/a");
+    assert_eq!(reread.applied, ["log.retention.ms", "message.max.bytes"]);
+    assert_eq!(reread.at_next_start, ["log.dirs"]);
+    assert!(before.reread(&fixed(&[("num.partitions", "0")])).is_err());
+}
+
+#[test]
 fn a_bad_value_is_one_line_with_key_value_and_range() {
     assert_eq!(
         error(&[("num.partitions", "0")]),

@@ -17,7 +17,8 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::handle::Process;
+use super::handle::{Process, ShardHandle};
+use crate::shard::probe::{Kind, Reading};
 
 /// The running endpoint. Dropping it stops it.
 #[derive(Debug)]
@@ -87,7 +88,7 @@ async fn metrics(State(process): State<Arc<Process>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exposition(&process))
 }
 
-/// The counters of all shards in Prometheus' text format.
+/// What the edges and the shards count, in Prometheus' text format.
 fn exposition(process: &Process) -> String {
     let mut text = String::new();
     let Some(first) = process.shards.first() else { return text };
@@ -97,6 +98,24 @@ fn exposition(process: &Process) -> String {
         let _ = writeln!(text, "# TYPE corelane_{name}{suffix} {kind}");
         for (shard, handle) in process.shards.iter().enumerate() {
             if let Some((_, _, _, value)) = handle.counters.each().nth(index) {
+                let _ = writeln!(text, "corelane_{name}{suffix}{{shard=\"{shard}\"}} {value}");
+            }
+        }
+    }
+    let readings: Vec<Vec<Reading>> = process.shards.iter().map(ShardHandle::readings).collect();
+    // Shards publish the same readings in the same order; one that did not yet has none.
+    let longest = readings.iter().max_by_key(|readings| readings.len());
+    for (index, reading) in longest.into_iter().flatten().enumerate() {
+        let (suffix, kind) = match reading.kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+        };
+        let name = reading.name;
+        let _ = writeln!(text, "# HELP corelane_{name}{suffix} {}", reading.help);
+        let _ = writeln!(text, "# TYPE corelane_{name}{suffix} {kind}");
+        for (shard, readings) in readings.iter().enumerate() {
+            if let Some(reading) = readings.get(index) {
+                let value = reading.value;
                 let _ = writeln!(text, "corelane_{name}{suffix}{{shard=\"{shard}\"}} {value}");
             }
         }
@@ -122,10 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_metrics_names_every_counter_of_the_edge() {
+        let page = include_str!("../../../docs/metrics.md");
+        for (name, kind, _, _) in crate::edge::counters::Counters::default().each() {
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            assert!(page.contains(&format!("| `corelane_{name}{suffix}` | {kind} |")), "{name}");
+        }
+    }
+
+    #[test]
     fn health_metrics_and_nothing_else_are_served() {
         let bounds = EdgeConfig::new("data").connections;
         let process = Arc::new(Process::new(2, bounds).expect("eventfds"));
         process.shards[1].counters.requests.add(42);
+        let name = "partitions";
+        let reading = Reading { name, kind: Kind::Gauge, help: "Partitions.", value: 7 };
+        process.shards[0].publish_readings(|readings| readings.push(reading));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let admin = Admin::start(listener, process).expect("a thread");
         let health = get(admin.address(), "/health");
@@ -137,6 +168,7 @@ mod tests {
         let metrics = get(admin.address(), "/metrics");
         assert!(metrics.contains("corelane_requests_total{shard=\"1\"} 42\n"), "{metrics}");
         assert!(metrics.contains("# TYPE corelane_connections gauge\n"), "{metrics}");
+        assert!(metrics.contains("\ncorelane_partitions{shard=\"0\"} 7\n"), "{metrics}");
         assert!(get(admin.address(), "/other").starts_with("HTTP/1.1 404"));
     }
 }

@@ -1,22 +1,24 @@
 //! What the threads of a process share: bells, ring descriptors, the wish to stop, counters, and
 //! the connection limits that hold over all shards.
 //!
-//! No data of a shard is here. The only lock is taken when a connection opens or closes under a
-//! limit per address.
+//! No data of a shard is here. Locks are taken when a connection opens or closes under a limit per
+//! address, when settings are read again, and, without waiting, once a second for the counters.
 #![expect(unsafe_code, reason = "eventfd and its eight bytes")]
-#![expect(clippy::disallowed_types, reason = "the limit per address holds over all shards")]
+#![expect(clippy::disallowed_types, reason = "what holds over all shards")]
 
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
 
 use super::config::ConnectionBounds;
 use super::counters::Counters;
+use crate::config::BrokerConfig;
+use crate::shard::probe::Reading;
 
 /// Wakes a ring from any thread.
 #[derive(Debug)]
@@ -61,13 +63,14 @@ pub enum Doing {
     Disk,
     Mesh,
     Timeout,
+    Reconfigured,
     Stop,
     EndTurn,
     Outputs,
 }
 
 impl Doing {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Starting,
         Self::Waiting,
         Self::Connected,
@@ -77,6 +80,7 @@ impl Doing {
         Self::Disk,
         Self::Mesh,
         Self::Timeout,
+        Self::Reconfigured,
         Self::Stop,
         Self::EndTurn,
         Self::Outputs,
@@ -90,6 +94,12 @@ pub struct ShardHandle {
     /// The ring other shards send wake-ups to, -1 before it exists.
     pub ring_fd: AtomicI32,
     pub stop: AtomicBool,
+    /// Settings that the shard has not taken yet. Locked by who reads them again and by the shard
+    /// when `has_settings` says that there are any.
+    settings: Mutex<Option<Arc<BrokerConfig>>>,
+    has_settings: AtomicBool,
+    /// What the shard counts, about a second old.
+    readings: Mutex<Vec<Reading>>,
     doing: AtomicU8,
     pub counters: Counters,
 }
@@ -100,9 +110,34 @@ impl ShardHandle {
             bell: Bell::new()?,
             ring_fd: AtomicI32::new(-1),
             stop: AtomicBool::new(false),
+            settings: Mutex::default(),
+            has_settings: AtomicBool::new(false),
+            readings: Mutex::default(),
             doing: AtomicU8::new(0),
             counters: Counters::default(),
         })
+    }
+
+    /// Settings read again since the shard last asked. No lock when there are none.
+    pub fn take_settings(&self) -> Option<Arc<BrokerConfig>> {
+        if !self.has_settings.load(Ordering::Acquire) {
+            return None;
+        }
+        self.has_settings.store(false, Ordering::Release);
+        self.settings.lock().expect("no thread panics holding it").take()
+    }
+
+    /// Publishes what the shard counts, unless somebody reads it just now: the shard never waits.
+    pub fn publish_readings(&self, fill: impl FnOnce(&mut Vec<Reading>)) {
+        if let Ok(mut readings) = self.readings.try_lock() {
+            readings.clear();
+            fill(&mut readings);
+        }
+    }
+
+    /// What the shard last published.
+    pub fn readings(&self) -> Vec<Reading> {
+        self.readings.lock().expect("no thread panics holding it").clone()
     }
 
     /// Notes what the shard does next.
@@ -153,6 +188,15 @@ impl Process {
     pub fn stop(&self) {
         for shard in &self.shards {
             shard.stop.store(true, Ordering::Release);
+            shard.bell.ring();
+        }
+    }
+
+    /// Hands settings that were read again to every shard.
+    pub fn reconfigure(&self, broker: &Arc<BrokerConfig>) {
+        for shard in &self.shards {
+            *shard.settings.lock().expect("no thread panics holding it") = Some(Arc::clone(broker));
+            shard.has_settings.store(true, Ordering::Release);
             shard.bell.ring();
         }
     }

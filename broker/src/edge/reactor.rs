@@ -94,6 +94,7 @@ fn doing(event: &Event<'_>) -> Doing {
         Event::Disk(_) => Doing::Disk,
         Event::Mesh { .. } => Doing::Mesh,
         Event::Timeout => Doing::Timeout,
+        Event::Reconfigured(_) => Doing::Reconfigured,
         Event::Stop => Doing::Stop,
     }
 }
@@ -325,12 +326,17 @@ impl<C: Core> Reactor<C> {
             self.listeners.clear();
             tell!(self, handle, now, Event::Stop);
         }
+        if let Some(settings) = handle.take_settings() {
+            tell!(self, handle, now, Event::Reconfigured(settings));
+        }
         if self.core.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
             tell!(self, handle, now, Event::Timeout);
         }
         if now.mono_ns >= state.sweep_at_ns {
             state.sweep_at_ns = now.mono_ns + SWEEP_NS;
             self.connections.sweep(now.mono_ns);
+            let core = &self.core;
+            handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
             if self.folders.take_buffered_notice() {
                 self.log.warn(run::BUFFERED_NOTICE);
             }

@@ -29,6 +29,7 @@ use super::log::{self, Logger};
 use super::shards::{Shards, ShardsError};
 use super::signals::{self, Signal};
 use crate::boot::LentMemory;
+use crate::config::BrokerConfig;
 use crate::shard::event::{Core, LogLevel, LogLine};
 use crate::time::Now;
 
@@ -100,8 +101,9 @@ impl From<ShardsError> for BootError {
     }
 }
 
-/// Called on SIGHUP.
-pub type OnHangUp = Box<dyn Fn(&Logger) + Send>;
+/// Called on SIGHUP: reads the settings again, and hands back what the shards shall take, if
+/// anything.
+pub type OnHangUp = Box<dyn Fn(&Logger) -> Option<Arc<BrokerConfig>> + Send>;
 
 /// Runs a broker until it is told to stop. `boot` makes one core per shard.
 pub fn run<C: Core + Send + 'static>(
@@ -304,7 +306,11 @@ fn start_signals(
 fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: &Logger) {
     loop {
         match signals::wait(None) {
-            Some(Signal::HangUp) => on_hang_up(log),
+            Some(Signal::HangUp) => {
+                if let (Some(settings), Some(process)) = (on_hang_up(log), running.get()) {
+                    process.reconfigure(&settings);
+                }
+            }
             Some(Signal::Stop) => break,
             None => {}
         }

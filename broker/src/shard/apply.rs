@@ -16,7 +16,7 @@ use super::event::{LogLevel, ShardId};
 use super::groups::coordinator_config;
 use super::topics::{Partition, Topic, TopicIndex, storage_id};
 use crate::api::rules;
-use crate::config::TopicConfig;
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::image;
 use crate::image::{Change, MetadataRecord, ResourceType};
@@ -181,6 +181,12 @@ impl Shard {
             let config = rules::log_config(&config, &self.broker, id, self.config.seed);
             self.store.set_config(log, config);
         }
+    }
+
+    /// Takes settings that were read again. What was altered over the wire still goes before them.
+    pub(super) fn reconfigure(&mut self, broker: Arc<BrokerConfig>) {
+        self.config.broker = broker;
+        self.update_broker_config();
     }
 
     fn update_broker_config(&mut self) {

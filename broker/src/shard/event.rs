@@ -4,11 +4,14 @@
 //! know; an output carries everything the edge must do, without a thought about Kafka.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use storage::op::{DiskDone, DiskOp};
 
 use super::mesh::MeshMessage;
+use super::probe::Reading;
 use super::response::Response;
+use crate::config::BrokerConfig;
 
 /// A shard of this process, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -37,6 +40,8 @@ pub enum Event<'a> {
     Mesh { from: ShardId, message: MeshMessage },
     /// Time reached `poll_timeout`.
     Timeout,
+    /// The operator's settings were read again; those that may change at run time differ.
+    Reconfigured(Arc<BrokerConfig>),
     /// Stop cleanly: answer what is under way, flush, then `Output::Stopped`.
     Stop,
 }
@@ -90,4 +95,6 @@ pub trait Core {
     fn poll_output(&mut self) -> Option<Output>;
     /// When `Event::Timeout` is due, in monotonic nanoseconds.
     fn poll_timeout(&self) -> Option<u64>;
+    /// Hands out what it counts, always in the same order.
+    fn probe(&self, _put: &mut dyn FnMut(Reading)) {}
 }

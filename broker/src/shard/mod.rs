@@ -17,6 +17,7 @@ mod groups;
 pub mod mesh;
 pub mod op;
 mod pool;
+pub mod probe;
 pub(crate) mod reader;
 pub(crate) mod records;
 mod remote;
@@ -51,6 +52,7 @@ use event::{ConnId, Core, Event, LogLevel, LogLine, Output, ShardId};
 use mesh::MeshMessage;
 use op::{OpKey, Ops};
 use pool::Pool;
+use probe::Reading;
 use reader::ReadWaiter;
 use response::Response;
 use timers::Timers;
@@ -115,6 +117,7 @@ impl Core for Shard {
             }
             Event::Mesh { from, message } => self.handle_mesh(from, message),
             Event::Timeout => self.handle_timeout(),
+            Event::Reconfigured(broker) => self.reconfigure(broker),
             Event::Stop => self.begin_stop(),
         }
     }
@@ -151,6 +154,10 @@ impl Core for Shard {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    fn probe(&self, put: &mut dyn FnMut(Reading)) {
+        self.read_probe(put);
     }
 }
 

@@ -150,6 +150,7 @@ impl Core for EchoCore {
                 self.seen.disconnected.fetch_add(1, Ordering::Relaxed);
             }
             Event::Disk(_) | Event::Mesh { .. } => {}
+            Event::Reconfigured(_) => {}
             Event::Timeout => {
                 while let Some((due, ..)) = self.later.front()
                     && *due <= now.mono_ns

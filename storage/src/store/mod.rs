@@ -263,6 +263,16 @@ impl Store {
         self.journal.backlog_bytes()
     }
 
+    /// Partitions it holds.
+    pub fn partitions_count(&self) -> usize {
+        self.logs.len()
+    }
+
+    /// Memory of the frames that are kept, in bytes.
+    pub fn tail_bytes(&self) -> usize {
+        self.journal.tail_bytes()
+    }
+
     /// What it has done since its life began.
     pub fn probe(&self) -> StoreProbe {
         StoreProbe {

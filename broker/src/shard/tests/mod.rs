@@ -215,3 +215,18 @@ pub fn batch(values: &[&str]) -> Vec<u8> {
     builder.build(&mut Codecs::default(), &mut out);
     out
 }
+
+#[test]
+fn the_page_about_metrics_names_every_reading_of_a_shard() {
+    use super::probe::Kind;
+    let page = include_str!("../../../../docs/metrics.md");
+    let rig = Rig::new(1);
+    rig.shards[0].probe(&mut |reading| {
+        let (suffix, kind) = match reading.kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+        };
+        let row = format!("| `corelane_{}{suffix}` | {kind} |", reading.name);
+        assert!(page.contains(&row), "{}", reading.name);
+    });
+}

@@ -1,12 +1,15 @@
 //! Produce: offsets, order of answers, refusals, and the hop.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 
-use super::{Rig, batch};
+use super::{Event, Rig, batch};
+use crate::config::BrokerConfig;
 
 pub fn produce(topic: &str, partition: i32, records: Vec<u8>) -> ProduceRequest {
     ProduceRequest {
@@ -103,4 +106,17 @@ fn a_corrupt_batch_is_refused_and_the_next_one_is_taken() {
     let response = rig.request(0, 9, &produce("t", 0, broken));
     assert_eq!(only(&response).0, ErrorCode::CorruptMessage.code());
     assert_eq!(only(&rig.request(0, 9, &produce("t", 0, batch(&["a"])))), (0, 0));
+}
+
+#[test]
+fn settings_read_again_count_for_the_next_batch() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let first = rig.request(0, 9, &produce("t", 0, batch(&["a"])));
+    let settings = [("message.max.bytes".to_owned(), "60".to_owned())].into_iter().collect();
+    let (broker, _) = BrokerConfig::from_fixed(settings).expect("a valid value");
+    rig.event(0, Event::Reconfigured(Arc::new(broker)));
+    let second = rig.request(0, 9, &produce("t", 0, batch(&["b"])));
+    assert_eq!(only(&first), (0, 0));
+    assert_eq!(only(&second), (ErrorCode::MessageTooLarge.code(), -1));
 }

@@ -1,0 +1,71 @@
+//! What a shard counts and holds, for whoever publishes it.
+//!
+//! Nothing decides by these numbers. The edge asks about once a second; names and meanings are part
+//! of the broker's interface (docs/metrics.md).
+
+use super::Shard;
+
+/// Whether a reading only rises within a life of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// One number: `name` without the prefix `corelane_` and without `_total`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reading {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub value: u64,
+}
+
+impl Shard {
+    /// Hands every number to `put`, in an order that does not change.
+    pub(super) fn read_probe(&self, put: &mut dyn FnMut(Reading)) {
+        let mut counter =
+            |name, help, value| put(Reading { name, kind: Kind::Counter, help, value });
+        let store = self.store.probe();
+        counter("appends", "Record batches appended.", store.appends_count);
+        counter("append_bytes", "Bytes of record batches appended.", store.append_bytes);
+        let help = "Appends refused: the journal was behind, or the disk full.";
+        counter("appends_refused", help, store.refused_count);
+        let help = "Retries of idempotent producers answered without an append.";
+        counter("append_duplicates", help, store.duplicates_count);
+        counter("journal_writes", "Durable writes of the journal.", store.journal_writes_count);
+        counter("journal_frames", "Frames in them: group commits.", store.journal_frames_count);
+        counter("journal_bytes", "Bytes in them, with padding.", store.journal_bytes);
+        counter("checkpoints", "Flush rounds that ended.", store.checkpoints_count);
+        counter("checkpoint_bytes", "Bytes of their checkpoints.", store.checkpoint_bytes);
+        counter("reads_tail", "Reads answered from the memory tail.", store.tail_reads_count);
+        let help = "Reads answered from blocks of segments in memory.";
+        counter("reads_block", help, store.block_reads_count);
+        counter("reads_disk", "Reads that waited for the disk.", store.disk_reads_count);
+        counter("segment_blocks", "Blocks of segments read.", store.blocks_count);
+        counter("segment_block_bytes", "Bytes of these blocks.", store.block_bytes);
+        let groups = self.coordinator.probe();
+        counter("group_rebalances_begun", "Rebalances begun.", groups.rebalances_begun);
+        let help = "Rebalances that reached a stable generation.";
+        counter("group_rebalances_completed", help, groups.rebalances_completed);
+        let help = "Group members removed because they were silent.";
+        counter("group_members_expired", help, groups.members_expired);
+        let help = "Partitions whose offset was committed.";
+        counter("group_offsets_committed", help, groups.offsets_committed);
+        let help = "Committed offsets removed by retention.";
+        counter("group_offsets_expired", help, groups.offsets_expired);
+        counter("groups_expired", "Groups removed by retention.", groups.groups_expired);
+        let help = "Records of the offsets topic that could not be appended.";
+        counter("group_appends_failed", help, groups.appends_failed);
+
+        let mut gauge = |name, help, value: usize| {
+            put(Reading { name, kind: Kind::Gauge, help, value: value as u64 });
+        };
+        gauge("partitions", "Partitions of this shard.", self.store.partitions_count());
+        let help = "Bytes appended and not yet committed.";
+        gauge("backlog_bytes", help, self.store.backlog_bytes());
+        gauge("tail_bytes", "Memory of recent batches.", self.store.tail_bytes());
+        gauge("requests_under_way", "Requests waiting for something.", self.ops.len());
+        gauge("fetch_sessions", "Fetch sessions kept.", self.sessions.len());
+    }
+}
