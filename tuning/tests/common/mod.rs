@@ -241,7 +241,7 @@ pub const QUEUE: &str = "/sys/devices/pci0000:00/0000:00:04.0/nvme/nvme0/nvme0n1
 
 const LIMITS: &str = "Limit                     Soft Limit           Hard Limit           Units\n\
 Max open files            1024                 4096                 files\n\
-Max locked memory         8388608              8388608              bytes\n";
+Max locked memory         65536                65536                bytes\n";
 
 fn collect(folder: &Path, all: &mut BTreeMap<PathBuf, Vec<u8>>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
