@@ -16,6 +16,9 @@ use crate::limits::BENCH_OUTPUT_BYTES_MAX;
 /// How often a waiting measurement looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// Characters of a failed bench's output that are shown, from its end: where it says why.
+const END_SHOWN: usize = 300;
+
 /// Names shown when a field is not found.
 const NAMES_SHOWN: usize = 12;
 
@@ -24,8 +27,8 @@ const NAMES_SHOWN: usize = 12;
 pub enum BenchError {
     #[error("the bench cannot be started: {0}")]
     Start(String),
-    #[error("the bench ended with {0}")]
-    Status(String),
+    #[error("the bench ended with {status}; its output ends `{end}`")]
+    Status { status: String, end: String },
     #[error("the bench took longer than {0} s and was ended; see --bench-timeout-s")]
     TooLong(u64),
     #[error("the bench's output holds no figure: {0}")]
@@ -91,11 +94,23 @@ impl Bench {
         };
         // It has sent its result: it is at its end.
         let _ = reader.join();
-        if !ended.success() {
-            return Err(BenchError::Status(ended.to_string()));
-        }
         let kept = kept.unwrap_or_default();
-        figure(&String::from_utf8_lossy(&kept), self.field.as_deref())
+        let output = String::from_utf8_lossy(&kept);
+        if !ended.success() {
+            let status = ended.to_string();
+            return Err(BenchError::Status { status, end: end_of(&output) });
+        }
+        figure(&output, self.field.as_deref())
+    }
+}
+
+/// The end of an output in one line.
+fn end_of(output: &str) -> String {
+    let words: Vec<&str> = output.split_whitespace().collect();
+    let line = words.join(" ");
+    match line.char_indices().rev().nth(END_SHOWN) {
+        Some((at, _)) => format!("…{}", &line[at..]),
+        None => line,
     }
 }
 
@@ -201,7 +216,8 @@ mod tests {
     fn a_command_is_run_and_its_failure_is_told() {
         let run = |command: &str| bench(command, 60_000).run(&mut || false);
         assert_eq!(run("echo noise; echo 42"), Ok(42.0));
-        assert!(matches!(run("echo 1; exit 3"), Err(BenchError::Status(_))));
+        let failed = run("echo warm; echo too slow; exit 3").expect_err("it failed").to_string();
+        assert!(failed.contains("status: 3") && failed.contains("warm too slow"), "{failed}");
     }
 
     #[test]

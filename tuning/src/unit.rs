@@ -63,7 +63,7 @@ RequiresMountsFor={data_dir}
 # `corelane tune check` first, then remove the mark before it.
 #ExecStartPre=-+{binary} tune apply --data-dir {data_dir}{cores}
 ExecStart={binary} start{options}
-# A reload checks the configuration file and says what the next start would make of it.
+# A reload reads the configuration file again: keys that may change at run time do.
 ExecReload=/bin/kill -HUP $MAINPID
 User={user}
 Group={user}

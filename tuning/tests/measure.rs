@@ -163,7 +163,7 @@ fn a_bench_that_fails_with_a_change_reverts_it_and_goes_on() {
     let mut kernel = Kernel::of(&tree);
     let (told, ended) =
         run(&tree, &mut kernel, rules(2), |files| match reads(files, BUSY_POLL, "0") {
-            true => Err(BenchError::Status("exit status: 1".to_owned())),
+            true => Err(BenchError::Start("no bench".to_owned())),
             false => Ok(latency(files)),
         });
     ended.expect("it goes through");
