@@ -14,6 +14,7 @@ mod memory;
 mod names;
 #[cfg(test)]
 mod tests;
+mod timed;
 
 use std::collections::BTreeMap;
 
@@ -212,18 +213,7 @@ impl SimDisk {
             return None;
         }
         self.step += 1;
-        let ready = |waiting: &&InFlight| waiting.ready_step <= self.step;
-        let count = self.in_flight.iter().filter(ready).count() as u64;
-        if count == 0 {
-            return None;
-        }
-        let chosen = self.order.below(count) as usize;
-        let mut indexes = (0..self.in_flight.len())
-            .filter(|index| self.in_flight[*index].ready_step <= self.step);
-        let index = indexes.nth(chosen).expect("as many as were counted");
-        let waiting = self.in_flight.remove(index);
-        let client = waiting.client;
-        self.complete(waiting).map(|done| (client, done))
+        self.complete_ready()
     }
 
     /// The power goes now, or went in a fault: what was not durable is kept or lost as `seed` says.
