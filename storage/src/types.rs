@@ -231,8 +231,6 @@ pub enum CreateError {
     Exists,
     #[error("this shard holds as many partitions as it can")]
     TooMany,
-    #[error("the journal failed")]
-    Failed,
 }
 
 /// Why a log start could not be moved.

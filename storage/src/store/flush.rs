@@ -308,6 +308,10 @@ impl Store {
         let Some(round) = &mut self.flusher.round else { return };
         let Phase::Barrier { sequence, bytes } = &mut round.phase else { return };
         if *sequence > self.journal.durable() {
+            if self.journal.failed() {
+                // It never will: the round ends without its checkpoint, and a stop may, too.
+                self.flusher.round = None;
+            }
             return;
         }
         let bytes = std::mem::take(bytes);

@@ -26,7 +26,7 @@ use self::waste::Wastes;
 use crate::buffer::RegionSource;
 use crate::epoch_cache::EpochEnd;
 use crate::journal::{Frame, Journal};
-use crate::limits::PARTITIONS_MAX;
+use crate::limits::{PARTITIONS_MAX, RETRY_NS};
 use crate::log::Log;
 use crate::log::segment::Segment;
 use crate::op::{DiskDone, DiskOp};
@@ -122,6 +122,8 @@ pub struct Store {
     cold: Cold,
     waste: Wastes,
     retention_at: Option<u64>,
+    /// When a journal file that could not be prepared is tried again.
+    ring_retry_at: Option<u64>,
     probe: StoreProbe,
     /// Logs of `memory` durability.
     memory_logs: i32,
@@ -155,15 +157,13 @@ impl Store {
         self.journal.set_arena(arena);
     }
 
-    /// Adds a partition without a record. Costs no file and no operation.
+    /// Adds a partition without a record. Costs no file and no operation, so that it works with a
+    /// failed journal, too: the appends are refused.
     pub fn create_partition(
         &mut self,
         id: PartitionId,
         config: LogConfig,
     ) -> Result<LogId, CreateError> {
-        if self.journal.failed() {
-            return Err(CreateError::Failed);
-        }
         if self.logs.find(&id).is_some() {
             return Err(CreateError::Exists);
         }
@@ -298,6 +298,7 @@ impl Store {
                     self.events.push_back(StoreEvent::JournalFailed {
                         why: format!("journal file {file:08} at {position}: {error}"),
                     });
+                    self.pass_barrier();
                 } else {
                     self.advance_commits();
                     self.evict();
@@ -308,6 +309,7 @@ impl Store {
             Purpose::RingFile { slot } => {
                 let handled = self.journal.ring.handle_disk(slot, done, &mut self.ops);
                 if let Err((path, error)) = handled {
+                    self.ring_retry_at = Some(mono_ns + RETRY_NS);
                     let text = format!("journal file {path} could not be prepared: {error}");
                     self.events.push_back(StoreEvent::Notice(text));
                 }
@@ -330,6 +332,7 @@ impl Store {
 
     /// Time reached `poll_timeout`.
     pub fn handle_timeout(&mut self, mono_ns: u64, wall_ms: i64) {
+        self.ring_retry_at = self.ring_retry_at.filter(|at| *at > mono_ns);
         self.journal.ring.retry();
         self.journal.ring.prepare(2, &mut self.ops);
         if self.retention_at.is_none_or(|at| at <= mono_ns) {
@@ -351,7 +354,9 @@ impl Store {
         let flush = self.flusher.due_at(self.config.flush_ms).filter(|_| flushable);
         let retention = self.retention_at.or((self.logs.len() > 0).then_some(0));
         let waste = self.waste.due_at().filter(|_| !self.flusher.busy());
-        [flush, retention, waste].into_iter().flatten().min()
+        // Without it appends would wait for whatever comes next, in a stop for nothing at all.
+        let ring = self.ring_retry_at.filter(|_| !self.journal.failed() && !self.stopped);
+        [flush, retention, waste, ring].into_iter().flatten().min()
     }
 
     /// The next operation to execute.

@@ -42,6 +42,7 @@ impl Store {
             cold: super::Cold::default(),
             waste: super::Wastes::default(),
             retention_at: None,
+            ring_retry_at: None,
             probe: StoreProbe::default(),
             memory_logs: 0,
             persisted: 0,
