@@ -111,7 +111,9 @@ impl Shard {
             self.coordinator.set_offsets_partitions_count(number + 1);
         }
         if let Some(log) = log {
-            self.topics.insert_log(log, index, number);
+            // What recovery took offline is offline for readers from the start.
+            let failed = self.store.failure(log).is_some();
+            self.topics.insert_log(log, index, number, failed);
             if offsets {
                 self.begin_group_load(number, log);
             }

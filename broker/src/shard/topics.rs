@@ -139,8 +139,8 @@ impl Topics {
     }
 
     /// This shard now owns `log`.
-    pub fn insert_log(&mut self, log: LogId, topic: TopicIndex, partition: i32) {
-        let local = LocalLog { topic, partition, watchers: Vec::new(), failed: false };
+    pub fn insert_log(&mut self, log: LogId, topic: TopicIndex, partition: i32, failed: bool) {
+        let local = LocalLog { topic, partition, watchers: Vec::new(), failed };
         let before = self.logs.insert(log.0, local);
         assert!(before.is_none(), "a log id names one live log");
     }
