@@ -58,6 +58,11 @@ impl AckQueue {
         self.queue.pop_front().map(|(_, action)| action)
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

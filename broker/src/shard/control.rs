@@ -113,6 +113,11 @@ impl ControlPlane {
             snapshots: SnapshotWriter::default(),
         }
     }
+
+    /// Whether a decision is on its way or waits for its turn.
+    pub(super) fn is_busy(&self) -> bool {
+        self.current.is_some() || !self.queue.is_empty()
+    }
 }
 
 impl Shard {

@@ -36,6 +36,12 @@ pub struct Groups {
     loading: BTreeMap<i32, Load>,
 }
 
+impl Groups {
+    pub(super) fn is_loading(&self) -> bool {
+        !self.loading.is_empty()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Load {
     log: LogId,

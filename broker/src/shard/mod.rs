@@ -14,6 +14,7 @@ pub mod control;
 mod dispatch;
 pub mod event;
 mod groups;
+pub mod inspect;
 pub mod mesh;
 pub mod op;
 mod pool;
