@@ -1,3 +1,4 @@
 //! Simulator, reference models and invariants.
 
+pub mod command;
 pub mod sim;

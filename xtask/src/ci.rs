@@ -50,20 +50,7 @@ fn soak(workspace: &Workspace, tally: &mut Tally) {
     let first = (days * 1_000_000).to_string();
     let name = format!("simulation of new seeds from {first} on, for {SOAK_SECONDS} s");
     println!("    {name}");
-    let arguments = [
-        "run",
-        "--release",
-        "-p",
-        "tests",
-        "--bin",
-        "sim",
-        "--",
-        "--first-seed",
-        &first,
-        "--soak-seconds",
-        SOAK_SECONDS,
-    ];
-    rust::cargo(workspace, tally, &name, &arguments, MINUTE * 12);
+    rust::sim(workspace, tally, &name, &["--first-seed", &first, "--soak-seconds", SOAK_SECONDS]);
 }
 
 fn step(name: &str, tally: &mut Tally, work: impl FnOnce(&mut Tally)) {

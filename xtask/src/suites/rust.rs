@@ -38,8 +38,16 @@ pub fn pure(workspace: &Workspace, tally: &mut Tally) {
 /// The simulator over fixed seeds.
 pub fn simulation(workspace: &Workspace, quick: bool, tally: &mut Tally) {
     let seeds = if quick { FIXED_SEEDS_QUICK } else { FIXED_SEEDS };
-    let arguments = ["run", "--release", "-p", "tests", "--bin", "sim", "--", "--seeds", seeds];
-    cargo(workspace, tally, &format!("simulation of seeds {seeds}"), &arguments, MINUTE * 15);
+    sim(workspace, tally, &format!("simulation of seeds {seeds}"), &["--seeds", seeds]);
+    sim(workspace, tally, "simulation of the pinned seeds", &["--pinned"]);
+}
+
+/// Runs the simulator as one check, on two threads.
+pub fn sim(workspace: &Workspace, tally: &mut Tally, name: &str, arguments: &[&str]) {
+    let mut all = vec!["run", "--profile", "sim", "-p", "tests", "--bin", "sim", "--"];
+    all.extend(["--jobs", "2"]);
+    all.extend(arguments);
+    cargo(workspace, tally, name, &all, MINUTE * 15);
 }
 
 /// Builds `target/release/corelane`.

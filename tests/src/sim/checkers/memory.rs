@@ -1,0 +1,34 @@
+//! Memory is bounded by what clients have under way, and nothing is left when they have gone.
+
+use broker::limits;
+use broker::shard::inspect::Load;
+
+use super::Held;
+
+/// At any moment: no more work than the connections may have.
+pub fn check_bounded(load: &Load, connections_seen: usize) -> Held {
+    let ops_max = connections_seen.max(load.connections) * limits::CONNECTION_REQUESTS_MAX;
+    if load.ops > ops_max {
+        return Err(format!("{} operations of {connections_seen} connections", load.ops));
+    }
+    if load.backlog_bytes > 2 * limits::SHARD_BACKLOG_BYTES_MAX {
+        return Err(format!("{} bytes wait for the journal", load.backlog_bytes));
+    }
+    Ok(())
+}
+
+/// When every client has gone and everything under way has ended.
+pub fn check_empty(load: &Load) -> Held {
+    let left = [
+        ("connections", load.connections),
+        ("operations", load.ops),
+        ("reads of the disk", load.reads),
+        ("fetches parked for other shards", load.remote_watches),
+        ("answers waiting for a commit", load.acks),
+        ("bytes waiting for the journal", load.backlog_bytes),
+    ];
+    match left.into_iter().find(|(_, count)| *count > 0) {
+        Some((what, count)) => Err(format!("{count} {what} are left though nobody is there")),
+        None => Ok(()),
+    }
+}

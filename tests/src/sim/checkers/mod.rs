@@ -1,0 +1,130 @@
+//! The promises, one per file, each held against what clients see while the broker runs and against
+//! what is there at the end.
+//!
+//! A checker knows what was sent and what was answered, never how the broker works inside;
+//! `replay` and `memory` alone look into the shards.
+
+pub mod acked_stays;
+pub mod commits;
+pub mod dense;
+pub mod error_codes;
+pub mod liveness;
+pub mod long_poll;
+pub mod memory;
+pub mod one_owner;
+pub mod reads_agree;
+pub mod replay;
+pub mod sent_once;
+pub mod topics;
+pub mod watermark;
+
+use std::collections::BTreeMap;
+
+use protocol::types::Uuid;
+
+use super::marks::Marks;
+
+/// Whether a promise held; otherwise what was seen.
+pub type Held = Result<(), String>;
+
+/// A partition of one incarnation of a topic: ids are never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PartitionKey {
+    pub topic: Uuid,
+    pub partition: i32,
+}
+
+/// A record: who sent it and its number there. Also the head of its value on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Record {
+    pub producer: u32,
+    pub number: u64,
+}
+
+/// A whole log as a reader found it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct FoundLog {
+    pub log_start: i64,
+    pub high_watermark: i64,
+    pub records: Vec<(i64, Record)>,
+    /// Its partition answers KAFKA_STORAGE_ERROR from here on.
+    pub offline: bool,
+}
+
+/// What the world does at this moment, as far as a judgement depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Facts {
+    /// The faults have stopped for good.
+    pub calm: bool,
+    /// Until then something may have been slower than the knobs say.
+    pub disturbed_until_ns: u64,
+    /// The disk has refused something in this run: storage errors are allowed.
+    pub disk_failed: bool,
+    /// A durable bit has flipped: a partition may be offline for good.
+    pub rotten: bool,
+    /// How long one way of the network, a disk operation or a turn may take, all together.
+    pub slack_ns: u64,
+    /// Counts the lives of the broker process.
+    pub life: u32,
+    /// How long clients believe in members, from the seed.
+    pub session_timeout_ms: i32,
+    pub think_ns_mean: u64,
+    pub padding_max: u64,
+    pub partitions: i32,
+}
+
+/// All checkers and the marks.
+#[derive(Debug, Default)]
+pub struct Checkers {
+    pub acked_stays: acked_stays::AckedStays,
+    pub commits: commits::Commits,
+    pub error_codes: error_codes::ErrorCodes,
+    pub long_poll: long_poll::LongPoll,
+    pub one_owner: one_owner::OneOwner,
+    pub reads_agree: reads_agree::ReadsAgree,
+    pub sent_once: sent_once::SentOnce,
+    pub topics: topics::Topics,
+    pub watermark: watermark::Watermarks,
+    pub marks: Marks,
+    /// A durable bit has flipped: what a partition holds may be out of reach.
+    pub rotten: bool,
+    /// What the auditor found, once it is done.
+    pub audit: Option<BTreeMap<PartitionKey, FoundLog>>,
+}
+
+impl Checkers {
+    /// Records a client was given while the broker ran, asked for from `from` on.
+    pub fn fetched(
+        &mut self,
+        partition: PartitionKey,
+        from: i64,
+        log_start: i64,
+        records: &[(i64, Record)],
+    ) -> Held {
+        dense::check(from, log_start, records)?;
+        self.reads_agree.read(partition, records)?;
+        self.sent_once.check_read(partition, records)
+    }
+
+    /// Everything that is there at the end.
+    pub fn check_logs(&mut self, logs: &BTreeMap<PartitionKey, FoundLog>) -> Held {
+        for (partition, log) in logs {
+            let name = self.topics.describe(*partition);
+            let verdict = self.check_log(*partition, log);
+            verdict.map_err(|what| format!("{name}: {what}"))?;
+        }
+        self.topics.check_all_found(logs)
+    }
+
+    fn check_log(&mut self, partition: PartitionKey, log: &FoundLog) -> Held {
+        dense::check(log.log_start, log.log_start, &log.records)?;
+        self.reads_agree.read(partition, &log.records)?;
+        self.sent_once.check_log(partition, &log.records)?;
+        if log.offline {
+            return Ok(());
+        }
+        self.topics.check_log_start(partition, log.log_start)?;
+        self.watermark.check_log(partition, log)?;
+        self.acked_stays.check_log(partition, log)
+    }
+}

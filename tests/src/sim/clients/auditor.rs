@@ -1,0 +1,283 @@
+//! The auditor: comes when everything is quiet and reads all there is.
+//!
+//! Every topic, every partition from its log start to its high watermark, every committed offset.
+//! What it finds goes to the checkers as a whole.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::api::ApiKey;
+use protocol::client::Response;
+use protocol::error_code::ErrorCode;
+use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::find_coordinator::FindCoordinatorRequest;
+use protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
+use protocol::messages::metadata::MetadataRequest;
+use protocol::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
+
+use super::{Client, Cx, decode, records};
+use crate::sim::checkers::one_owner::Named;
+use crate::sim::checkers::{Checkers, FoundLog, Held, PartitionKey};
+
+const EARLIEST: i64 = -2;
+
+#[derive(Clone, Debug)]
+enum Task {
+    Topics,
+    Start(PartitionKey, String),
+    Read(PartitionKey, i64),
+    /// As every client must before it asks a group's coordinator.
+    Coordinator(String),
+    Offset(String, Named),
+}
+
+/// The reader of the end.
+#[derive(Debug)]
+pub struct Auditor {
+    tasks: VecDeque<Task>,
+    asked: Option<(Task, u64)>,
+    found: BTreeMap<PartitionKey, FoundLog>,
+    done: bool,
+    not_before_ns: u64,
+}
+
+impl Default for Auditor {
+    fn default() -> Self {
+        Self {
+            tasks: VecDeque::from([Task::Topics]),
+            asked: None,
+            found: BTreeMap::new(),
+            done: false,
+            not_before_ns: 0,
+        }
+    }
+}
+
+impl Auditor {
+    fn ask(&self, cx: &mut Cx<'_>, task: &Task) {
+        match task {
+            Task::Topics => {
+                let request = MetadataRequest {
+                    topics: None,
+                    allow_auto_topic_creation: false,
+                    ..MetadataRequest::default()
+                };
+                cx.wire.send(cx.now_ns, 12, &request);
+            }
+            Task::Start(key, name) => {
+                let partition = ListOffsetsPartition {
+                    partition_index: key.partition,
+                    timestamp: EARLIEST,
+                    ..ListOffsetsPartition::default()
+                };
+                let topic = ListOffsetsTopic { name: name.clone(), partitions: vec![partition] };
+                let request = ListOffsetsRequest {
+                    replica_id: -1,
+                    topics: vec![topic],
+                    ..ListOffsetsRequest::default()
+                };
+                cx.wire.send(cx.now_ns, 7, &request);
+            }
+            Task::Read(key, position) => {
+                let partition = FetchPartition {
+                    partition: key.partition,
+                    fetch_offset: *position,
+                    partition_max_bytes: 1 << 20,
+                    ..FetchPartition::default()
+                };
+                let topic = FetchTopic {
+                    topic_id: key.topic,
+                    partitions: vec![partition],
+                    ..FetchTopic::default()
+                };
+                let request = FetchRequest {
+                    max_wait_ms: 0,
+                    min_bytes: 0,
+                    max_bytes: 1 << 20,
+                    topics: vec![topic],
+                    ..FetchRequest::default()
+                };
+                cx.wire.send(cx.now_ns, 13, &request);
+            }
+            Task::Coordinator(group) => {
+                let request = FindCoordinatorRequest {
+                    coordinator_keys: vec![group.clone()],
+                    ..FindCoordinatorRequest::default()
+                };
+                cx.wire.send(cx.now_ns, 4, &request);
+            }
+            Task::Offset(group, (topic, partition)) => {
+                let topic = OffsetFetchRequestTopics {
+                    name: topic.clone(),
+                    partition_indexes: vec![*partition],
+                    ..OffsetFetchRequestTopics::default()
+                };
+                let group = OffsetFetchRequestGroup {
+                    group_id: group.clone(),
+                    topics: Some(vec![topic]),
+                    ..OffsetFetchRequestGroup::default()
+                };
+                let request =
+                    OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
+                cx.wire.send(cx.now_ns, 8, &request);
+            }
+        }
+    }
+
+    fn take_topics(&mut self, cx: &mut Cx<'_>, response: &Response, sent_ns: u64) -> Held {
+        let answer = decode::<MetadataRequest>(response)?;
+        let mut listed = BTreeMap::new();
+        for topic in &answer.topics {
+            cx.checkers.error_codes.check(cx.facts, ApiKey::Metadata, topic.error_code, &[])?;
+            let name = topic.name.clone().unwrap_or_default();
+            listed.insert(topic.topic_id, (name.clone(), topic.partitions.len() as i32));
+            for partition in topic.partitions.iter().filter(|_| !topic.is_internal) {
+                let partition = partition.partition_index;
+                let key = PartitionKey { topic: topic.topic_id, partition };
+                self.tasks.push_back(Task::Start(key, name.clone()));
+            }
+        }
+        cx.checkers.topics.listed(&listed, sent_ns)?;
+        let commits: Vec<_> = cx.checkers.commits.all().cloned().collect();
+        for (group, named) in commits {
+            self.tasks.push_back(Task::Coordinator(group.clone()));
+            self.tasks.push_back(Task::Offset(group, named));
+        }
+        Ok(())
+    }
+
+    /// Later, when the code says that the broker is not there yet. True when all is well.
+    fn heed(&mut self, cx: &Cx<'_>, task: &Task, code: i16) -> bool {
+        if code != 0 {
+            self.tasks.push_front(task.clone());
+            self.not_before_ns = cx.after_ms(30);
+        }
+        code == 0
+    }
+
+    /// A partition that is offline for good, which only damage explains.
+    fn offline(&mut self, cx: &Cx<'_>, key: PartitionKey, code: i16) -> bool {
+        let offline = code == ErrorCode::KafkaStorageError as i16 && cx.facts.rotten;
+        if offline {
+            self.found.entry(key).or_default().offline = true;
+        }
+        offline
+    }
+
+    fn take(&mut self, cx: &mut Cx<'_>, task: Task, sent_ns: u64, response: &Response) -> Held {
+        match &task {
+            Task::Topics => self.take_topics(cx, response, sent_ns),
+            Task::Start(key, _) => {
+                let answer = decode::<ListOffsetsRequest>(response)?;
+                let part = answer.topics.first().and_then(|topic| topic.partitions.first());
+                let part = part.ok_or("an answer without its partition")?;
+                let code = part.error_code;
+                cx.checkers.error_codes.check(cx.facts, ApiKey::ListOffsets, code, &[])?;
+                if !self.offline(cx, *key, code) && self.heed(cx, &task, code) {
+                    self.found.entry(*key).or_default().log_start = part.offset;
+                    self.tasks.push_front(Task::Read(*key, part.offset));
+                }
+                Ok(())
+            }
+            Task::Read(key, position) => {
+                let answer = decode::<FetchRequest>(response)?;
+                let part = answer.responses.first().and_then(|topic| topic.partitions.first());
+                let part = part.ok_or("an answer without its partition")?;
+                let code = part.error_code;
+                cx.checkers.error_codes.check(cx.facts, ApiKey::Fetch, code, &[])?;
+                if self.offline(cx, *key, code) || !self.heed(cx, &task, code) {
+                    return Ok(());
+                }
+                let bytes = part.records.clone().unwrap_or_default();
+                let records = records::read(&bytes, *position)
+                    .map_err(|what| format!("{}: {what}", cx.checkers.topics.describe(*key)))?;
+                let found = self.found.entry(*key).or_default();
+                found.high_watermark = part.high_watermark;
+                let next = records.last().map(|(offset, _)| offset + 1);
+                found.records.extend(records);
+                match next {
+                    Some(next) if next < part.high_watermark => {
+                        self.tasks.push_front(Task::Read(*key, next));
+                    }
+                    None if *position < part.high_watermark => {
+                        return Err(format!(
+                            "{}: nothing to read at {position} of {}",
+                            cx.checkers.topics.describe(*key),
+                            part.high_watermark
+                        ));
+                    }
+                    Some(_) | None => {}
+                }
+                Ok(())
+            }
+            Task::Coordinator(_) => {
+                let answer = decode::<FindCoordinatorRequest>(response)?;
+                let found = answer.coordinators.first().ok_or("an answer without the group")?;
+                let code = found.error_code;
+                cx.checkers.error_codes.check(cx.facts, ApiKey::FindCoordinator, code, &[])?;
+                self.heed(cx, &task, code);
+                Ok(())
+            }
+            Task::Offset(group, named) => {
+                let answer = decode::<OffsetFetchRequest>(response)?;
+                let found = answer.groups.first().ok_or("an answer without the group")?;
+                let part = found.topics.first().and_then(|topic| topic.partitions.first());
+                let code = part.map_or(found.error_code, |part| part.error_code);
+                cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, code, &[])?;
+                if !self.heed(cx, &task, code) {
+                    return Ok(());
+                }
+                let part = part.ok_or("an answer without its partition")?;
+                let text = part.metadata.as_deref().unwrap_or("");
+                let offset = (part.committed_offset >= 0).then_some((part.committed_offset, text));
+                cx.checkers.commits.read(group, named, offset, sent_ns)
+            }
+        }
+    }
+}
+
+impl Client for Auditor {
+    fn name(&self) -> String {
+        "auditor".to_owned()
+    }
+
+    fn wake(&mut self, cx: &mut Cx<'_>) -> Result<Option<u64>, String> {
+        if self.asked.is_some() || self.done {
+            return Ok(None);
+        }
+        if cx.now_ns < self.not_before_ns {
+            return Ok(Some(self.not_before_ns));
+        }
+        match self.tasks.pop_front() {
+            Some(task) => {
+                self.ask(cx, &task);
+                self.asked = Some((task, cx.now_ns));
+            }
+            None => {
+                self.done = true;
+                let found = std::mem::take(&mut self.found);
+                cx.checkers.check_logs(&found)?;
+                cx.checkers.audit = Some(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn receive(&mut self, cx: &mut Cx<'_>, response: Response) -> Held {
+        let (task, sent_ns) = self.asked.take().ok_or("an answer without a request")?;
+        self.take(cx, task, sent_ns, &response)
+    }
+
+    fn disconnected(&mut self, _: &mut Cx<'_>) {
+        if let Some((task, _)) = self.asked.take() {
+            self.tasks.push_front(task);
+        }
+    }
+
+    fn waits_for(&self, _: &Checkers) -> Option<String> {
+        (!self.done).then(|| format!("the auditor has {} things to read", self.tasks.len() + 1))
+    }
+}

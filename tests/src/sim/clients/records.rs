@@ -1,0 +1,103 @@
+//! Batches of simulated records: what a value says and how a reader gets it back.
+
+use protocol::batch::header::{check_crc, total_bytes};
+use protocol::batch::{BatchBuilder, BatchOptions, open_records};
+use protocol::compress::{Codecs, Compression};
+use storage::prng::Prng;
+
+use crate::sim::checkers::Record;
+
+/// How a batch is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// Producer id, epoch and base sequence of an idempotent batch.
+    pub idempotent: Option<(i64, i16, i32)>,
+    pub compression: Compression,
+    pub timestamp_ms: i64,
+}
+
+/// A batch of a producer's records `first..first + count`. The padding follows from the number, so
+/// that a retry has the same bytes.
+pub fn build(producer: u32, first: u64, count: u64, padding_max: u64, stamp: Stamp) -> Vec<u8> {
+    let (producer_id, producer_epoch, base_sequence) = stamp.idempotent.unwrap_or((-1, -1, -1));
+    let mut builder = BatchBuilder::new(BatchOptions {
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        compression: stamp.compression,
+        ..BatchOptions::default()
+    });
+    let mut value = String::new();
+    for number in first..first + count {
+        use std::fmt::Write as _;
+        value.clear();
+        let mut prng = Prng::new(number ^ u64::from(producer) << 32);
+        let padding = prng.below(padding_max + 1) as usize;
+        write!(value, "{producer}:{number}:").expect("a string takes it");
+        value.extend(std::iter::repeat_n(".", padding));
+        builder.append(stamp.timestamp_ms, None, Some(value.as_bytes()), &[]);
+    }
+    let mut batch = Vec::new();
+    builder.build(&mut Codecs::default(), &mut batch);
+    batch
+}
+
+fn record_of(value: &[u8]) -> Option<Record> {
+    let (producer, rest) = number_of(value)?;
+    let (number, padding) = number_of(rest)?;
+    let producer = u32::try_from(producer).ok()?;
+    padding.iter().all(|byte| *byte == b'.').then_some(Record { producer, number })
+}
+
+/// The digits up to a colon, and what follows it.
+fn number_of(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b':')?;
+    let digits = bytes[..end].iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    });
+    Some((digits?, &bytes[end + 1..]))
+}
+
+/// The records of whole batches from `from` on; checksums are checked. A batch that is cut off at
+/// the end is an error: this broker answers whole ones.
+pub fn read(mut bytes: &[u8], from: i64) -> Result<Vec<(i64, Record)>, String> {
+    let mut records = Vec::new();
+    let mut codecs = Codecs::default();
+    while !bytes.is_empty() {
+        let total = total_bytes(bytes).ok_or("a batch without its header")?;
+        let batch = bytes.get(..total).ok_or("a batch that is cut off")?;
+        check_crc(batch).map_err(|error| format!("a reader was given {error}"))?;
+        let (header, opened) =
+            open_records(batch, &mut codecs, 16 << 20).map_err(|error| error.to_string())?;
+        for record in opened {
+            let record = record.map_err(|error| error.to_string())?;
+            let offset = record.offset(&header);
+            // A batch comes whole, also when it begins below what was asked for.
+            if offset >= from {
+                let value = record.value.ok_or("a record without a value")?;
+                let record = record_of(value)
+                    .ok_or_else(|| format!("a value nobody sent at offset {offset}"))?;
+                records.push((offset, record));
+            }
+        }
+        bytes = &bytes[total..];
+    }
+    Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_read_and_damage_is_seen() {
+        let stamp = Stamp { idempotent: None, compression: Compression::None, timestamp_ms: 1 };
+        let mut batch = build(3, 5, 2, 40, stamp);
+        let read_back = read(&batch, 1).expect("the batch is good");
+        assert_eq!(read_back, [(1, Record { producer: 3, number: 6 })]);
+        let last = batch.len() - 1;
+        batch[last] ^= 1;
+        assert!(read(&batch, 0).is_err(), "a bit is wrong");
+    }
+}

@@ -1,0 +1,111 @@
+//! Rare states a run should come through: hit or missed, counted over many seeds.
+//!
+//! A checker that never saw its state proves nothing. Every mark is listed with what it stands for;
+//! the nightly form of `cargo sim` fails when one was never hit.
+
+use std::collections::BTreeMap;
+
+/// Every mark.
+pub const ALL: &[(&str, &str)] = &[
+    ("torn tail cut", "recovery cut a frame that the power had torn"),
+    ("power cut in recovery", "the power went again before a start had finished"),
+    ("restart on other cores", "a start found the journals of another number of shards"),
+    ("retry found in the log", "an idempotent retry was answered with its original offset"),
+    ("ack lost with the connection", "a produce was committed and its answer never arrived"),
+    ("out of order after a refusal", "a later batch in flight was refused for the earlier one"),
+    ("five batches in flight", "a producer had the whole window of a partition under way"),
+    ("long poll woken", "a parked fetch was answered before its deadline with new records"),
+    ("long poll ran out", "a parked fetch was answered empty at its deadline"),
+    ("incremental fetch", "a session's fetch named fewer partitions than it reads"),
+    ("session lost", "a fetch session was gone and was opened again"),
+    ("old session epoch refused", "a fetch with a session's old epoch was refused"),
+    ("read below the tail", "records were read from a segment"),
+    ("answers in pieces", "a response arrived byte by byte"),
+    ("frame cut in the middle", "a connection ended inside a request"),
+    ("half-open connection", "a client gave up on a connection that swallowed its requests"),
+    ("reading paused", "the broker stopped reading from a connection"),
+    ("disk full", "a produce was refused for want of space, or a flush had to wait"),
+    ("journal failed", "a journal write failed and the broker stopped acknowledging"),
+    ("partition offline", "a partition answered KAFKA_STORAGE_ERROR"),
+    ("quarantine", "a start found a damaged partition and took it offline"),
+    ("rebalance", "a group came to a second generation"),
+    ("member expelled", "a group went on without a member that fell silent"),
+    ("static member back", "a static member returned under its instance id"),
+    ("cooperative revocation", "a member gave up a partition and joined again"),
+    ("commit refused", "a commit of an old generation was refused"),
+    ("commit seen by the next owner", "an owner began where another had committed"),
+    ("wrong sequence refused", "a gap in a producer's sequence was refused"),
+    ("wrong epoch refused", "an old producer epoch was refused"),
+    ("topic deleted under load", "a produce found its topic gone"),
+    ("topic came back", "a deleted topic's name was given to another topic"),
+    ("partitions added", "a topic grew under load"),
+    ("records deleted", "a log start moved by DeleteRecords"),
+    ("offset out of range", "a reader stood below the log start"),
+    ("coordinator loading", "a group request came before the group was replayed"),
+    ("memory equals replay", "memory was compared with a start from the same disk"),
+    ("clean stop under load", "a clean stop began while requests were under way"),
+    ("request of another shard", "a produce went to several shards at once"),
+];
+
+/// Marks hit, and how often.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Marks {
+    hit: BTreeMap<&'static str, u64>,
+}
+
+impl Marks {
+    /// The state was reached.
+    pub fn hit(&mut self, mark: &'static str) {
+        debug_assert!(ALL.iter().any(|(known, _)| *known == mark), "{mark} is not listed");
+        *self.hit.entry(mark).or_default() += 1;
+    }
+
+    /// How often.
+    pub fn count(&self, mark: &str) -> u64 {
+        self.hit.get(mark).copied().unwrap_or(0)
+    }
+
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Marks) {
+        for (mark, count) in &other.hit {
+            *self.hit.entry(mark).or_default() += count;
+        }
+    }
+
+    /// The marks that were never hit, with what they stand for.
+    pub fn missed(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        ALL.iter().filter(|(mark, _)| !self.hit.contains_key(mark)).copied()
+    }
+
+    /// Reads what `write` wrote; what is not listed is left out.
+    pub fn read(text: &str) -> Self {
+        let mut marks = Self::default();
+        for (count, name) in text.lines().filter_map(|line| line.split_once(' ')) {
+            let known = ALL.iter().find(|(known, _)| *known == name);
+            if let (Ok(count), Some((name, _))) = (count.parse(), known) {
+                marks.hit.insert(name, count);
+            }
+        }
+        marks
+    }
+
+    /// One line per mark.
+    pub fn write(&self) -> String {
+        self.hit.iter().map(|(mark, count)| format!("{count} {mark}\n")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut marks = Marks::default();
+        marks.hit("rebalance");
+        marks.hit("rebalance");
+        assert_eq!(Marks::read(&marks.write()), marks);
+        assert_eq!(marks.count("rebalance"), 2);
+        assert_eq!(marks.missed().count(), ALL.len() - 1);
+    }
+}

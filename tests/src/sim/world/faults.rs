@@ -1,0 +1,373 @@
+//! What goes wrong, as the schedule says, and how the broker is brought back.
+
+use protocol::types::Uuid;
+use storage::op::{DiskError, DiskPath};
+use storage::prng::Prng;
+use storage::sim_disk::{Effect, Fault as DiskFault, Ops};
+
+use super::agenda::{Heal, What};
+use super::node::Inbound;
+use super::{CleanStop, World};
+use crate::sim::checkers::{Held, liveness, replay};
+use crate::sim::clients::{MS_NS, SECOND_NS};
+use crate::sim::plan::{Fault, FaultKind};
+
+const EIO: i32 = 5;
+/// How far the wall clock may be from the clients', in milliseconds.
+const WALL_SHIFT_MS_MAX: i64 = 50 * 60_000;
+/// Starts that are cut again before one is let through.
+const CUTS_MAX: u32 = 3;
+/// Events within which a comparison with replay waits for the shards to be at rest.
+const REST_STEPS: u64 = 3_000;
+
+impl World {
+    pub(super) fn apply(&mut self, fault: Fault) -> Held {
+        let mut prng = Prng::new(fault.draw);
+        self.trace.say("fault", format!("{:?}", fault.kind));
+        *self.outcome.faults.entry(fault.kind).or_default() += 1;
+        match fault.kind {
+            FaultKind::PowerCut => self.power_cut(&mut prng),
+            FaultKind::Kill => self.kill(&mut prng),
+            FaultKind::CleanStop => self.begin_clean_stop(),
+            FaultKind::CutInRecovery => {
+                self.cut_in_recovery = Some(prng.next_u64());
+                if prng.one_in(2) { self.power_cut(&mut prng) } else { self.kill(&mut prng) }
+            }
+            FaultKind::Reset => self.reset_one(&mut prng),
+            FaultKind::HalfOpen => {
+                if let Some(link) = self.some_link(&mut prng) {
+                    let way = prng.below(3);
+                    link.up_deaf |= way != 0;
+                    link.down_deaf |= way != 1;
+                }
+            }
+            FaultKind::SlowReader => {
+                let slow_ns = prng.between(1, 200) * MS_NS;
+                if let Some(link) = self.some_link(&mut prng) {
+                    link.slow_ns = slow_ns;
+                }
+            }
+            FaultKind::ByteByByte => {
+                if let Some(link) = self.some_link(&mut prng) {
+                    link.bytewise = true;
+                }
+            }
+            FaultKind::DiskError => {
+                let ops = prng.pick(&[Ops::Write, Ops::Read, Ops::Sync, Ops::Open, Ops::Name]);
+                let error = prng.pick(&[DiskError::Io { errno: EIO }, DiskError::ReadOnly]);
+                self.fail_disk(&mut prng, ops, Effect::Fail(error));
+            }
+            FaultKind::DiskTorn => {
+                let effect = prng.pick(&[Effect::Tear, Effect::Short]);
+                self.fail_disk(&mut prng, Ops::Write, effect);
+            }
+            FaultKind::DiskFull => {
+                let used = self.node.disk.used_bytes();
+                self.node.disk.set_space(Some(used + prng.between(0, 64 << 10)));
+                self.facts.disk_failed = true;
+                let for_ns = prng.between(50, 3_000) * MS_NS;
+                self.disturb(for_ns + 4 * SECOND_NS);
+                self.agenda.plan(self.now_ns + for_ns, What::Heal(Heal::Space));
+            }
+            FaultKind::DiskSlow => {
+                self.disk_factor = 100;
+                let for_ns = prng.between(10, 2_000) * MS_NS;
+                // What was begun while it was slow is slow to its end.
+                self.disturb(for_ns + 10 * SECOND_NS);
+                self.agenda.plan(self.now_ns + for_ns, What::Heal(Heal::Speed));
+            }
+            FaultKind::DiskStuck => {
+                let skip = prng.below(20);
+                self.node.disk.inject(DiskFault::once(Ops::Any, skip, Effect::Stuck));
+                let for_ns = prng.between(100, 2_500) * MS_NS;
+                self.disturb(for_ns + 4 * SECOND_NS);
+                self.agenda.plan(self.now_ns + for_ns, What::Heal(Heal::Stuck));
+            }
+            FaultKind::BitFlip => self.flip_bit(&mut prng),
+            FaultKind::Pause => {
+                let for_ns = prng.between(5, 3_000) * MS_NS;
+                self.paused_until_ns = self.now_ns + for_ns;
+                self.disturb(for_ns + SECOND_NS);
+            }
+            FaultKind::CoreStall => {
+                let shards = self.node.shards.len() as u64;
+                if shards > 0 {
+                    let shard = prng.below(shards) as usize;
+                    let for_ns = prng.between(1, 1_500) * MS_NS;
+                    self.stalled_until_ns.insert(shard, self.now_ns + for_ns);
+                    self.disturb(for_ns + SECOND_NS);
+                }
+            }
+            FaultKind::ClockJump => {
+                let jump_ms = prng.between(1, 3_600_000) as i64;
+                let jump_ms = if prng.one_in(2) { jump_ms } else { -jump_ms };
+                // Further, and the clients' timestamps would rightly be refused.
+                let shift_ms = self.wall_shift_ms + jump_ms;
+                self.wall_shift_ms = shift_ms.clamp(-WALL_SHIFT_MS_MAX, WALL_SHIFT_MS_MAX);
+            }
+            FaultKind::Replay => {
+                self.replay_wanted = Some((prng.next_u64(), self.step + REST_STEPS));
+            }
+        }
+        // A fault of the disk may have cut the power.
+        Ok(())
+    }
+
+    pub(super) fn heal(&mut self, heal: Heal) -> Held {
+        match heal {
+            Heal::Space => self.node.disk.set_space(None),
+            Heal::Speed => self.disk_factor = 1,
+            Heal::Stuck => {
+                self.node.disk.clear_faults();
+                self.node.disk.release_stuck();
+                self.plan_disk();
+            }
+            Heal::Operator { life, kindly } => {
+                self.node.disk.clear_faults();
+                self.node.disk.set_read_only(false);
+                if life == self.facts.life && self.node.is_up() {
+                    if kindly {
+                        self.begin_clean_stop();
+                    } else {
+                        let draw = self.streams.operator.next_u64();
+                        self.kill(&mut Prng::new(draw));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn some_link(&mut self, prng: &mut Prng) -> Option<&mut super::Link> {
+        let count = self.links.len() as u64;
+        if count == 0 {
+            return None;
+        }
+        let at = prng.below(count) as usize;
+        self.links.values_mut().nth(at).filter(|link| !link.left)
+    }
+
+    /// A connection is reset: of what is on its way to the broker a part still arrives.
+    fn reset_one(&mut self, prng: &mut Prng) {
+        let Some(link) = self.some_link(prng) else { return };
+        let (shard, conn) = (link.shard, link.conn);
+        let arrives = if link.paused || link.closing || link.up_deaf {
+            0
+        } else {
+            prng.below(link.up.len() as u64 + 1) as usize
+        };
+        let mut bytes: Vec<u8> = Vec::new();
+        for segment in link.up.drain(..arrives) {
+            bytes.extend(segment.bytes);
+        }
+        let keep = prng.between(0, bytes.len() as u64) as usize;
+        let frames = link.frames(&bytes[..keep]).unwrap_or_default();
+        for frame in frames {
+            self.inbound(shard, Inbound::Frame(conn, frame));
+        }
+        self.reset(conn.0);
+    }
+
+    fn fail_disk(&mut self, prng: &mut Prng, ops: Ops, effect: Effect) {
+        let mut fault = DiskFault::once(ops, prng.below(40), effect);
+        fault.sticky = prng.one_in(2);
+        fault.path = prng.pick(&[None, None, Some("topics"), Some("journal")]).map(str::to_owned);
+        self.node.disk.inject(fault);
+        self.facts.disk_failed = true;
+        let for_ns = prng.between(50, 3_000) * MS_NS;
+        self.disturb(for_ns + 4 * SECOND_NS);
+        let heal = Heal::Operator { life: self.facts.life, kindly: prng.one_in(3) };
+        self.agenda.plan(self.now_ns + for_ns, What::Heal(heal));
+    }
+
+    /// A bit of a client's topic flips in a segment.
+    fn flip_bit(&mut self, prng: &mut Prng) {
+        let ours: Vec<String> =
+            self.checkers.topics.known().iter().map(|topic| folder(topic.id)).collect();
+        let logs: Vec<(DiskPath, u64)> = self
+            .node
+            .disk
+            .files()
+            .filter(|(path, bytes)| {
+                path.path.ends_with(".log")
+                    && !bytes.is_empty()
+                    && ours.iter().any(|folder| path.path.contains(folder.as_str()))
+            })
+            .map(|(path, bytes)| (path.clone(), bytes.len() as u64))
+            .collect();
+        if logs.is_empty() {
+            return;
+        }
+        let (path, bytes) = &logs[prng.below(logs.len() as u64) as usize];
+        let (byte, bit) = (prng.below(*bytes), prng.below(8) as u8);
+        self.node.disk.flip_bit(path, byte, bit);
+        self.facts.rotten = true;
+        self.facts.disk_failed = true;
+        self.checkers.rotten = true;
+    }
+
+    // --- The process ---
+
+    pub(super) fn power_cut(&mut self, prng: &mut Prng) {
+        self.lose_process();
+        self.node.disk.power_cut(prng.next_u64());
+        self.node.disk.restart();
+        self.plan_start();
+    }
+
+    pub(super) fn kill(&mut self, prng: &mut Prng) {
+        if self.node.is_up() {
+            self.lose_process();
+            self.node.disk.kill(prng.next_u64());
+            self.plan_start();
+        }
+    }
+
+    fn plan_start(&mut self) {
+        let down_ns = self.streams.operator.between(1, 300) * MS_NS;
+        self.disturb(down_ns + SECOND_NS);
+        self.agenda.plan(self.now_ns + down_ns, What::Start);
+    }
+
+    pub(super) fn start(&mut self) -> Held {
+        let shards = self.streams.operator.between(1, 3) as u16;
+        let shards = self.knobs.shards.unwrap_or(shards);
+        self.trace.note("start with shards", u64::from(shards), 0);
+        let mut cuts = 0;
+        self.refusals_before = self.disk_refusals();
+        let notices = loop {
+            if let Some(draw) = self.cut_in_recovery.take() {
+                let mut prng = Prng::new(draw);
+                let skip = prng.below(200);
+                self.node.disk.inject(DiskFault::once(Ops::Any, skip, Effect::PowerCut));
+                if cuts < CUTS_MAX && prng.one_in(2) {
+                    self.cut_in_recovery = Some(prng.next_u64());
+                }
+            }
+            let now = self.now();
+            match self.node.start(shards, now, &mut self.streams.entropy) {
+                Ok(notices) if self.node.disk.is_powered() => break notices,
+                Ok(_) | Err(_) if !self.node.disk.is_powered() => {
+                    cuts += 1;
+                    self.checkers.marks.hit("power cut in recovery");
+                    self.node.forget();
+                    self.node.disk.power_cut(self.streams.operator.next_u64());
+                    self.node.disk.restart();
+                }
+                // The start itself met the failing or full disk: the operator sees to it.
+                Err(_) if self.disk_refusals() > self.refusals_before => {
+                    self.refusals_before = self.disk_refusals();
+                    self.node.forget();
+                    self.node.disk.kill(self.streams.operator.next_u64());
+                    self.node.disk.clear_faults();
+                    self.node.disk.set_space(None);
+                }
+                Ok(_) => unreachable!("a disk is powered or not"),
+                Err(what) => return Err(what),
+            }
+        };
+        self.node.disk.clear_faults();
+        if self.shards_before != 0 && self.shards_before != shards {
+            self.checkers.marks.hit("restart on other cores");
+        }
+        self.shards_before = shards;
+        for notice in notices {
+            if notice.contains("torn") {
+                self.checkers.marks.hit("torn tail cut");
+            }
+            if notice.contains("is offline") {
+                self.checkers.marks.hit("quarantine");
+                if !self.facts.rotten {
+                    return Err(format!("a start without damage says: {notice}"));
+                }
+            }
+            self.trace.say("recovery", notice);
+        }
+        self.turn_at = vec![None; usize::from(shards)];
+        for shard in 0..usize::from(shards) {
+            self.plan_turn(shard, self.now_ns + 1_000);
+        }
+        self.plan_disk();
+        self.outcome.starts += 1;
+        Ok(())
+    }
+
+    fn disk_refusals(&self) -> u64 {
+        let counts = self.node.disk.counts();
+        counts.failed + counts.torn + counts.short + counts.no_space
+    }
+
+    pub(super) fn begin_clean_stop(&mut self) {
+        if !self.node.is_up() || self.stopping.is_some() {
+            return;
+        }
+        if self.seats.iter().any(|seat| seat.wire.in_flight() > 0) {
+            self.checkers.marks.hit("clean stop under load");
+        }
+        // A paused process takes its signal when it goes on.
+        let begins_ns = self.now_ns.max(self.paused_until_ns).max(self.facts.disturbed_until_ns);
+        self.stopping = Some(CleanStop { until_ns: begins_ns + liveness::STOP_WITHIN_NS });
+        for shard in 0..self.node.shards.len() {
+            self.inbound(shard, Inbound::Stop);
+        }
+        self.disturb(2 * SECOND_NS);
+    }
+
+    pub(super) fn continue_clean_stop(&mut self) -> Held {
+        let Some(stop) = self.stopping else { return Ok(()) };
+        let said = self.node.stopped == self.node.shards.len();
+        // A read that nobody waits for any more may still be under way after the last word.
+        if said && self.node.disk.in_flight() == 0 {
+            self.lose_process();
+            self.node.disk.close_all();
+            self.outcome.clean_stops += 1;
+            self.plan_start();
+        } else if self.now_ns > stop.until_ns && self.now_ns > self.facts.disturbed_until_ns {
+            return Err("a clean stop does not end".to_owned());
+        }
+        Ok(())
+    }
+
+    // --- Looking inside ---
+
+    /// Compares memory with replay as soon as nothing is on its way, if that was wanted.
+    pub(super) fn try_replay(&mut self) -> Held {
+        let Some((draw, until)) = self.replay_wanted else { return Ok(()) };
+        if self.step > until {
+            self.replay_wanted = None;
+        } else if self.node.is_at_rest() && !self.facts.rotten {
+            self.replay_wanted = None;
+            self.check_replay(draw)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_replay(&mut self, draw: u64) -> Held {
+        let replayed = self.node.replayed(self.now(), draw)?;
+        replay::check(&self.node.durable_states(), &replayed)?;
+        self.checkers.marks.hit("memory equals replay");
+        Ok(())
+    }
+
+    /// Takes from the shards what they counted.
+    pub(super) fn observe(&mut self) {
+        let loads = self.node.shards.iter().map(|shard| shard.load());
+        for load in loads.collect::<Vec<_>>() {
+            let marks = &mut self.checkers.marks;
+            if load.rebalances > 1 {
+                marks.hit("rebalance");
+            }
+            if load.members_expired > 0 {
+                marks.hit("member expelled");
+            }
+            if load.segment_reads > 0 {
+                marks.hit("read below the tail");
+            }
+        }
+    }
+}
+
+/// The part of a path that is a topic's own.
+fn folder(id: Uuid) -> String {
+    id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+}

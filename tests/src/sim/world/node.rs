@@ -1,0 +1,258 @@
+//! One simulated broker process: shards, what waits for each of them, and the disk they stand on.
+//!
+//! Self-contained: the world has one, and would hold several the same way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use broker::boot::{self, Booted, Settings};
+use broker::config::{BrokerConfig, Configs};
+use broker::shard::Shard;
+use broker::shard::event::{ConnId, Core, Event, Output, ShardId};
+use broker::shard::inspect::DurableState;
+use broker::shard::mesh::MeshMessage;
+use broker::shard::response::Response;
+use broker::time::Now;
+use storage::op::DiskDone;
+use storage::prng::Prng;
+use storage::sim_disk::{SimDisk, SimDiskConfig};
+use storage::store::StoreConfig;
+
+use crate::sim::plan::Knobs;
+
+/// Turns a start from a copy may take until it is at rest.
+const SETTLE_TURNS: u64 = 200_000;
+
+/// Something that waits for a shard's next turn.
+#[derive(Debug)]
+pub enum Inbound {
+    Connected(ConnId),
+    Frame(ConnId, Vec<u8>),
+    Sent(ConnId, Response),
+    Disconnected(ConnId),
+    Disk(DiskDone),
+    Mesh(usize, MeshMessage),
+    Stop,
+}
+
+/// A broker process, up or down, and its disk.
+#[derive(Debug)]
+pub struct Node {
+    pub disk: SimDisk,
+    pub shards: Vec<Shard>,
+    /// What waits for each shard.
+    pub inbox: Vec<VecDeque<Inbound>>,
+    /// Messages between shards on their way, by sender and receiver, in order.
+    pub mesh: BTreeMap<(usize, usize), VecDeque<MeshMessage>>,
+    /// Shards that said that they are stopped.
+    pub stopped: usize,
+    broker: Arc<BrokerConfig>,
+    store: StoreConfig,
+}
+
+impl Node {
+    /// A node that was never started.
+    pub fn new(seed: u64, knobs: &Knobs) -> Self {
+        let mut fixed = Configs::new();
+        for (key, value) in [
+            ("offsets.topic.num.partitions", "3"),
+            ("group.initial.rebalance.delay.ms", "50"),
+            ("group.min.session.timeout.ms", "100"),
+            ("auto.create.topics.enable", "false"),
+            ("log.retention.ms", "-1"),
+        ] {
+            fixed.insert(key.to_owned(), value.to_owned());
+        }
+        let (broker, _) = BrokerConfig::from_fixed(fixed).expect("the settings are valid");
+        let config = SimDiskConfig { delay_steps_max: 0, space_bytes: None };
+        Self {
+            disk: SimDisk::new(seed, config),
+            shards: Vec::new(),
+            inbox: Vec::new(),
+            mesh: BTreeMap::new(),
+            stopped: 0,
+            broker: Arc::new(broker),
+            store: StoreConfig {
+                journal_bytes: knobs.journal_bytes,
+                journal_file_bytes: knobs.journal_bytes / 2,
+                tail_bytes: 128 << 10,
+                flush_bytes: 128 << 10,
+                flush_ms: 2_000,
+                ..StoreConfig::default()
+            },
+        }
+    }
+
+    /// Whether the process runs.
+    pub fn is_up(&self) -> bool {
+        !self.shards.is_empty()
+    }
+
+    fn boot(
+        &self,
+        disk: &mut SimDisk,
+        shards_count: u16,
+        now: Now,
+        entropy: [u8; 32],
+    ) -> Result<Booted, String> {
+        let settings = Settings {
+            broker: Arc::clone(&self.broker),
+            shards_count,
+            advertised_host: "sim".to_owned(),
+            advertised_port: 9092,
+            data_dir: "sim".to_owned(),
+            now,
+            entropy,
+            store: Some(self.store),
+        };
+        boot::boot(disk, Vec::new(), &settings)
+            .map_err(|error| format!("the broker does not start: {error}"))
+    }
+
+    /// Starts the process on as many shards; says what recovery has to tell.
+    pub fn start(
+        &mut self,
+        shards_count: u16,
+        now: Now,
+        prng: &mut Prng,
+    ) -> Result<Vec<String>, String> {
+        let entropy = entropy(prng);
+        let mut disk = std::mem::replace(&mut self.disk, SimDisk::new(0, SimDiskConfig::default()));
+        let booted = self.boot(&mut disk, shards_count, now, entropy);
+        self.disk = disk;
+        let booted = booted?;
+        self.shards = booted.shards;
+        self.inbox = self.shards.iter().map(|_| VecDeque::new()).collect();
+        self.mesh.clear();
+        self.stopped = 0;
+        Ok(booted.notices)
+    }
+
+    /// The process is gone, however it went.
+    pub fn forget(&mut self) {
+        self.shards.clear();
+        self.inbox.clear();
+        self.mesh.clear();
+    }
+
+    /// Hands a shard what waits for it, at most `count` of it, and the time if it is due.
+    pub fn run(&mut self, shard: usize, count: usize, now: Now) {
+        let core = &mut self.shards[shard];
+        let due = self.inbox[shard].len().min(count);
+        for inbound in self.inbox[shard].drain(..due) {
+            match inbound {
+                Inbound::Connected(conn) => {
+                    let peer = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+                    core.handle_event(Event::Connected { conn, peer }, now);
+                }
+                Inbound::Frame(conn, frame) => {
+                    core.handle_event(Event::Frame { conn, frame: &frame }, now);
+                }
+                Inbound::Sent(conn, response) => {
+                    core.handle_event(Event::Sent { conn, response }, now);
+                }
+                Inbound::Disconnected(conn) => {
+                    core.handle_event(Event::Disconnected { conn }, now);
+                }
+                Inbound::Disk(done) => core.handle_event(Event::Disk(done), now),
+                Inbound::Mesh(from, message) => {
+                    let from = ShardId(from as u16);
+                    core.handle_event(Event::Mesh { from, message }, now);
+                }
+                Inbound::Stop => core.handle_event(Event::Stop, now),
+            }
+        }
+        if core.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
+            core.handle_event(Event::Timeout, now);
+        }
+        core.end_turn(now);
+    }
+
+    /// When a shard wants to be told the time.
+    pub fn next_timeout(&self, shard: usize) -> Option<u64> {
+        self.shards[shard].poll_timeout()
+    }
+
+    /// What a shard wants done.
+    pub fn poll_output(&mut self, shard: usize) -> Option<Output> {
+        self.shards[shard].poll_output()
+    }
+
+    /// Whether memory must equal what the disk holds: nothing is on its way to it.
+    pub fn is_at_rest(&self) -> bool {
+        let quiet = |shard: &Shard| {
+            let load = shard.load();
+            load.backlog_bytes == 0
+                && load.acks == 0
+                && !load.loading
+                && !load.deciding
+                && !load.failed
+                && !load.stopping
+        };
+        self.is_up() && self.mesh.values().all(VecDeque::is_empty) && self.shards.iter().all(quiet)
+    }
+
+    /// The shards' durable states, as memory has them.
+    pub fn durable_states(&self) -> Vec<DurableState> {
+        self.shards.iter().map(Shard::durable_state).collect()
+    }
+
+    /// What a start from a copy of the disk comes to, as if the process were killed now.
+    pub fn replayed(&self, now: Now, draw: u64) -> Result<Vec<DurableState>, String> {
+        let mut prng = Prng::new(draw);
+        let disk = self.disk.twin(prng.next_u64());
+        let mut node = Node {
+            disk: SimDisk::new(0, SimDiskConfig::default()),
+            shards: Vec::new(),
+            inbox: Vec::new(),
+            mesh: BTreeMap::new(),
+            stopped: 0,
+            broker: Arc::clone(&self.broker),
+            store: self.store,
+        };
+        node.disk = disk;
+        node.start(self.shards.len() as u16, now, &mut prng)?;
+        node.settle(now)?;
+        Ok(node.durable_states())
+    }
+
+    /// Runs without clients until nothing is under way.
+    fn settle(&mut self, now: Now) -> Result<(), String> {
+        for _ in 0..SETTLE_TURNS {
+            for shard in 0..self.shards.len() {
+                self.run(shard, usize::MAX, now);
+                while let Some(output) = self.shards[shard].poll_output() {
+                    match output {
+                        Output::Disk(op) => self.disk.submit(shard as u16, op),
+                        Output::Mesh { to, message } => {
+                            let inbound = Inbound::Mesh(shard, message);
+                            self.inbox[usize::from(to.0)].push_back(inbound);
+                        }
+                        Output::Send { .. }
+                        | Output::Close { .. }
+                        | Output::PauseReading { .. }
+                        | Output::ResumeReading { .. }
+                        | Output::Log(_)
+                        | Output::Stopped => {}
+                    }
+                }
+            }
+            while let Some((shard, done)) = self.disk.poll_complete() {
+                self.inbox[usize::from(shard)].push_back(Inbound::Disk(done));
+            }
+            let idle = self.inbox.iter().all(VecDeque::is_empty) && self.disk.in_flight() == 0;
+            if idle && self.is_at_rest() {
+                return Ok(());
+            }
+        }
+        Err("a start from a copy of the disk does not come to rest".to_owned())
+    }
+}
+
+fn entropy(prng: &mut Prng) -> [u8; 32] {
+    let mut entropy = [0_u8; 32];
+    for chunk in entropy.chunks_mut(8) {
+        chunk.copy_from_slice(&prng.next_u64().to_le_bytes());
+    }
+    entropy
+}
