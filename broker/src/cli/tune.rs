@@ -588,7 +588,7 @@ fn progress(measured: &Measured) -> String {
         Verdict::Kept(figures) => format!("{name}: kept, {:+.1} %", figures.gain_percent),
         Verdict::Reverted(figures) => {
             let (gain, noise) = (figures.gain_percent, figures.noise_percent);
-            format!("{name}: reverted, {gain:+.1} % within noise of {noise:.1} %, or too little")
+            format!("{name}: reverted, {gain:+.1} % with noise of {noise:.1} %")
         }
         Verdict::Refused(why) => format!("{name}: refused: {why}"),
         Verdict::Failed(why) => format!("{name}: reverted: {why}"),
