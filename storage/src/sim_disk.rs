@@ -16,9 +16,10 @@ mod names;
 mod tests;
 mod timed;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::buffer::AlignedBuf;
+use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::limits::BLOCK_BYTES;
 use crate::op::{
     BlockingDisk, DirEntry, DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId,
@@ -191,7 +192,11 @@ impl SimDisk {
     /// Puts a file there, durable but for its root's promise. Used for what did not come through
     /// the disk: shared memory after a kill, goldens.
     pub fn put_file(&mut self, path: &DiskPath, bytes: Vec<u8>) {
-        let node = self.add_node(SimFile::durable(bytes));
+        let file = match path.root {
+            Root::Memory => SimFile::volatile(bytes),
+            Root::Data | Root::Journal => SimFile::durable(bytes),
+        };
+        let node = self.add_node(file);
         self.names.link(path, node);
         let folder = names::parent(path).expect("a file has a name");
         self.names.sync(&folder, u64::MAX);
@@ -764,13 +769,14 @@ fn write_range(op: &DiskOp) -> Option<(FileId, u64, usize)> {
 }
 
 /// The bytes of a write; empty for anything else.
-fn write_bytes(op: &DiskOp) -> Vec<u8> {
+fn write_bytes(op: &DiskOp) -> Cow<'_, [u8]> {
     match op {
-        DiskOp::Write { buffer, .. } => buffer.as_slice().to_vec(),
+        DiskOp::Write { buffer, .. } => Cow::Borrowed(buffer.as_slice()),
         DiskOp::WriteVectored { buffers, .. } => {
-            buffers.iter().flat_map(|buffer| buffer.as_slice()).copied().collect()
+            let slices: Vec<&[u8]> = buffers.iter().map(SharedBuf::as_slice).collect();
+            Cow::Owned(slices.concat())
         }
-        _ => Vec::new(),
+        _ => Cow::Borrowed(&[]),
     }
 }
 

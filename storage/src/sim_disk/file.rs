@@ -57,6 +57,11 @@ impl SimFile {
         Self { current: bytes.clone(), durable: bytes, ..Self::default() }
     }
 
+    /// A file that only lives as long as the machine does.
+    pub(super) fn volatile(bytes: Vec<u8>) -> Self {
+        Self { current: bytes, ..Self::default() }
+    }
+
     /// Changes made so far; a sync covers those below the mark taken when it is submitted.
     pub(super) fn mark(&self) -> u64 {
         self.next_seq

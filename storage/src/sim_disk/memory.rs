@@ -8,43 +8,63 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::buffer::{AlignedBuf, Region, RegionSource};
+use crate::limits::BLOCK_BYTES;
+
+/// A slot of the mapped file.
+#[derive(Debug)]
+enum Slot {
+    /// Zeros nobody ever touched: histories have far more slots than they use.
+    Untouched,
+    Free(AlignedBuf),
+    Lent,
+}
 
 /// The shared memory of one shard. Clones are handles on the same memory: one goes into the store,
 /// one stays with the test.
 #[derive(Clone, Debug)]
 pub struct SimMemory {
     slot_bytes: usize,
-    slots: Arc<Mutex<Vec<Option<AlignedBuf>>>>,
+    slots: Arc<Mutex<Vec<Slot>>>,
 }
 
 impl SimMemory {
     /// Slots of `slot_bytes` (whole blocks), filled from `file`, which an earlier life left; zeros
     /// beyond.
     pub fn new(slot_bytes: usize, slots_count: usize, file: &[u8]) -> Self {
+        assert!(slot_bytes.is_multiple_of(BLOCK_BYTES), "a slot is whole blocks");
         let mut file = file.chunks(slot_bytes);
-        let slots = (0..slots_count).map(|_| {
-            let mut slot = AlignedBuf::new(slot_bytes);
-            assert!(slot.capacity() == slot_bytes, "a slot is whole blocks");
-            slot.set_len(slot_bytes);
-            if let Some(left) = file.next() {
+        let slots = (0..slots_count).map(|_| match file.next() {
+            Some(left) => {
+                let mut slot = fresh(slot_bytes);
                 slot.as_mut_slice()[..left.len()].copy_from_slice(left);
+                Slot::Free(slot)
             }
-            Some(slot)
+            None => Slot::Untouched,
         });
         Self { slot_bytes, slots: Arc::new(Mutex::new(slots.collect())) }
     }
 
-    /// What the mapped file holds. Every region has been given back: the store and the operations
-    /// that held one are gone.
+    /// What the mapped file holds, up to the last slot ever touched. Every region has been given
+    /// back: the store and the operations that held one are gone.
     pub fn file_bytes(&self) -> Vec<u8> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut file = Vec::with_capacity(slots.len() * self.slot_bytes);
-        for slot in slots.iter() {
-            let slot = slot.as_ref().expect("the process is dead: nobody holds a region");
-            file.extend_from_slice(slot.as_slice());
+        let touched = slots.iter().rposition(|slot| !matches!(slot, Slot::Untouched));
+        let mut file = Vec::with_capacity(touched.map_or(0, |last| (last + 1) * self.slot_bytes));
+        for slot in slots.iter().take(touched.map_or(0, |last| last + 1)) {
+            match slot {
+                Slot::Untouched => file.resize(file.len() + self.slot_bytes, 0),
+                Slot::Free(slot) => file.extend_from_slice(slot.as_slice()),
+                Slot::Lent => panic!("the process is dead: nobody holds a region"),
+            }
         }
         file
     }
+}
+
+fn fresh(slot_bytes: usize) -> AlignedBuf {
+    let mut slot = AlignedBuf::new(slot_bytes);
+    slot.set_len(slot_bytes);
+    slot
 }
 
 impl RegionSource for SimMemory {
@@ -53,10 +73,13 @@ impl RegionSource for SimMemory {
             return None;
         }
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = slots.iter().position(Option::is_some)?;
-        let memory = slots[index].take();
+        let index = slots.iter().position(|slot| !matches!(slot, Slot::Lent))?;
+        let memory = match std::mem::replace(&mut slots[index], Slot::Lent) {
+            Slot::Free(memory) => memory,
+            Slot::Untouched | Slot::Lent => fresh(self.slot_bytes),
+        };
         let slots = Arc::clone(&self.slots);
-        Some(Box::new(SimRegion { index, bytes, memory, slots }))
+        Some(Box::new(SimRegion { index, bytes, memory: Some(memory), slots }))
     }
 }
 
@@ -67,7 +90,7 @@ struct SimRegion {
     bytes: usize,
     /// `Some` until dropped.
     memory: Option<AlignedBuf>,
-    slots: Arc<Mutex<Vec<Option<AlignedBuf>>>>,
+    slots: Arc<Mutex<Vec<Slot>>>,
 }
 
 impl Region for SimRegion {
@@ -85,6 +108,6 @@ impl Region for SimRegion {
 impl Drop for SimRegion {
     fn drop(&mut self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots[self.index] = self.memory.take();
+        slots[self.index] = self.memory.take().map_or(Slot::Untouched, Slot::Free);
     }
 }
