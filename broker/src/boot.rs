@@ -120,6 +120,12 @@ pub fn boot(
     let store = settings.store.unwrap_or_else(|| store_config(&broker));
     let recovered = recovery.finish(disk.disk, settings.shards_count, store, &mut resolve)?;
 
+    // Every decision is a record in it: without it nothing can be changed, and nothing be served.
+    let lost = |(id, _): &&(PartitionId, String)| *id == metadata_partition();
+    if let Some((_, why)) = recovered.report.quarantined.iter().find(lost) {
+        return Err(BootError::Metadata { why: why.clone() });
+    }
+
     let mut memory = memory.into_iter();
     let mut shards = Vec::new();
     for (number, mut store) in recovered.stores.into_iter().enumerate() {
@@ -178,12 +184,16 @@ fn store_config(broker: &BrokerConfig) -> StoreConfig {
     let default = StoreConfig::default();
     let journal_bytes = u64::try_from(storage.journal_bytes).unwrap_or(default.journal_bytes);
     let tail_bytes = usize::try_from(storage.tail_bytes).unwrap_or(default.tail_bytes);
+    // The largest batch a client can send must find room, so there may be more files than asked
+    // for. They are made when needed: flushes begin at the same bytes as without them.
+    let request_bytes_max = u64::try_from(broker.socket.request_bytes_max).unwrap_or(0);
+    let flush_bytes = usize::try_from(journal_bytes / 4).unwrap_or(usize::MAX);
     StoreConfig {
-        journal_bytes,
+        journal_bytes: journal_bytes.max(2 * request_bytes_max),
         journal_file_bytes: default.journal_file_bytes.min(journal_bytes / 2),
         tail_bytes,
         // Half of the tail waits for segments, half is kept for readers.
-        flush_bytes: default.flush_bytes.min(tail_bytes / 2),
+        flush_bytes: default.flush_bytes.min(tail_bytes / 2).min(flush_bytes),
         retention_check_ms: u64::try_from(storage.retention_check_ms)
             .unwrap_or(default.retention_check_ms),
         ..default

@@ -15,7 +15,7 @@ use crate::varint::{get, get_signed, put, put_signed};
 /// First bytes: `CLCK`.
 pub const MAGIC: [u8; 4] = *b"CLCK";
 /// Version of this layout.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Path of the manifest below the data folder, and of its copy.
 pub const MANIFEST_PATHS: [&str; 2] = ["checkpoint/manifest", "checkpoint/manifest.copy"];
 
@@ -51,6 +51,10 @@ pub struct LogImage {
     pub shard: u16,
     /// Why it is in quarantine; empty: it is not.
     pub quarantine: String,
+    /// Batches that no segment took when the life began: they are in the life's salvage file.
+    pub salvaged: u32,
+    /// A clean stop wrote a snapshot of producers at this offset, where no segment begins.
+    pub stop_snapshot: Option<i64>,
     pub log_start: i64,
     /// Producers and epochs know of every batch below. Replay does not tell them again.
     pub log_end: i64,
@@ -83,10 +87,12 @@ pub struct SegmentImage {
 /// Something on disk that no log needs.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Garbage {
-    /// A segment's files.
-    Segment { id: PartitionId, base: i64 },
     /// A partition's folder.
     Partition { id: PartitionId },
+    /// A segment's files.
+    Segment { id: PartitionId, base: i64 },
+    /// The snapshot of producers that a clean stop wrote.
+    Snapshot { id: PartitionId, offset: i64 },
 }
 
 /// A checkpoint that was read.
@@ -134,15 +140,15 @@ pub(crate) fn encode<'a>(
     out[count_at..count_at + 4].copy_from_slice(&count.to_le_bytes());
     put(&mut out, garbage.len() as u64);
     for item in garbage {
-        match item {
-            Garbage::Segment { id, base } => {
-                put_id(&mut out, id);
-                put(&mut out, *base as u64 + 1);
-            }
-            Garbage::Partition { id } => {
-                put_id(&mut out, id);
-                put(&mut out, 0);
-            }
+        let (kind, id, offset) = match item {
+            Garbage::Partition { id } => (0, id, None),
+            Garbage::Segment { id, base } => (1, id, Some(*base)),
+            Garbage::Snapshot { id, offset } => (2, id, Some(*offset)),
+        };
+        put(&mut out, kind);
+        put_id(&mut out, id);
+        if let Some(offset) = offset {
+            put_signed(&mut out, offset);
         }
     }
     let crc = crc32c::crc32c(&out);
@@ -155,6 +161,8 @@ fn encode_log(log: &Log, out: &mut Vec<u8>) {
     let quarantine = log.quarantine.as_deref().unwrap_or("");
     put(out, quarantine.len() as u64);
     out.extend_from_slice(quarantine.as_bytes());
+    put(out, log.salvaged_count());
+    put_signed(out, log.stop_snapshot.unwrap_or(-1));
     for offset in [log.log_start, log.log_end, log.synced_end] {
         put_signed(out, offset);
     }
@@ -225,10 +233,13 @@ fn decode_body(mut bytes: &[u8], now_ms: i64) -> Option<Checkpoint> {
     }
     let mut garbage = Vec::new();
     for _ in 0..get(bytes)? {
+        let kind = get(bytes)?;
         let id = get_id(bytes)?;
-        garbage.push(match get(bytes)? {
+        garbage.push(match kind {
             0 => Garbage::Partition { id },
-            base => Garbage::Segment { id, base: i64::try_from(base - 1).ok()? },
+            1 => Garbage::Segment { id, base: get_signed(bytes)? },
+            2 => Garbage::Snapshot { id, offset: get_signed(bytes)? },
+            _ => return None,
         });
     }
     bytes.is_empty().then_some(Checkpoint { header, logs, garbage })
@@ -238,6 +249,8 @@ fn decode_log(bytes: &mut &[u8], now_ms: i64) -> Option<LogImage> {
     let shard = u16::try_from(get(bytes)?).ok()?;
     let id = get_id(bytes)?;
     let quarantine = String::from_utf8(get_bytes(bytes)?).ok()?;
+    let salvaged = u32::try_from(get(bytes)?).ok()?;
+    let stop_snapshot = Some(get_signed(bytes)?).filter(|offset| *offset >= 0);
     let (log_start, log_end, synced_end) =
         (get_signed(bytes)?, get_signed(bytes)?, get_signed(bytes)?);
     let mut segments = Vec::new();
@@ -277,6 +290,8 @@ fn decode_log(bytes: &mut &[u8], now_ms: i64) -> Option<LogImage> {
         id,
         shard,
         quarantine,
+        salvaged,
+        stop_snapshot,
         log_start,
         log_end,
         synced_end,

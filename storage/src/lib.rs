@@ -16,6 +16,7 @@ pub mod prng;
 pub mod probe;
 pub mod producer_state;
 pub mod recovery;
+mod salvage;
 pub mod segment;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim_disk;

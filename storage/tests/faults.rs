@@ -5,6 +5,7 @@
 
 mod world;
 
+use storage::RecoverError;
 use storage::op::{DiskError, DiskPath};
 use storage::prng::Prng;
 use storage::sim_disk::{Effect, Fault, Ops};
@@ -286,5 +287,205 @@ fn histories_with_slow_and_failing_segments_lose_nothing_acked() {
         world.recover(1).expect("the disk is whole again");
         world.check();
         world.check_reads();
+    }
+}
+
+#[test]
+fn a_log_whose_last_segment_retention_sealed_goes_on_after_a_clean_stop() {
+    // Retention seals a growing segment that is too old; a stop may come before the sealed one is
+    // removed, and an empty segment is in no checkpoint. Appends must not go into the sealed one.
+    let mut world = world(0);
+    world.config.retention_check_ms = 1;
+    world.create(0, LogConfig { retention_ms: 500, segment_bytes: 1 << 20, ..small_log() });
+    fill(&mut world, 0, 10, 300);
+    world.pass_ms(100);
+    world.settle();
+    world.pass_ms(2_000);
+    world.stop();
+    world.recover(1).expect("it starts");
+    fill(&mut world, 0, 10, 300);
+    world.settle();
+    world.power_cut(1);
+    world.recover(1).expect("it starts");
+    world.check();
+    world.check_reads();
+}
+
+#[test]
+fn a_segment_that_fails_in_recovery_takes_its_partition_and_its_batches_wait() {
+    for ops in [Ops::Write, Ops::Sync, Ops::Open] {
+        let mut world = world(2);
+        // Nothing is flushed before the power goes.
+        world.config.flush_ms = 1 << 30;
+        world.config.flush_bytes = 1 << 20;
+        world.config.journal_file_bytes = 1 << 20;
+        world.config.journal_bytes = 3 << 20;
+        world.recover(1).expect("it starts");
+        fill(&mut world, 0, 10, 300);
+        fill(&mut world, 1, 10, 300);
+        world.settle();
+        let folder = format!("{}/", id(0).folder());
+        for life in 0..3 {
+            world.power_cut(life);
+            world.disk.inject(Fault::always(ops, folder.clone(), Effect::Fail(EIO)));
+            world.recover(1).unwrap_or_else(|error| panic!("{ops:?}: {error}"));
+            let offline: Vec<_> = world.report.quarantined.iter().map(|(id, _)| *id).collect();
+            assert_eq!(offline, [id(0)], "{ops:?}: one partition is offline, and said to be");
+            assert_eq!(world.append(id(0), 10, 1, None), Err(AppendError::Failed));
+            fill(&mut world, 1, 5, 300);
+            world.settle();
+            if life == 1 {
+                world.stop();
+            }
+        }
+        world.power_cut(9);
+        world.recover(1).expect("the disk is whole again");
+        assert_eq!(world.report.quarantined, []);
+        world.check();
+        world.check_reads();
+        assert_eq!(world.partitions[&id(0)].sent.len(), 10, "{ops:?}: nothing is lost");
+        fill(&mut world, 0, 5, 300);
+        world.settle();
+        world.stop();
+        world.check_files();
+    }
+}
+
+#[test]
+fn no_space_in_recovery_is_said_so_and_the_next_start_has_everything() {
+    let mut world = world(2);
+    world.config.flush_ms = 1 << 30;
+    world.config.flush_bytes = 1 << 20;
+    world.config.journal_file_bytes = 1 << 20;
+    world.config.journal_bytes = 3 << 20;
+    world.recover(1).expect("it starts");
+    fill(&mut world, 0, 10, 900);
+    world.settle();
+    world.power_cut(1);
+    world.disk.set_space(Some(world.disk.used_bytes() + 600));
+    let error = world.recover(1).expect_err("there is no room for its segments");
+    assert!(matches!(error, RecoverError::NoSpace { .. }), "{error:?}");
+    assert!(error.to_string().contains("free some space"), "{error}");
+    world.power_cut(2);
+    world.disk.set_space(None);
+    world.recover(1).expect("there is room");
+    world.check();
+    world.check_reads();
+}
+
+#[test]
+fn deleting_records_on_a_full_disk_brings_space_back() {
+    let mut world = world(2);
+    let config = LogConfig { file_delete_delay_ms: 60_000, ..small_log() };
+    let (store, log) = world.log(id(0));
+    store.set_config(log, config);
+    fill(&mut world, 0, 100, 900);
+    world.settle();
+    world.disk.set_space(Some(world.disk.used_bytes()));
+    // Nobody gives space back but the deletion.
+    let mut refused = 0;
+    for _ in 0..2_000 {
+        refused += u64::from(world.append(id(0), 900, 2, None).is_err());
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(20);
+    }
+    assert!(refused > 100, "the disk is full");
+    let (store, log) = world.log(id(0));
+    let high = store.high_watermark(log).expect("it is there");
+    let deleted = store.delete_records(log, high - 20);
+    assert!(deleted.is_ok(), "a deletion is taken: {deleted:?}");
+    world.events.clear();
+    for _ in 0..300 {
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(20);
+    }
+    assert_eq!(count(&world, |event| matches!(event, StoreEvent::SpaceBack)), 1);
+    assert!(world.append(id(1), 900, 2, None).is_ok(), "appends go on");
+    world.settle();
+    let files = world.disk.files().filter(|(path, _)| path.path.ends_with(".log")).count();
+    assert!(files < 8, "the deleted segments' files are gone: {files}");
+}
+
+#[test]
+fn files_deleted_without_a_checkpoint_are_not_missed_after_a_power_cut() {
+    // Their log start is in the journal, the checkpoint still lists the segments.
+    for seed in 0..20 {
+        let mut world = world(2);
+        fill(&mut world, 0, 60, 900);
+        world.pass_ms(100);
+        world.settle();
+        let checkpoint = |path: &str| Fault {
+            path: Some(path.into()),
+            sticky: true,
+            ..Fault::once(Ops::Change, 0, Effect::Fail(EIO))
+        };
+        world.disk.inject(checkpoint("checkpoint/"));
+        fill(&mut world, 0, 6, 900);
+        let (store, log) = world.log(id(0));
+        let high = store.high_watermark(log).expect("it is there");
+        let before = if seed % 2 == 0 { high } else { high - 15 };
+        world.delete_records(id(0), before);
+        for _ in 0..40 {
+            world.pass_ms(60);
+            world.end_turn();
+            world.complete(60);
+        }
+        let left = world.disk.files().filter(|(path, _)| path.path.ends_with(".log")).count();
+        assert!(left <= 2, "seed {seed}: files went without a checkpoint: {left}");
+        fill(&mut world, 0, 6, 900);
+        world.power_cut(seed);
+        world.recover(1).expect("it starts");
+        assert_eq!(world.report.quarantined, []);
+        world.check();
+        world.check_reads();
+        fill(&mut world, 0, 6, 900);
+        world.settle();
+        world.stop();
+        world.check_strays();
+    }
+}
+
+#[test]
+fn a_batch_larger_than_a_journal_file_is_taken() {
+    let mut world = world(0);
+    world.config.journal_file_bytes = 256 << 10;
+    world.config.journal_bytes = 2 << 20;
+    world.recover(1).expect("it starts");
+    let config = LogConfig { max_batch_bytes: 1 << 20, segment_bytes: 8 << 20, ..small_log() };
+    world.create(0, config);
+    for bytes in [1_000_000, 10, 300_000, 700_000, 1_048_000] {
+        assert!(world.append(id(0), bytes, 1, None).is_ok(), "{bytes} bytes");
+        world.settle();
+        world.pass_ms(100);
+        world.settle();
+    }
+    let refused = world.append(id(0), 1_048_600, 1, None);
+    assert!(matches!(refused, Err(AppendError::MessageTooLarge { .. })), "{refused:?}");
+    world.check_reads();
+    world.power_cut(1);
+    world.recover(1).expect("it starts");
+    world.check();
+    world.check_reads();
+}
+
+#[test]
+fn a_clean_stop_takes_shared_memory_away_and_a_kill_leaves_it() {
+    let memory = DiskPath::memory("shard-0.frames");
+    for clean in [true, false] {
+        let mut world = world(0);
+        world.with_memory = true;
+        world.recover(1).expect("it starts");
+        world.create(0, LogConfig { durability: DurabilityClass::Memory, ..small_log() });
+        world.append(id(0), 100, 1, None).expect("it is taken");
+        world.end_turn();
+        world.disk.put_file(&memory, vec![0; 4096]);
+        if clean {
+            world.stop();
+        } else {
+            world.kill(1);
+        }
+        assert_eq!(world.disk.contents(&memory).is_none(), clean);
     }
 }

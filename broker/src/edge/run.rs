@@ -182,6 +182,9 @@ fn serve<C: Core + Send + 'static>(
     print_ready(config, &endpoint, &admin_endpoint).map_err(BootError::failed)?;
     shards.join()?;
     drop(admin);
+    // A shard that stopped cleanly took its file away. What another left is adopted at the next
+    // start, so only an empty folder goes.
+    let _ = std::fs::remove_dir(config.memory_dir());
     log.info("stopped");
     Ok(())
 }

@@ -99,6 +99,11 @@ pub enum EntryKind {
     LogStart,
     /// The partition is gone.
     Remove,
+    /// Bytes of the batch at `offset`, which is larger than a frame may be; more of it follows in
+    /// the next frame.
+    Piece,
+    /// Its last bytes.
+    LastPiece,
 }
 
 impl EntryKind {
@@ -107,6 +112,8 @@ impl EntryKind {
             Self::Append => 1,
             Self::LogStart => 2,
             Self::Remove => 3,
+            Self::Piece => 4,
+            Self::LastPiece => 5,
         }
     }
 
@@ -115,6 +122,8 @@ impl EntryKind {
             1 => Some(Self::Append),
             2 => Some(Self::LogStart),
             3 => Some(Self::Remove),
+            4 => Some(Self::Piece),
+            5 => Some(Self::LastPiece),
             _ => None,
         }
     }
@@ -170,18 +179,24 @@ impl EntryHeader {
     }
 }
 
-/// Adds an entry to the running `entries_crc`. `entry` starts with the entry's header and holds at
-/// least its payload.
-pub fn entry_crc(crc: u32, entry: &[u8], payload_bytes: usize) -> u32 {
-    let covered = ENTRY_HEADER_BYTES + payload_bytes.min(BATCH_HEADER_BYTES);
-    crc32c::crc32c_append(crc, &entry[..covered])
+/// Adds an entry to the running `entries_crc`. `entry` starts with the bytes of `header` and holds
+/// at least its payload. No sum of its own covers a piece of a batch, so all of it is covered.
+pub fn entry_crc(crc: u32, header: &EntryHeader, entry: &[u8]) -> u32 {
+    let payload_bytes = header.payload_bytes as usize;
+    let covered = match header.kind {
+        EntryKind::Append | EntryKind::LogStart | EntryKind::Remove => {
+            payload_bytes.min(BATCH_HEADER_BYTES)
+        }
+        EntryKind::Piece | EntryKind::LastPiece => payload_bytes,
+    };
+    crc32c::crc32c_append(crc, &entry[..ENTRY_HEADER_BYTES + covered])
 }
 
 /// An entry of a frame that was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
     pub header: EntryHeader,
-    /// The batch, for `Append`.
+    /// The batch, or a piece of one.
     pub payload: &'a [u8],
     /// Whether the payload is what was written: the batch's own checksum.
     pub intact: bool,
@@ -210,7 +225,7 @@ pub fn check_entries(header: &FrameHeader, bytes: &[u8]) -> FrameState {
         if at + entry.entry_bytes() > end {
             return FrameState::EntriesBad;
         }
-        crc = entry_crc(crc, &bytes[at..end], entry.payload_bytes as usize);
+        crc = entry_crc(crc, &entry, &bytes[at..end]);
         count += 1;
         at += entry.entry_bytes();
     }
@@ -235,13 +250,16 @@ pub fn entries<'a>(header: &FrameHeader, bytes: &'a [u8]) -> impl Iterator<Item 
         at += header.entry_bytes();
         let intact = match header.kind {
             EntryKind::Append => batch_intact(payload),
-            EntryKind::LogStart | EntryKind::Remove => true,
+            EntryKind::LogStart | EntryKind::Remove | EntryKind::Piece | EntryKind::LastPiece => {
+                true
+            }
         };
         Some(Entry { header, payload, intact })
     })
 }
 
-fn batch_intact(payload: &[u8]) -> bool {
+/// Whether the bytes are one batch, and what was written.
+pub fn batch_intact(payload: &[u8]) -> bool {
     BatchMeta::read(payload).is_ok_and(|meta| {
         meta.bytes as usize == payload.len() && crc32c::crc32c(&payload[CRC_FROM..]) == meta.crc
     })

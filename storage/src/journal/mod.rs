@@ -11,10 +11,12 @@ pub(crate) mod ring;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use self::frame::{ENTRY_ALIGN, EntryHeader, FrameHeader, HEADER_BYTES, entry_crc};
+use self::frame::{
+    ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, EntryKind, FrameHeader, HEADER_BYTES, entry_crc,
+};
 use self::pool::{FrameBuf, FramePool};
 use self::ring::Ring;
-use crate::buffer::SharedBuf;
+use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::limits::{BACKLOG_BYTES_MAX, BLOCK_BYTES, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
 use crate::op::{DiskError, DiskOk, DiskOp, Durability, WriteBuf};
 use crate::store::ops::{Ops, Purpose};
@@ -30,12 +32,16 @@ pub(crate) struct Touched {
     pub memory: bool,
 }
 
-/// Where an entry's payload lies.
+/// Where an entry's payload lies: the frame, and the place in it. Of a batch in pieces, the frame
+/// of the last one, and `IN_LARGE`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Placed {
     pub sequence: u64,
     pub start: u32,
 }
+
+/// The place of a batch that stands beside its frame, because the journal has it in pieces.
+pub(crate) const IN_LARGE: u32 = u32::MAX;
 
 /// A frame in memory: open, sealed, or kept as tail.
 #[derive(Debug)]
@@ -49,6 +55,10 @@ pub(crate) struct Frame {
     pub has_memory: bool,
     /// Capacity of all buffers before this frame's, ever.
     capacity_before: u64,
+    /// Ends with a piece of a batch that goes on in the next frame.
+    continues: bool,
+    /// The whole batch whose last piece is in the frame, for readers and the flusher.
+    large: Option<Arc<AlignedBuf>>,
 }
 
 impl Frame {
@@ -59,12 +69,26 @@ impl Frame {
 
     /// A range of a sealed frame.
     pub fn slice(&self, start: u32, len: u32) -> SharedBuf {
-        SharedBuf::new(Arc::clone(&self.memory.buf)).slice(start as usize, len as usize)
+        let (buf, start) = self.place(start);
+        SharedBuf::new(Arc::clone(buf)).slice(start, len as usize)
     }
 
     /// A range of the frame's bytes.
     pub fn bytes(&self, start: u32, len: u32) -> &[u8] {
-        &self.memory.buf.as_slice()[start as usize..(start + len) as usize]
+        let (buf, start) = self.place(start);
+        &buf.as_slice()[start..start + len as usize]
+    }
+
+    fn place(&self, start: u32) -> (&Arc<AlignedBuf>, usize) {
+        match start {
+            IN_LARGE => (self.large.as_ref().expect("it has the batch beside it"), 0),
+            start => (&self.memory.buf, start as usize),
+        }
+    }
+
+    /// Memory it takes, in bytes.
+    fn memory_bytes(&self) -> usize {
+        self.memory.buf.capacity() + self.large.as_ref().map_or(0, |large| large.capacity())
     }
 
     fn len(&self) -> usize {
@@ -109,6 +133,7 @@ pub(crate) struct Journal {
     pub writes_count: u64,
     pub written_bytes: u64,
     failed: bool,
+    batch_bytes_max: usize,
     /// Recovery's way: frames are durable when sealed, because they came from a journal.
     replaying: bool,
 }
@@ -136,6 +161,7 @@ impl Journal {
             writes_count: 0,
             written_bytes: 0,
             failed: false,
+            batch_bytes_max: 0,
             replaying,
         }
     }
@@ -150,6 +176,11 @@ impl Journal {
         self.pool.set_arena(arena);
     }
 
+    /// Whether frames may be in lent memory.
+    pub fn has_source(&self) -> bool {
+        self.pool.has_source()
+    }
+
     /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability.
     /// All of them, because recovery adopts no frame behind a missing one.
     pub fn set_lending(&mut self, lending: bool) {
@@ -162,6 +193,7 @@ impl Journal {
         assert!(self.replaying, "a life starts once");
         self.ring = ring;
         self.replaying = false;
+        self.batch_bytes_max = self.find_batch_bytes_max();
         self.first = 1;
         self.chain = 0;
         self.sealed = 0;
@@ -200,12 +232,37 @@ impl Journal {
         self.backlog_bytes
     }
 
-    /// Whether the backlog takes `bytes` more. Whatever it takes must be certain to find a place
-    /// without any file being freed: a file is freed by a checkpoint, which waits for the backlog.
+    /// Whether the backlog takes a batch of `bytes` more. Whatever it takes must be certain to find
+    /// a place without any file being freed: a file is freed by a checkpoint, which waits for the
+    /// backlog. What deletions may need is left.
     pub fn has_room(&self, bytes: usize) -> bool {
-        let more = self.backlog_bytes + bytes + HEADER_BYTES + BLOCK_BYTES;
+        let bytes = self.placed_bytes(bytes);
+        let more = self.backlog_bytes + bytes;
         self.replaying
-            || more <= BACKLOG_BYTES_MAX.max(2 * bytes) && more as u64 <= self.ring.certain_bytes()
+            || more <= BACKLOG_BYTES_MAX.max(2 * bytes) && self.is_certain(more + self.reserve())
+    }
+
+    /// Whether there is room for an entry without a payload, also when appends are refused: a
+    /// deletion is how space comes back.
+    pub fn has_room_to_delete(&self) -> bool {
+        self.replaying || self.is_certain(self.backlog_bytes + self.placed_bytes(0))
+    }
+
+    /// Whether a backlog of `bytes`, however they fall into frames, finds a place.
+    fn is_certain(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.ring.certain_bytes().max(self.ring.current_room())
+    }
+
+    /// What a batch of `bytes` takes at most: with its headers, and two frames padded per piece.
+    fn placed_bytes(&self, bytes: usize) -> usize {
+        let pieces = bytes.div_ceil(self.piece_bytes_max()).max(1);
+        bytes + pieces * (2 * (HEADER_BYTES + BLOCK_BYTES) + ENTRY_HEADER_BYTES + ENTRY_ALIGN)
+    }
+
+    /// Room that appends leave for deletions: with 32 MiB files, 64 of which each has a frame of
+    /// its own. Every one that frees a file makes room again.
+    fn reserve(&self) -> usize {
+        (self.ring.file_bytes() as usize / 8).min(64 * BLOCK_BYTES)
     }
 
     /// Whether nearly every file is full: a flush must free some before appends go on.
@@ -213,18 +270,55 @@ impl Journal {
         !self.replaying && self.ring.free_files() <= 1
     }
 
-    /// The largest payload a frame takes.
-    pub fn payload_bytes_max(&self) -> usize {
+    /// The largest batch that an empty ring takes.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+    }
+
+    fn find_batch_bytes_max(&self) -> usize {
         if self.replaying {
             return u32::MAX as usize >> 2;
         }
-        let headers = HEADER_BYTES + frame::ENTRY_HEADER_BYTES + ENTRY_ALIGN;
-        (self.ring.file_bytes() as usize / 2).saturating_sub(headers + BLOCK_BYTES)
+        let certain = self.ring.certain_bytes_max() as usize - self.reserve();
+        let (mut low, mut high) = (0, certain);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if self.placed_bytes(middle) <= certain {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        low
     }
 
-    /// Adds an entry to the open frame. `patch` changes the payload's copy before it is summed.
+    /// The largest payload that goes into one frame; more goes into several.
+    fn piece_bytes_max(&self) -> usize {
+        self.frame_bytes_max() - HEADER_BYTES - ENTRY_HEADER_BYTES - ENTRY_ALIGN
+    }
+
+    /// The largest frame: a quarter of a file, which `Ring::certain_bytes` counts on.
+    fn frame_bytes_max(&self) -> usize {
+        if self.replaying {
+            return u32::MAX as usize >> 1;
+        }
+        self.ring.file_bytes() as usize / 4 / BLOCK_BYTES * BLOCK_BYTES
+    }
+
+    /// The highest durable sequence after which replay may start: not between the pieces of a
+    /// batch.
+    pub fn durable_boundary(&self) -> u64 {
+        let mut sequence = self.durable;
+        while self.frame(sequence).is_some_and(|frame| frame.continues) {
+            sequence -= 1;
+        }
+        sequence
+    }
+
+    /// Adds an entry, to the open frame or in pieces to several. `patch` changes the payload's copy
+    /// before it is summed.
     ///
-    /// The caller has checked `has_room` and `payload_bytes_max`.
+    /// The caller has checked `has_room`, or `has_room_to_delete`.
     pub fn append(
         &mut self,
         entry: &EntryHeader,
@@ -232,9 +326,49 @@ impl Journal {
         touched: Touched,
         patch: impl FnOnce(&mut [u8]),
     ) -> Placed {
+        if payload.len() <= self.piece_bytes_max() {
+            return self.append_entry(entry, payload, touched, patch);
+        }
+        let mut large = AlignedBuf::new(payload.len());
+        large.extend_from_slice(payload);
+        patch(large.as_mut_slice());
+        let piece_bytes_max = self.piece_bytes_max();
+        let last = (payload.len() - 1) / piece_bytes_max;
+        let mut sequence = 0;
+        for (index, piece) in large.as_slice().chunks(piece_bytes_max).enumerate() {
+            let kind = if index == last { EntryKind::LastPiece } else { EntryKind::Piece };
+            let header = EntryHeader { kind, payload_bytes: piece.len() as u32, ..*entry };
+            // Before the last piece nothing of the batch counts.
+            let end = if index == last { touched.end } else { 0 };
+            let touched = Touched { end, ..touched };
+            sequence = self.append_entry(&header, piece, touched, |_| {}).sequence;
+            if index < last {
+                self.frames.back_mut().expect("it was just filled").continues = true;
+                self.seal_open();
+            }
+        }
+        self.tail_bytes += large.capacity();
+        self.capacity_bytes += large.capacity() as u64;
+        let frame = self.frames.back_mut().expect("it holds the last piece");
+        assert!(frame.large.is_none(), "a batch in pieces ends in a frame no other ends in");
+        frame.large = Some(Arc::new(large));
+        Placed { sequence, start: IN_LARGE }
+    }
+
+    fn append_entry(
+        &mut self,
+        entry: &EntryHeader,
+        payload: &[u8],
+        touched: Touched,
+        patch: impl FnOnce(&mut [u8]),
+    ) -> Placed {
         let needed = entry.entry_bytes();
-        if self.open && self.last_frame().memory.buf.remaining() < needed {
-            self.seal_open();
+        if self.open {
+            let frame = self.last_frame();
+            let full = frame.len() + needed > self.frame_bytes_max();
+            if full || frame.memory.buf.remaining() < needed {
+                self.seal_open();
+            }
         }
         if !self.open {
             self.open_frame(needed);
@@ -248,7 +382,7 @@ impl Journal {
         patch(&mut buf.as_mut_slice()[start..start + payload.len()]);
         let padding = needed - frame::ENTRY_HEADER_BYTES - payload.len();
         buf.extend_from_slice(&[0; ENTRY_ALIGN][..padding]);
-        frame.entries_crc = entry_crc(frame.entries_crc, &buf.as_slice()[at..], payload.len());
+        frame.entries_crc = entry_crc(frame.entries_crc, entry, &buf.as_slice()[at..]);
         frame.entries_count += 1;
         frame.has_memory |= touched.memory;
         match frame.touched.iter_mut().rev().take(4).find(|known| known.log == touched.log) {
@@ -343,7 +477,7 @@ impl Journal {
         let mut frame = self.frames.pop_front().expect("the caller looked at the oldest frame");
         assert!(frame.sequence <= self.durable, "a frame is durable before it is let go");
         self.first = frame.sequence + 1;
-        self.tail_bytes -= frame.memory.buf.capacity();
+        self.tail_bytes -= frame.memory_bytes();
         frame.touched.clear();
         self.spare_touched.push(frame.touched);
         self.pool.give(frame.memory);
@@ -356,10 +490,7 @@ impl Journal {
     fn open_frame(&mut self, needed: usize) {
         let queued = self.backlog_bytes.min(GROUP_BYTES_MAX);
         let wanted = self.group_bytes_last.max(2 * queued);
-        // No frame but one of a large batch may take more than half a file: see
-        // `Ring::certain_bytes`.
-        let frame_bytes_max =
-            if self.replaying { GROUP_BYTES_MAX } else { self.ring.file_bytes() as usize / 4 };
+        let frame_bytes_max = if self.replaying { GROUP_BYTES_MAX } else { self.frame_bytes_max() };
         let wanted = if self.replaying { frame_bytes_max } else { wanted.min(frame_bytes_max) };
         let mut memory = self.pool.take(HEADER_BYTES + needed, wanted, frame_bytes_max);
         let buf = Arc::get_mut(&mut memory.buf).expect("the pool gives buffers nobody holds");
@@ -376,6 +507,8 @@ impl Journal {
             entries_crc: 0,
             has_memory: false,
             capacity_before,
+            continues: false,
+            large: None,
         });
         self.open = true;
     }

@@ -50,6 +50,11 @@ impl FramePool {
         self.source = Some(source);
     }
 
+    /// Whether there is lent memory.
+    pub fn has_source(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Whether `take` tries lent memory first.
     pub fn set_lending(&mut self, lending: bool) {
         self.lending = lending;

@@ -70,6 +70,8 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Ring {
     shard: u16,
+    /// Bytes of each file.
+    file_bytes: u64,
     files: Vec<RingFile>,
     current: Option<usize>,
     position: u64,
@@ -91,6 +93,7 @@ impl Ring {
     pub fn none(shard: u16) -> Self {
         Self {
             shard,
+            file_bytes: 0,
             files: Vec::new(),
             current: None,
             position: 0,
@@ -103,7 +106,7 @@ impl Ring {
     /// A ring of `count` files of `file_bytes`; those numbers of which `prepared` holds exist,
     /// whole.
     pub fn new(shard: u16, file_bytes: u64, count: u32, prepared: &[u32], ops: &mut Ops) -> Self {
-        let mut ring = Self::none(shard);
+        let mut ring = Self { file_bytes, ..Self::none(shard) };
         for number in 0..count {
             let file = ops.next_file();
             let state = if prepared.contains(&number) {
@@ -125,7 +128,7 @@ impl Ring {
 
     /// Bytes of one file: no frame may be larger.
     pub fn file_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).min().unwrap_or(0)
+        self.file_bytes
     }
 
     /// Bytes that can be placed without any file being freed.
@@ -134,10 +137,15 @@ impl Ring {
         rest + self.free_files() * self.file_bytes()
     }
 
-    /// Bytes that are certain to find a place, however they fall into frames: half of each file
-    /// that is free or will be prepared, because no frame is larger than the other half.
+    /// Bytes that are certain to find a place, however they fall into frames: three quarters of
+    /// each file that is free or will be prepared, because no frame is larger than the rest.
     pub fn certain_bytes(&self) -> u64 {
-        self.free_files() * self.file_bytes() / 2
+        self.free_files() * (self.file_bytes() / 4 * 3)
+    }
+
+    /// The same for a ring of which one file is being filled and the others are free.
+    pub fn certain_bytes_max(&self) -> u64 {
+        (self.files.len() as u64).saturating_sub(1) * (self.file_bytes() / 4 * 3)
     }
 
     /// Files that are free or will be prepared.

@@ -10,22 +10,13 @@ use std::collections::VecDeque;
 use self::segment::Segment;
 use crate::checkpoint::LogImage;
 use crate::epoch_cache::EpochCache;
+use crate::journal::frame::EntryHeader;
 use crate::limits::BLOCK_BYTES;
 use crate::producer_state::ProducerStates;
+use crate::salvage::Salvaged;
 use crate::segment::format::BatchMeta;
 use crate::tail::{Tail, TailBatch};
 use crate::types::{LogConfig, PartitionId};
-
-/// A batch that a failed log could not write to its segment.
-#[derive(Debug)]
-pub(crate) struct Salvaged {
-    /// The youngest frame that holds it.
-    pub sequence: u64,
-    pub offset: i64,
-    pub leader_epoch: i32,
-    pub rolled: bool,
-    pub batch: Vec<u8>,
-}
 
 /// One log of a store.
 #[derive(Debug)]
@@ -62,6 +53,12 @@ pub(crate) struct Log {
     /// Batches of a failed log that only the journal holds: they are appended to it again before it
     /// lets their frames go.
     pub salvage: Vec<Salvaged>,
+    /// The shard's salvage file has them.
+    pub salvage_saved: bool,
+    /// Batches that the life began with in a salvage file.
+    pub salvaged: u32,
+    /// A clean stop wrote a snapshot of producers at this offset.
+    pub stop_snapshot: Option<i64>,
     /// An `Advanced` event waits to be polled.
     pub advance_queued: bool,
 }
@@ -88,6 +85,9 @@ impl Log {
             folders_unsynced: 0,
             dirty: false,
             salvage: Vec::new(),
+            salvage_saved: false,
+            salvaged: 0,
+            stop_snapshot: None,
             advance_queued: false,
         }
     }
@@ -109,6 +109,7 @@ impl Log {
             epochs: image.epochs,
             failed: quarantine.clone(),
             quarantine,
+            stop_snapshot: image.stop_snapshot,
             known_end: image.log_end,
             written_end: image.synced_end,
             synced_end: image.synced_end,
@@ -188,6 +189,29 @@ impl Log {
         self.segments.iter().map(|segment| u64::from(segment.bytes)).sum()
     }
 
+    /// Keeps a batch that its segment does not take, for the log's next life.
+    pub fn park(&mut self, entry: &EntryHeader, batch: &[u8]) {
+        self.salvage.push(Salvaged {
+            offset: entry.offset,
+            leader_epoch: entry.leader_epoch,
+            rolled: entry.rolled,
+            batch: batch.to_vec(),
+        });
+    }
+
+    /// Batches that salvage files hold.
+    pub fn salvaged_count(&self) -> u64 {
+        let own = if self.salvage_saved { self.salvage.len() as u64 } else { 0 };
+        u64::from(self.salvaged) + own
+    }
+
+    /// The offset of a clean stop's snapshot that later batches have made useless, and that is no
+    /// segment's.
+    pub fn retire_stop_snapshot(&mut self) -> Option<i64> {
+        let offset = self.stop_snapshot.take_if(|offset| *offset < self.log_end)?;
+        (!self.segments.iter().any(|segment| segment.base == offset)).then_some(offset)
+    }
+
     /// Takes the next batch; the caller has rolled.
     pub fn push(&mut self, mut batch: TailBatch) {
         let segment = self.segments.back_mut().expect("the caller has rolled");
@@ -220,6 +244,8 @@ impl Log {
         let config = &self.config;
         let roll = match self.segments.back() {
             None => true,
+            // The one after it was empty when the broker stopped, and is in no checkpoint.
+            Some(segment) if segment.finished => true,
             Some(segment) => {
                 u64::from(segment.bytes) + u64::from(bytes) > u64::from(config.segment_bytes)
                     || segment.bytes > 0
@@ -240,7 +266,9 @@ impl Log {
     pub fn roll(&mut self, wall_ms: i64) {
         let mut segment = Segment::new(self.log_end, &self.config, wall_ms);
         if let Some(last) = self.segments.back_mut() {
-            last.close();
+            if !last.finished {
+                last.close();
+            }
             // Kafka's snapshot of producers belongs to the first offset it does not cover.
             segment.snapshot = Some(self.producers.encode_snapshot());
         }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FrameReader, Ids, RecoverError, RecoverReport, Recovery, execute, list};
+use super::{
+    FrameReader, Ids, RecoverError, RecoverReport, Recovery, execute, leftovers, list, memory_path,
+};
 use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader, Garbage, MANIFEST_PATHS};
 use crate::journal::frame::EntryKind;
@@ -10,6 +12,8 @@ use crate::journal::ring::{self, Ring};
 use crate::limits::PREPARE_BYTES;
 use crate::log::Log;
 use crate::op::{BlockingDisk, DiskOk, DiskOp, DiskPath, Durability, OpenMode, WriteBuf};
+use crate::salvage::Salvage;
+use crate::segment::log_names::{LogFileKind, LogName};
 use crate::store::replay::Replayed;
 use crate::store::{Store, StoreConfig};
 use crate::types::{LogConfig, LogId, PartitionId};
@@ -39,6 +43,11 @@ impl Recovery {
     ) -> Result<Recovered, RecoverError> {
         assert!(shards_count > 0, "there is a shard");
         let mut ids = self.ids;
+        let mut written: BTreeSet<PartitionId> = self.interrupted.clone();
+        written.extend(self.frames_of.keys().chain(self.salvage.keys()));
+        if written != self.interrupted {
+            leftovers::write_replaying(disk, &mut ids, &written)?;
+        }
         let mut stores: Vec<Store> = (0..shards_count)
             .map(|shard| Store::for_replay(shard, self.config.life, store_config))
             .collect();
@@ -54,14 +63,32 @@ impl Recovery {
                 self.report.quarantined.push((*id, why.to_string()));
             }
         }
+        self.remove_strays(disk, &mut ids, &stores, &places)?;
         self.keep_damaged_journals(disk, &mut ids)?;
+        let life = self.config.life;
+        let mut salvage = Salvage::new();
+        stores.iter_mut().for_each(|store| store.take_salvage(&mut salvage));
+        leftovers::write_salvage(disk, &mut ids, life, &salvage)?;
         self.write_manifest(disk, &mut ids, &stores)?;
+        leftovers::remove_old_salvage(disk, &mut ids, life)?;
+        if !written.is_empty() {
+            // A partition that failed may have begun files which its next replay makes again.
+            let failed = |id: &PartitionId| {
+                let place = places.get(id).copied().flatten();
+                place.is_some_and(|(shard, log_id)| stores[shard].failure(log_id).is_some())
+            };
+            written.retain(failed);
+            leftovers::write_replaying(disk, &mut ids, &written)?;
+        }
         // From here on no old journal is needed: its files may be written over.
         let prepared = prepare_files(disk, &mut ids, shards_count, &store_config)?;
         for shard in usize::from(shards_count)..self.shards.len() {
             let path = DiskPath::journal(ring::folder(shard as u16));
             let name = path.path.clone();
             execute(disk, &name, DiskOp::RemoveTree { op: ids.op(), path })?;
+            let path = memory_path(shard as u16);
+            let name = path.path.clone();
+            execute(disk, &name, DiskOp::Remove { op: ids.op(), path })?;
         }
         for (store, prepared) in stores.iter_mut().zip(&prepared) {
             store.start_life(prepared);
@@ -79,7 +106,9 @@ impl Recovery {
             self.images.keys().chain(self.frames_of.keys()).copied().collect();
         let mut places = BTreeMap::new();
         for id in known {
-            let Some((shard, config)) = resolve(&id) else {
+            // Of a removed one the files may be gone already.
+            let place = if self.removed.contains(&id) { None } else { resolve(&id) };
+            let Some((shard, config)) = place else {
                 stores[0].add_garbage(id);
                 self.images.remove(&id);
                 places.insert(id, None);
@@ -111,6 +140,13 @@ impl Recovery {
     ) -> Result<(), RecoverError> {
         let wall_ms = self.config.wall_ms;
         let mut reader = FrameReader::default();
+        for (id, batches) in &self.salvage {
+            let Some(Some((shard, log_id))) = places.get(id) else { continue };
+            for salvaged in batches {
+                // Read together with what its checkpoint says, so in order and without a gap.
+                stores[*shard].replay(*log_id, &salvaged.entry(*id), &salvaged.batch, wall_ms);
+            }
+        }
         for scan in &self.shards {
             // Partitions of this shard that may have lost batches, until one is seen to go on
             // without a gap.
@@ -176,6 +212,47 @@ impl Recovery {
             }
         }
         reader.close(disk, ids);
+        Ok(())
+    }
+
+    /// Removes files that an earlier recovery made before it was cut, and that no log has: frames
+    /// that nobody was promised may be there at one start and not at the next.
+    fn remove_strays(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        stores: &[Store],
+        places: &BTreeMap<PartitionId, Option<(usize, LogId)>>,
+    ) -> Result<(), RecoverError> {
+        for id in &self.interrupted {
+            let folder = id.folder();
+            let path = DiskPath::data(&folder);
+            let Some((shard, log_id)) = places.get(id).copied().flatten() else {
+                execute(disk, &folder, DiskOp::RemoveTree { op: ids.op(), path })?;
+                continue;
+            };
+            if stores[shard].failure(log_id).is_some() {
+                continue;
+            }
+            let Some((bases, snapshot)) = stores[shard].owned_offsets(log_id) else { continue };
+            let mut removed = false;
+            for entry in list(disk, ids, path.clone())? {
+                let Some(name) = LogName::parse(&entry.name).filter(|name| !name.deleted) else {
+                    continue;
+                };
+                let owned = bases.contains(&name.offset)
+                    || name.kind == LogFileKind::Snapshot && snapshot == Some(name.offset);
+                if !owned {
+                    let file = format!("{folder}/{}", entry.name);
+                    let path = DiskPath::data(&file);
+                    execute(disk, &file, DiskOp::Remove { op: ids.op(), path })?;
+                    removed = true;
+                }
+            }
+            if removed {
+                execute(disk, &folder, DiskOp::SyncDir { op: ids.op(), path })?;
+            }
+        }
         Ok(())
     }
 
@@ -282,8 +359,8 @@ fn flush(disk: &mut dyn BlockingDisk, store: &mut Store) -> Result<(), RecoverEr
         store.handle_disk(done, 0, 0);
     }
     assert!(store.operations_under_way() == 0, "every operation was executed");
-    if let Some(why) = store.take_failure() {
-        return Err(RecoverError::Replay { why });
+    if let Some(file) = store.starved_file() {
+        return Err(RecoverError::NoSpace { file: file.to_string() });
     }
     assert!(store.is_flushed(), "a flush without a failure takes everything");
     Ok(())

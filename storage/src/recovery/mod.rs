@@ -7,6 +7,7 @@
 //! at. The work is that of the journals, whatever the logs hold.
 
 mod finish;
+mod leftovers;
 mod scan;
 
 pub use finish::Recovered;
@@ -15,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::scan::{FrameRef, Scanner, ShardScan};
 use crate::checkpoint::{self, Checkpoint, Garbage, LogImage, MANIFEST_PATHS};
-use crate::journal::frame::EntryKind;
+use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::limits::CHECKPOINT_BYTES_MAX;
 use crate::op::{
     BlockingDisk, DirEntry, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpId, OpenMode, Root,
 };
+use crate::salvage::Salvage;
 use crate::segment::format::{BatchScanner, CrcCheck};
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::types::PartitionId;
@@ -48,9 +50,12 @@ pub enum RecoverError {
     /// A batch below a durable end does not read.
     #[error("partition {partition}: {why}")]
     Partition { partition: PartitionId, why: String },
-    /// Writing replayed batches into segments failed.
-    #[error("replay: {why}")]
-    Replay { why: String },
+    /// Replaying the journals needs room for what they hold.
+    #[error(
+        "{file}: no space left on device, and what the journal holds must be written before the \
+         start: free some space and start again; nothing is lost"
+    )]
+    NoSpace { file: String },
 }
 
 /// What recovery found worth telling.
@@ -80,6 +85,10 @@ pub struct Recovery {
     removed: BTreeSet<PartitionId>,
     /// The shard whose journal is a partition's.
     shard_of: BTreeMap<PartitionId, u16>,
+    /// What an earlier recovery could not write into segments.
+    salvage: Salvage,
+    /// Partitions an earlier recovery was writing to when it was cut.
+    interrupted: BTreeSet<PartitionId>,
     report: RecoverReport,
     ids: Ids,
 }
@@ -97,6 +106,8 @@ impl Recovery {
             frames_of: BTreeMap::new(),
             removed: BTreeSet::new(),
             shard_of: BTreeMap::new(),
+            salvage: Salvage::new(),
+            interrupted: BTreeSet::new(),
             report: RecoverReport::default(),
             ids: Ids::default(),
         };
@@ -134,8 +145,35 @@ impl Recovery {
         recovery.garbage.sort();
         recovery.garbage.dedup();
         recovery.index_frames(disk, &mut ids)?;
+        recovery.read_salvage(disk, &mut ids, life, shards_count)?;
+        recovery.interrupted = leftovers::read_replaying(disk, &mut ids)?;
         recovery.ids = ids;
         Ok(recovery)
+    }
+
+    /// What belongs to partitions whose segments could not be written at the start of this life.
+    fn read_salvage(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        life: u64,
+        shards_count: u16,
+    ) -> Result<(), RecoverError> {
+        if self.images.values().all(|image| image.salvaged == 0) {
+            return Ok(());
+        }
+        self.salvage = leftovers::read_salvage(disk, ids, life, shards_count)?;
+        // Of a log whose checkpoint knows of none, the journal has them still.
+        let images = &self.images;
+        self.salvage.retain(|id, _| images.get(id).is_some_and(|image| image.salvaged > 0));
+        for image in self.images.values_mut() {
+            let found = self.salvage.get(&image.id).map_or(0, Vec::len);
+            if found != image.salvaged as usize && image.quarantine.is_empty() {
+                image.quarantine =
+                    "the salvage file that holds its last batches is missing or damaged".into();
+            }
+        }
+        Ok(())
     }
 
     /// Every partition there is, deleted ones included whose deletion the journals do not know.
@@ -189,7 +227,13 @@ impl Recovery {
             if !image.quarantine.is_empty() {
                 return Err(damaged(image.quarantine.clone()));
             }
-            for segment in &image.segments {
+            for (index, segment) in image.segments.iter().enumerate() {
+                // Its file may be gone already.
+                if image.segments.get(index + 1).is_some_and(|next| next.base <= log_start)
+                    || image.synced_end <= log_start
+                {
+                    continue;
+                }
                 let name = LogName::new(segment.base, LogFileKind::Log);
                 let path = DiskPath::data(format!("{}/{name}", id.folder()));
                 let mut reader = FileReader::open(disk, ids, path.clone())?;
@@ -249,18 +293,25 @@ impl Recovery {
         id: &PartitionId,
         take: &mut dyn FnMut(EntryKind, i64, i64, &[u8]),
     ) -> Result<(), RecoverError> {
+        let mut take_entry = |header: &EntryHeader, payload: &[u8]| {
+            let next = match header.kind {
+                EntryKind::Append => crate::segment::format::BatchMeta::read(payload)
+                    .map_or(header.offset, |meta| meta.next_offset()),
+                EntryKind::LogStart | EntryKind::Remove => header.offset,
+                EntryKind::Piece | EntryKind::LastPiece => return,
+            };
+            take(header.kind, header.offset, next, payload);
+        };
+        for salvaged in self.salvage.get(id).into_iter().flatten() {
+            take_entry(&salvaged.entry(*id), &salvaged.batch);
+        }
         let Some(frames) = self.frames_of.get(id) else { return Ok(()) };
         let mut reader = FrameReader::default();
         for (shard, index) in frames {
             let frame = &self.shards[*shard].frames[*index];
             reader.entries(disk, ids, frame, &mut |entry| {
                 if entry.header.partition == *id && entry.intact {
-                    let next = match entry.header.kind {
-                        EntryKind::Append => crate::segment::format::BatchMeta::read(entry.payload)
-                            .map_or(entry.header.offset, |meta| meta.next_offset()),
-                        EntryKind::LogStart | EntryKind::Remove => entry.header.offset,
-                    };
-                    take(entry.header.kind, entry.header.offset, next, entry.payload);
+                    take_entry(&entry.header, entry.payload);
                 }
             })?;
         }
@@ -290,7 +341,10 @@ impl Recovery {
                     }
                     match entry.header.kind {
                         EntryKind::Remove => removed.insert(id),
-                        EntryKind::Append | EntryKind::LogStart => removed.remove(&id),
+                        EntryKind::Append
+                        | EntryKind::LogStart
+                        | EntryKind::Piece
+                        | EntryKind::LastPiece => removed.remove(&id),
                     };
                 })?;
             }
@@ -395,7 +449,10 @@ pub(crate) fn execute(
     file: &str,
     op: DiskOp,
 ) -> Result<DiskOk, RecoverError> {
-    disk.execute(op).result.map_err(|error| RecoverError::Disk { file: file.into(), error })
+    disk.execute(op).result.map_err(|error| match error {
+        DiskError::NoSpace => RecoverError::NoSpace { file: file.into() },
+        error => RecoverError::Disk { file: file.into(), error },
+    })
 }
 
 pub(crate) fn list(
@@ -472,12 +529,12 @@ impl FileReader {
         if at < self.window_at || end > self.window_at + held {
             let from = at / BLOCK * BLOCK;
             let needed = (end.max(at) - from) as usize;
-            let capacity = needed.max(WINDOW_BYTES);
+            let left = self.bytes.saturating_sub(from).next_multiple_of(BLOCK).max(BLOCK);
+            let capacity = needed.max(WINDOW_BYTES).min((left as usize).max(needed));
             let mut buffer = match self.window.take() {
                 Some(buffer) if buffer.capacity() >= capacity => buffer,
                 Some(_) | None => crate::buffer::AlignedBuf::new(capacity),
             };
-            let left = self.bytes.saturating_sub(from).next_multiple_of(BLOCK).max(BLOCK);
             buffer.set_len((buffer.capacity() as u64).min(left) as usize);
             let op = DiskOp::Read { op: ids.op(), file: self.file, position: from, buffer };
             match execute(disk, &self.path.path, op)? {
@@ -501,14 +558,18 @@ impl FileReader {
     }
 }
 
-/// Reads frames one after the other, keeping the file open between them.
+/// Reads frames one after the other, keeping the file open between them, and puts batches together
+/// that are in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct FrameReader {
     open: Option<FileReader>,
+    /// The batch whose pieces were read last: its offset, and its bytes so far.
+    pieces: Option<(PartitionId, i64, Vec<u8>)>,
 }
 
 impl FrameReader {
-    /// Every entry of a frame, in order.
+    /// Every entry of a frame, in order. A batch in pieces is an `Append` after its last one, with
+    /// all of its bytes.
     pub fn entries(
         &mut self,
         disk: &mut dyn BlockingDisk,
@@ -535,7 +596,32 @@ impl FrameReader {
             let file = frame.place.to_string();
             return Err(RecoverError::Disk { file, error: DiskError::Io { errno: 0 } });
         }
-        frame::entries(&frame.header, bytes).for_each(take);
+        for entry in frame::entries(&frame.header, bytes) {
+            let EntryHeader { partition, offset, .. } = entry.header;
+            match entry.header.kind {
+                EntryKind::Append | EntryKind::LogStart | EntryKind::Remove => take(entry),
+                EntryKind::Piece | EntryKind::LastPiece => {
+                    let same = |known: &(PartitionId, i64, Vec<u8>)| {
+                        known.0 == partition && known.1 == offset
+                    };
+                    let known = self.pieces.take().filter(same);
+                    let mut batch = known.map_or_else(Vec::new, |(_, _, batch)| batch);
+                    batch.extend_from_slice(entry.payload);
+                    take(entry);
+                    if entry.header.kind == EntryKind::Piece {
+                        self.pieces = Some((partition, offset, batch));
+                        continue;
+                    }
+                    let header = EntryHeader {
+                        kind: EntryKind::Append,
+                        payload_bytes: batch.len() as u32,
+                        ..entry.header
+                    };
+                    let intact = frame::batch_intact(&batch);
+                    take(frame::Entry { header, payload: &batch, intact });
+                }
+            }
+        }
         Ok(())
     }
 

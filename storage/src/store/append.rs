@@ -40,7 +40,7 @@ impl Store {
             Origin::Client => log.config.max_batch_bytes as usize,
             Origin::Internal => usize::MAX,
         };
-        let bytes_max = bytes_max.min(self.journal.payload_bytes_max());
+        let bytes_max = bytes_max.min(self.journal.batch_bytes_max());
         if batch.len() > bytes_max {
             return Err(AppendError::MessageTooLarge { bytes: batch.len(), bytes_max });
         }

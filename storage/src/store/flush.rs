@@ -13,11 +13,10 @@ use super::flush_job::{FlushJob, JobState};
 use super::ops::Purpose;
 use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader};
-use crate::journal::Touched;
-use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::limits::{FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES, RETRY_NS};
-use crate::log::Salvaged;
+use crate::log::Log;
 use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
+use crate::salvage::{self, Salvaged};
 use crate::types::{LogId, StoreEvent};
 
 /// What the flusher remembers between rounds.
@@ -39,6 +38,8 @@ pub(crate) struct Flusher {
     /// Not before: the last round found no space.
     retry_at: Option<u64>,
     space_low: bool,
+    /// The file that found no space last.
+    starved_file: String,
 }
 
 #[derive(Debug)]
@@ -58,6 +59,10 @@ struct Round {
 #[derive(Debug)]
 enum Phase {
     Jobs,
+    /// What these logs have only in frames that the checkpoint will give up is put aside.
+    Salvaging {
+        logs: Vec<LogId>,
+    },
     /// The checkpoint is encoded; frames up to `sequence` must be durable before it is written.
     Barrier {
         sequence: u64,
@@ -95,6 +100,11 @@ impl Flusher {
     /// Whether segments cannot grow.
     pub fn space_low(&self) -> bool {
         self.space_low
+    }
+
+    /// The file that there is no space for.
+    pub fn starved_file(&self) -> Option<&str> {
+        self.space_low.then_some(&self.starved_file)
     }
 
     /// Whether a round is under way.
@@ -175,7 +185,7 @@ impl Store {
         self.flusher.retry_at = None;
         self.flusher.dirty_since = None;
         self.flusher.round = Some(Round {
-            up_to: self.journal.durable(),
+            up_to: self.journal.durable_boundary(),
             todo,
             closing,
             stuck: false,
@@ -277,11 +287,34 @@ impl Store {
             self.evict();
             return;
         }
+        if !self.put_aside() {
+            self.encode_checkpoint();
+        }
+    }
+
+    /// Starts to write the shard's salvage file when it lacks batches; gives whether it does. It
+    /// holds those of every log that failed in this life, because it is replaced as a whole.
+    fn put_aside(&mut self) -> bool {
+        let failed = |log: &Log| !log.salvage.is_empty();
+        if !self.logs.iter().any(|(_, log)| failed(log) && !log.salvage_saved) {
+            return false;
+        }
+        let logs = || self.logs.iter().filter(|(_, log)| failed(log));
+        let ids = logs().map(|(log_id, _)| log_id).collect();
+        let bytes = salvage::encode(logs().map(|(_, log)| (log.id, log.salvage.as_slice())));
+        let round = self.flusher.round.as_mut().expect("a round is under way");
+        round.phase = Phase::Salvaging { logs: ids };
+        let path = DiskPath::data(salvage::path(self.journal.life(), Some(self.journal.shard())));
+        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile { op, path, bytes });
+        true
+    }
+
+    fn encode_checkpoint(&mut self) {
         let round = self.flusher.round.as_ref().expect("a round is under way");
-        let up_to = round.up_to;
-        // What an offline log has only in the journal must be replayed from it.
-        let clean = round.closing && self.logs.iter().all(|(_, log)| log.salvage.is_empty());
-        self.carry_over(up_to);
+        let (up_to, round_closes) = (round.up_to, round.closing);
+        if round_closes {
+            self.name_stop_snapshots();
+        }
         let sequence = self.journal.open_sequence();
         let header = CheckpointHeader {
             shard: self.journal.shard(),
@@ -290,7 +323,7 @@ impl Store {
             generation: self.flusher.generation + 1,
             replay_from: up_to + 1,
             durable: sequence,
-            clean,
+            clean: round_closes,
         };
         let shard = self.journal.shard();
         let logs = self.logs.iter().map(|(_, log)| (shard, log));
@@ -323,7 +356,16 @@ impl Store {
 
     /// The checkpoint is written, or could not be.
     pub(super) fn handle_checkpoint(&mut self, done: DiskDone, mono_ns: u64) {
-        let round = self.flusher.round.take().expect("a checkpoint belongs to a round");
+        let mut round = self.flusher.round.take().expect("a checkpoint belongs to a round");
+        if let (Phase::Salvaging { logs }, true) = (&mut round.phase, done.result.is_ok()) {
+            for log_id in std::mem::take(logs) {
+                if let Some(log) = self.logs.get_mut(log_id) {
+                    log.salvage_saved = true;
+                }
+            }
+            self.flusher.round = Some(round);
+            return self.encode_checkpoint();
+        }
         if let Err(error) = done.result {
             // It is written anew as a whole, so a later success is a true one.
             let slot = checkpoint::shard_path(self.journal.shard(), self.flusher.generation + 1);
@@ -351,16 +393,16 @@ impl Store {
         if round.closing {
             self.stopping = false;
             self.stopped = true;
-            // What waits out its delay goes now: a stopped folder holds nothing that no log needs.
-            self.waste.hurry();
-            self.remove_waste(mono_ns);
-            self.end_stop();
+            self.tidy_up(mono_ns);
         }
     }
 
     fn no_space(&mut self, file: &str) {
+        // Space comes back sooner when nothing waits out its delay.
+        self.waste.hurry();
         if !self.flusher.space_low {
             self.flusher.space_low = true;
+            self.flusher.starved_file = file.to_string();
             self.events.push_back(StoreEvent::Notice(format!("{file}: no space left on device")));
             self.events.push_back(StoreEvent::SpaceLow);
         }
@@ -376,7 +418,6 @@ impl Store {
             let frame =
                 self.journal.frame(batch.sequence).expect("what is not in a segment is in memory");
             log.salvage.push(Salvaged {
-                sequence: batch.sequence,
                 offset: batch.base_offset,
                 leader_epoch: batch.leader_epoch,
                 rolled: log.segments.iter().any(|segment| segment.base == batch.base_offset),
@@ -394,32 +435,6 @@ impl Store {
             log.quarantine.get_or_insert_with(|| why.clone());
         }
         self.fail_partition(log_id, why);
-    }
-
-    /// Appends again what failed logs have only in frames that the coming checkpoint gives up.
-    fn carry_over(&mut self, up_to: u64) {
-        let failed: Vec<LogId> =
-            self.logs.iter().filter(|(_, log)| !log.salvage.is_empty()).map(|(id, _)| id).collect();
-        for log_id in failed {
-            let log = self.logs.get_mut(log_id).expect("it was listed");
-            // All or none, so that they stand in the journal in their order.
-            if log.salvage.iter().all(|batch| batch.sequence > up_to) {
-                continue;
-            }
-            for batch in &mut log.salvage {
-                let entry = EntryHeader {
-                    kind: EntryKind::Append,
-                    partition: log.id,
-                    leader_epoch: batch.leader_epoch,
-                    offset: batch.offset,
-                    payload_bytes: batch.batch.len() as u32,
-                    rolled: batch.rolled,
-                };
-                let touched = Touched { log: log_id, end: 0, memory: false };
-                batch.sequence =
-                    self.journal.append(&entry, &batch.batch, touched, |_| {}).sequence;
-            }
-        }
     }
 
     /// Lets frames go that are in segments and over the tail's budget.

@@ -283,12 +283,12 @@ impl FlushJob {
                 self.work_on(slot, kind, log, at, more, closing, journal, ops);
                 return JobState::UnderWay;
             }
-            if closing {
-                log.segments[at].trimmed = true;
-            }
             if log.folders_unsynced > 0 {
                 self.sync_folder(slot, log, ops);
                 return JobState::UnderWay;
+            }
+            if closing {
+                log.segments[at].trimmed = true;
             }
             if closing && let Some(bytes) = log.segments[at].snapshot.clone() {
                 let path = self.path(log, LogFileKind::Snapshot);
@@ -317,6 +317,11 @@ impl FlushJob {
     fn next_kind(&self, segment: &Segment, more: bool, closing: bool) -> Option<LogFileKind> {
         if let Some((_, kind)) = self.file {
             return Some(kind);
+        }
+        // An earlier stop left its files whole, and nothing was added since. They are not touched: a
+        // crash could leave them changed, and no checkpoint would say that they need care.
+        if segment.trimmed && !more {
+            return None;
         }
         if more || closing && !self.trimmed[0] {
             return Some(LogFileKind::Log);

@@ -134,6 +134,9 @@ pub struct Store {
     /// `StoreEvent::Stopped` was given.
     stop_told: bool,
     stopped: bool,
+    /// Logs whose snapshot a stop has still to write, and its operations under way.
+    stop_snapshots: Vec<LogId>,
+    tidying: usize,
     /// Recovery feeds it what journals held.
     replaying: bool,
 }
@@ -301,6 +304,7 @@ impl Store {
                     self.pass_barrier();
                 } else {
                     self.advance_commits();
+                    self.waste.arm_durable(self.journal.durable());
                     self.evict();
                     self.pass_barrier();
                     self.journal.ring.prepare(2, &mut self.ops);
@@ -321,6 +325,7 @@ impl Store {
             Purpose::Load { slot } => self.handle_load(slot, done),
             Purpose::Checkpoint => self.handle_checkpoint(done, mono_ns),
             Purpose::Waste => self.handle_waste(done, mono_ns),
+            Purpose::Tidy => self.handle_tidy(done),
             Purpose::Ignored => {}
         }
         self.maybe_flush(mono_ns);

@@ -4,7 +4,7 @@
 //! Replay is append by other means: the same tail, the same rolls, the same flush jobs. Only the
 //! journal is passed by, because the bytes came from one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::ops::Ops;
 use super::{Logs, Store, StoreConfig};
@@ -13,10 +13,12 @@ use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::journal::ring::Ring;
 use crate::journal::{Journal, Touched};
 use crate::log::Log;
+use crate::log::segment::Segment;
 use crate::probe::StoreProbe;
+use crate::salvage::Salvage;
 use crate::segment::format::BatchMeta;
 use crate::tail::TailBatch;
-use crate::types::{LogId, PartitionId, StoreEvent};
+use crate::types::{LogId, PartitionId};
 
 /// What became of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +52,8 @@ impl Store {
             stopping: false,
             stop_told: false,
             stopped: false,
+            stop_snapshots: Vec::new(),
+            tidying: 0,
             replaying: true,
         }
     }
@@ -57,7 +61,9 @@ impl Store {
     /// Adds a log as its checkpoint left it.
     pub(crate) fn insert_recovered(&mut self, log: Log) -> LogId {
         self.count_memory(log.config.durability, 1);
-        self.logs.insert(log)
+        let log_id = self.logs.insert(log);
+        self.drop_deleted_segments(log_id);
+        log_id
     }
 
     /// Replays one entry of a journal.
@@ -69,16 +75,16 @@ impl Store {
         wall_ms: i64,
     ) -> Replayed {
         let Some(log) = self.logs.get_mut(log_id) else { return Replayed::Skipped };
-        if log.failed.is_some() {
-            return Replayed::Skipped;
-        }
         match entry.kind {
             EntryKind::Append => {}
+            // `FrameReader` puts them together.
+            EntryKind::Piece | EntryKind::LastPiece => return Replayed::Skipped,
             EntryKind::LogStart => {
                 if entry.offset > log.log_start {
                     log.log_start = entry.offset;
                     log.epochs.truncate_from_start(entry.offset);
                 }
+                self.drop_deleted_segments(log_id);
                 return Replayed::Applied;
             }
             EntryKind::Remove => {
@@ -88,6 +94,14 @@ impl Store {
                 return Replayed::Applied;
             }
         }
+        if log.quarantine.is_some() {
+            // Whoever repairs it may want what no segment has.
+            let known = log.salvage.last().map_or(log.synced_end - 1, |last| last.offset);
+            if entry.offset > known {
+                log.park(entry, batch);
+            }
+            return Replayed::Skipped;
+        }
         if entry.offset < log.log_end {
             return Replayed::Skipped;
         }
@@ -95,7 +109,17 @@ impl Store {
             return Replayed::Gap { expected: log.log_end };
         }
         let meta = BatchMeta::read(batch).expect("the frame's checks passed");
-        if entry.rolled || log.segments.is_empty() {
+        if log.failed.is_some() {
+            // Its segment could not be written a moment ago: the next start tries again.
+            log.park(entry, batch);
+            log.remember(&meta, wall_ms);
+            log.log_end = meta.next_offset();
+            return Replayed::Applied;
+        }
+        // A segment begun here because those before it were dropped fills otherwise than the one the
+        // batch was appended to.
+        let full = |last: &Segment| last.indexes.must_roll(meta.last_offset());
+        if entry.rolled || log.segments.back().is_none_or(full) {
             log.roll(wall_ms);
         }
         let touched = Touched { log: log_id, end: meta.next_offset(), memory: false };
@@ -115,14 +139,56 @@ impl Store {
         Replayed::Applied
     }
 
+    /// Lets go the segments whose records are all deleted: their files may be gone already, because
+    /// the journal alone decides about that.
+    fn drop_deleted_segments(&mut self, log_id: LogId) {
+        let Some(log) = self.logs.get_mut(log_id) else { return };
+        if log.quarantine.is_some() {
+            return;
+        }
+        let mut end = None;
+        while let Some(first) = log.segments.front() {
+            let next = log.segments.get(1).map_or(log.log_end, |next| next.base);
+            if next > log.log_start {
+                break;
+            }
+            let garbage = Garbage::Segment { id: log.id, base: first.base };
+            self.waste.add_armed(garbage);
+            log.segments.pop_front();
+            end = Some(next);
+        }
+        let Some(end) = end else { return };
+        log.tail.evict_below(end);
+        log.salvage.retain(|batch| batch.offset >= end);
+        log.written_end = log.written_end.max(end);
+        log.synced_end = log.synced_end.max(end);
+        if log.segments.is_empty() {
+            log.failed = None;
+        }
+    }
+
+    /// Moves what segments did not take in this replay into `salvage`, for the life that begins.
+    pub(crate) fn take_salvage(&mut self, salvage: &mut Salvage) {
+        let ids: Vec<LogId> = self.logs.iter().map(|(log_id, _)| log_id).collect();
+        for log_id in ids {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            log.salvaged = log.salvage.len() as u32;
+            if !log.salvage.is_empty() {
+                salvage.insert(log.id, std::mem::take(&mut log.salvage));
+            }
+        }
+    }
+
+    /// First offsets of a log's segments, and of the snapshot a clean stop left.
+    pub(crate) fn owned_offsets(&self, log_id: LogId) -> Option<(BTreeSet<i64>, Option<i64>)> {
+        let log = self.logs.get(log_id)?;
+        let bases = log.segments.iter().map(|segment| segment.base).collect();
+        Some((bases, log.stop_snapshot))
+    }
+
     /// Takes a log offline for good: what was durable is damaged.
     pub(crate) fn quarantine(&mut self, log_id: LogId, why: &str) {
-        if let Some(log) = self.logs.get_mut(log_id)
-            && log.quarantine.is_none()
-        {
-            log.quarantine = Some(why.to_string());
-            log.failed = Some(why.to_string());
-        }
+        self.quarantine_now(log_id, why.to_string());
     }
 
     /// Bytes replayed and not in segments.
@@ -162,19 +228,9 @@ impl Store {
         self.waste.add_armed(garbage);
     }
 
-    /// Whether anything went wrong while replayed bytes were written.
-    pub(crate) fn take_failure(&mut self) -> Option<String> {
-        let mut failure = None;
-        while let Some(event) = self.poll_event() {
-            match event {
-                StoreEvent::PartitionFailed { why, .. } => failure = Some(why),
-                StoreEvent::Notice(text) => {
-                    failure.get_or_insert(text);
-                }
-                _ => {}
-            }
-        }
-        failure
+    /// The file that replayed bytes found no space for.
+    pub(crate) fn starved_file(&self) -> Option<&str> {
+        self.flusher.starved_file()
     }
 
     /// Begins the life: `prepared` journal files exist whole. From here on appends are taken.

@@ -4,6 +4,7 @@
 //! size. A growing segment whose youngest record is too old is sealed first.
 
 use super::Store;
+use super::waste::BY_CHECKPOINT;
 use crate::checkpoint::Garbage;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
@@ -31,7 +32,7 @@ impl Store {
         if before <= log.log_start {
             return Ok(CommitSeq(log.log_start_sequence));
         }
-        if !self.journal.has_room(0) {
+        if !self.journal.has_room_to_delete() {
             return Err(DeleteRecordsError::Busy);
         }
         Ok(self.move_log_start(log_id, before))
@@ -64,8 +65,11 @@ impl Store {
         for log_id in ids {
             let log = self.logs.get_mut(log_id).expect("it was listed");
             log.producers.expire(wall_ms, log.config.producer_expiration_ms);
-            if log.failed.is_some() || !self.journal.has_room(0) {
+            if log.failed.is_some() || !self.journal.has_room_to_delete() {
                 continue;
+            }
+            if let Some(offset) = log.retire_stop_snapshot() {
+                self.waste.add_armed(Garbage::Snapshot { id: log.id, offset });
             }
             if log.is_outdated(wall_ms) {
                 log.roll(wall_ms);
@@ -82,29 +86,39 @@ impl Store {
                 continue;
             }
             let (base, start, id) = (first.base, first.base.max(log.log_start), log.id);
-            let delay_ns = log.config.file_delete_delay_ms.max(0) as u64 * 1_000_000;
+            let due_ns = mono_ns + self.delete_delay_ns(log_id);
+            let log = self.logs.get_mut(log_id).expect("it was listed");
             // Not up to the log's start: batches of a segment not yet written are written whole.
             log.tail.evict_below(base);
+            let said = log.log_start_sequence;
             self.flusher.want_checkpoint(mono_ns);
+            let moves = start > log.log_start;
+            let said = if moves { self.move_log_start(log_id, start).0 } else { said };
             for base in removed {
                 self.forget_cold(log_id, Some(base));
-                self.waste.add(Garbage::Segment { id, base }, mono_ns + delay_ns);
-            }
-            if self.logs.get(log_id).is_some_and(|log| start > log.log_start) {
-                self.move_log_start(log_id, start);
+                self.waste.add(Garbage::Segment { id, base }, due_ns, said);
             }
         }
+        self.waste.arm_durable(self.journal.durable());
+    }
+
+    /// How long a log's files outlive their records. On a full disk their space is wanted at once.
+    fn delete_delay_ns(&self, log_id: LogId) -> u64 {
+        let delay_ms = self.logs.get(log_id).map_or(0, |log| log.config.file_delete_delay_ms);
+        if self.flusher.space_low() { 0 } else { delay_ms.max(0) as u64 * 1_000_000 }
     }
 
     /// Forgets the partition. Its memory goes now, its files later; replay forgets it too.
     pub fn remove_partition(&mut self, log_id: LogId, mono_ns: u64) {
+        let due_ns = mono_ns + self.delete_delay_ns(log_id);
         let Some(log) = self.logs.remove(log_id) else { return };
         self.forget_cold(log_id, None);
         self.count_memory(log.config.durability, -1);
-        let delay_ns = log.config.file_delete_delay_ms.max(0) as u64 * 1_000_000;
         self.flusher.want_checkpoint(mono_ns);
-        self.waste.add(Garbage::Partition { id: log.id }, mono_ns + delay_ns);
-        if self.journal.failed() {
+        let garbage = Garbage::Partition { id: log.id };
+        // Without an entry the metadata log tells a restart, and a checkpoint lets the files go.
+        if self.journal.failed() || !self.journal.has_room_to_delete() {
+            self.waste.add(garbage, due_ns, BY_CHECKPOINT);
             return;
         }
         let entry = EntryHeader {
@@ -116,6 +130,7 @@ impl Store {
             rolled: false,
         };
         let touched = Touched { log: log_id, end: 0, memory: false };
-        self.journal.append(&entry, &[], touched, |_| {});
+        let placed = self.journal.append(&entry, &[], touched, |_| {});
+        self.waste.add(garbage, due_ns, placed.sequence);
     }
 }

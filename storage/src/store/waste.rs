@@ -1,13 +1,14 @@
 //! Files that no log needs: remembered by checkpoints, removed later.
 //!
-//! A file goes only after a checkpoint that does without it, and `file.delete.delay.ms` after its
-//! log let it go. It stays in the list until it is gone, so that a crash leaves no file behind that
-//! nobody knows.
+//! A file goes once the journal durably says that its records are gone, or a checkpoint does
+//! without it, and `file.delete.delay.ms` after its log let it go; at once when the disk is full. It
+//! stays in the list until it is gone, so that a crash leaves no file behind that nobody knows. No
+//! removal waits for a checkpoint, because a full disk may have no room for one.
 
 use super::Store;
 use super::ops::Purpose;
 use crate::checkpoint::Garbage;
-use crate::op::{DiskDone, DiskOp, DiskPath};
+use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::types::StoreEvent;
 
@@ -16,31 +17,50 @@ use crate::types::StoreEvent;
 pub(crate) struct Waste {
     pub garbage: Garbage,
     pub due_ns: u64,
-    /// A durable checkpoint does without it.
+    /// The journal's frame that says that nobody needs it; `BY_CHECKPOINT` when none does.
+    sequence: u64,
+    /// That frame is durable, or a durable checkpoint does without it.
     pub armed: bool,
 }
+
+/// The journal says nothing of it.
+pub(super) const BY_CHECKPOINT: u64 = u64::MAX;
 
 /// What is to be removed, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Wastes {
     items: Vec<Waste>,
-    /// Operations under way for the first item that is armed and due.
+    unarmed: usize,
+    /// Operations under way for the item `item_removed`.
     removing: usize,
     item_removed: usize,
+    /// Its files are removed; the folder is synced, because a power cut could bring them back when
+    /// no list knows them any more.
+    syncing: bool,
+    /// One of its operations failed.
+    failed: bool,
     /// When the first armed item is due: asked at every turn, so not searched for.
     next_due: Option<u64>,
 }
 
 impl Wastes {
-    /// Adds something that the last checkpoint still counts on.
-    pub fn add(&mut self, garbage: Garbage, due_ns: u64) {
-        self.items.push(Waste { garbage, due_ns, armed: false });
+    /// Adds something that may go once the frame `sequence` is durable.
+    pub fn add(&mut self, garbage: Garbage, due_ns: u64, sequence: u64) {
+        self.items.push(Waste { garbage, due_ns, sequence, armed: false });
+        self.unarmed += 1;
     }
 
-    /// Adds something that the last checkpoint lists.
+    /// Adds something that nobody needs already.
     pub fn add_armed(&mut self, garbage: Garbage) {
-        self.items.push(Waste { garbage, due_ns: 0, armed: true });
+        self.items.push(Waste { garbage, due_ns: 0, sequence: 0, armed: true });
         self.note_due();
+    }
+
+    /// Frames up to `durable` are.
+    pub fn arm_durable(&mut self, durable: u64) {
+        if self.unarmed > 0 {
+            self.arm_where(|_, item| item.sequence <= durable);
+        }
     }
 
     /// For the checkpoint.
@@ -55,7 +75,14 @@ impl Wastes {
 
     /// A checkpoint that lists the first `count` items is durable.
     pub fn arm(&mut self, count: usize) {
-        self.items.iter_mut().take(count).for_each(|item| item.armed = true);
+        self.arm_where(|index, _| index < count);
+    }
+
+    fn arm_where(&mut self, wanted: impl Fn(usize, &Waste) -> bool) {
+        for (index, item) in self.items.iter_mut().enumerate() {
+            item.armed |= wanted(index, item);
+        }
+        self.unarmed = self.items.iter().filter(|item| !item.armed).count();
         self.note_due();
     }
 
@@ -99,6 +126,12 @@ impl Store {
                 self.waste.removing = 1;
                 self.ops.submit(Purpose::Waste, |op| DiskOp::RemoveTree { op, path });
             }
+            Garbage::Snapshot { id, offset } => {
+                let name = LogName::new(offset, LogFileKind::Snapshot);
+                let path = DiskPath::data(format!("{}/{name}", id.folder()));
+                self.waste.removing = 1;
+                self.ops.submit(Purpose::Waste, |op| DiskOp::Remove { op, path });
+            }
             Garbage::Segment { id, base } => {
                 for kind in LogFileKind::ALL {
                     let name = LogName::new(base, kind);
@@ -113,14 +146,34 @@ impl Store {
     /// A removal completed.
     pub(super) fn handle_waste(&mut self, done: DiskDone, mono_ns: u64) {
         self.waste.removing -= 1;
-        if let Err(error) = done.result {
+        // A folder that is gone has nothing in it.
+        let gone = self.waste.syncing && matches!(done.result, Err(DiskError::NotFound));
+        if let (Err(error), false) = (done.result, gone) {
             let item = &self.waste.items[self.waste.item_removed].garbage;
-            let text = format!("could not remove {item:?}: {error}; the next start tries again");
+            let text = format!("could not remove {item:?}: {error}; it will be tried again");
             self.events.push_back(StoreEvent::Notice(text));
+            self.waste.failed = true;
+        }
+        if self.waste.removing == 0 && !self.waste.syncing {
+            self.waste.syncing = true;
+            self.waste.removing = 1;
+            let folder = match &self.waste.items[self.waste.item_removed].garbage {
+                Garbage::Partition { id } => format!("topics/{}", id.topic_id),
+                Garbage::Segment { id, .. } | Garbage::Snapshot { id, .. } => id.folder(),
+            };
+            let path = DiskPath::data(folder);
+            self.ops.submit(Purpose::Waste, |op| DiskOp::SyncDir { op, path });
+            return;
         }
         if self.waste.removing == 0 {
+            self.waste.syncing = false;
             let at = self.waste.item_removed;
-            if self.flusher.busy() {
+            if std::mem::take(&mut self.waste.failed) {
+                // After the next checkpoint, which lists it.
+                let item = &mut self.waste.items[at];
+                (item.armed, item.sequence) = (false, BY_CHECKPOINT);
+                self.waste.unarmed += 1;
+            } else if self.flusher.busy() {
                 // The checkpoint being written counts the items: this one goes after it.
                 self.waste.items[at].due_ns = mono_ns;
             } else {

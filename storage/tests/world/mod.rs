@@ -505,8 +505,62 @@ impl World {
         })
     }
 
+    /// After a clean stop every file of a partition is one of its log: segments one after the other
+    /// up to the log's end, their indexes, snapshots of producers where a segment begins, and one at
+    /// the end. Of removed partitions there is none.
+    pub fn check_strays(&self) {
+        let mut names: BTreeMap<&str, Vec<LogName>> = BTreeMap::new();
+        for (path, _) in self.disk.files() {
+            if let Some((folder, name)) = path.path.rsplit_once('/')
+                && folder.starts_with("topics/")
+                && let Some(name) = LogName::parse(name)
+            {
+                names.entry(folder).or_default().push(name);
+            }
+        }
+        for (id, known) in &self.partitions {
+            let names = names.remove(id.folder().as_str()).unwrap_or_default();
+            assert!(!known.removed || names.is_empty(), "{id} was removed: {names:?}");
+            let end = known.sent.last().map_or(0, |sent| sent.meta.next_offset());
+            let mut bases: Vec<i64> = names
+                .iter()
+                .filter(|name| name.kind == LogFileKind::Log)
+                .map(|name| name.offset)
+                .collect();
+            bases.sort_unstable();
+            let mut next = bases.first().copied().unwrap_or(end);
+            for base in &bases {
+                assert_eq!(*base, next, "{id}: a segment that the log does not have: {bases:?}");
+                let name = LogName::new(*base, LogFileKind::Log);
+                let path = DiskPath::data(format!("{}/{name}", id.folder()));
+                let bytes = self.disk.contents(&path).expect("it was listed");
+                let mut scanner = BatchScanner::new(bytes, *base, CrcCheck::Skip);
+                scanner.by_ref().for_each(drop);
+                next = scanner.next_offset();
+            }
+            assert_eq!(next, end, "{id}: its segments end where it ends");
+            for name in &names {
+                let at_end = name.kind == LogFileKind::Snapshot && name.offset == end;
+                assert!(at_end || bases.contains(&name.offset), "{id}: {name:?} is no log's");
+            }
+            if end > 0 && !bases.is_empty() {
+                let name = LogName::new(end, LogFileKind::Snapshot);
+                let path = DiskPath::data(format!("{}/{name}", id.folder()));
+                let bytes = self.disk.contents(&path);
+                let bytes = bytes.unwrap_or_else(|| panic!("{id}: no snapshot at its end {end}"));
+                let mut states = ProducerStates::default();
+                for sent in &known.sent {
+                    states.record(&sent.meta, sent.meta.base_offset, 0);
+                }
+                assert_eq!(bytes, states.encode_snapshot(), "{id}: producers at its end");
+            }
+        }
+        assert!(names.is_empty(), "folders of no partition: {names:?}");
+    }
+
     /// Each index file is what its log file makes it.
     pub fn check_files(&self) {
+        self.check_strays();
         let mut logs_count = 0;
         for (path, bytes) in self.disk.files() {
             let Some((folder, name)) = path.path.rsplit_once('/') else { continue };

@@ -25,9 +25,13 @@ pub static BROKER_KEYS: &[Key] = &[
         .or("auto")
         .check(OneOf(&["auto", "direct", "sendfile"]))
         .ignored(DIRECT_READS),
-    long("corelane.journal.bytes", "Disk space of one core's journal.")
-        .or("536870912")
-        .check(Between(16777216, 1099511627776)),
+    long(
+        "corelane.journal.bytes",
+        "Disk space of one core's journal. Batches that need more may make it grow to twice \
+         socket.request.max.bytes.",
+    )
+    .or("536870912")
+    .check(Between(16777216, 1099511627776)),
     list(
         "corelane.journal.dir",
         "Folder of the journals, for a faster device; the data folder when unset.",
