@@ -1,9 +1,10 @@
 //! A salvage file's bytes: batches that a partition could not write into its segment.
 //!
-//! They would be lost with the journal's frames, so before those go the batches are put aside, where
-//! the next start finds them: by a running shard when a segment fails, by recovery when one fails
-//! again. A file belongs to one life and is replaced as a whole; a checkpoint says how many batches
-//! of each log count. Values to bytes and back, and total. The drawing is in `storage/README.md`.
+//! They would be lost with the journal's frames, so before those go the batches are put aside,
+//! where the next start finds them: by a running shard when a segment fails, by recovery when one
+//! fails again. A file belongs to one life and is replaced as a whole; a checkpoint says how many
+//! batches of each log count. Values to bytes and back, and total. The drawing is in
+//! `storage/README.md`.
 
 use std::collections::BTreeMap;
 

@@ -12,14 +12,14 @@ mod faults;
 mod file;
 mod memory;
 mod names;
+mod requests;
 #[cfg(test)]
 mod tests;
 mod timed;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::buffer::{AlignedBuf, SharedBuf};
+use crate::buffer::AlignedBuf;
 use crate::limits::BLOCK_BYTES;
 use crate::op::{
     BlockingDisk, DirEntry, DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId,
@@ -34,6 +34,7 @@ pub use names::NameCounts;
 
 use file::SimFile;
 use names::{Names, Node};
+use requests::{file_id, returned, write_bytes, write_durability, write_range};
 
 /// What a power cut keeps or loses as one.
 pub const SECTOR_BYTES: usize = 512;
@@ -732,65 +733,5 @@ impl BlockingDisk for SimDisk {
         }
         let waiting = self.admit(BLOCKING, op);
         self.complete(waiting).unwrap_or(dead)
-    }
-}
-
-fn file_id(op: &DiskOp) -> Option<FileId> {
-    match op {
-        DiskOp::Open { file, .. }
-        | DiskOp::Close { file, .. }
-        | DiskOp::Write { file, .. }
-        | DiskOp::WriteVectored { file, .. }
-        | DiskOp::Read { file, .. }
-        | DiskOp::Sync { file, .. }
-        | DiskOp::Truncate { file, .. } => Some(*file),
-        DiskOp::Rename { .. }
-        | DiskOp::Remove { .. }
-        | DiskOp::RemoveTree { .. }
-        | DiskOp::CreateDir { .. }
-        | DiskOp::SyncDir { .. }
-        | DiskOp::List { .. }
-        | DiskOp::ReplaceFile { .. }
-        | DiskOp::ReadFile { .. } => None,
-    }
-}
-
-/// File, position and bytes of a write.
-fn write_range(op: &DiskOp) -> Option<(FileId, u64, usize)> {
-    match op {
-        DiskOp::Write { file, position, buffer, .. } => {
-            Some((*file, *position, buffer.as_slice().len()))
-        }
-        DiskOp::WriteVectored { file, position, buffers, .. } => {
-            Some((*file, *position, buffers.iter().map(|buffer| buffer.len()).sum()))
-        }
-        _ => None,
-    }
-}
-
-/// The bytes of a write; empty for anything else.
-fn write_bytes(op: &DiskOp) -> Cow<'_, [u8]> {
-    match op {
-        DiskOp::Write { buffer, .. } => Cow::Borrowed(buffer.as_slice()),
-        DiskOp::WriteVectored { buffers, .. } => {
-            let slices: Vec<&[u8]> = buffers.iter().map(SharedBuf::as_slice).collect();
-            Cow::Owned(slices.concat())
-        }
-        _ => Cow::Borrowed(&[]),
-    }
-}
-
-fn write_durability(op: &DiskOp) -> Durability {
-    match op {
-        DiskOp::Write { durability, .. } | DiskOp::WriteVectored { durability, .. } => *durability,
-        _ => Durability::Volatile,
-    }
-}
-
-/// The buffer that goes back with a write's completion.
-fn returned(op: DiskOp) -> Option<AlignedBuf> {
-    match op {
-        DiskOp::Write { buffer: crate::op::WriteBuf::Owned(buffer), .. } => Some(buffer),
-        _ => None,
     }
 }

@@ -1,11 +1,11 @@
-//! What a recovery leaves for the next one: which folders it was writing to, and the batches that no
-//! segment took.
+//! What a recovery leaves for the next one: which folders it was writing to, and the batches that
+//! no segment took.
 //!
-//! Files replaced as a whole. `replaying` is there while a recovery writes segments:
-//! one that is cut may have made files for frames that nobody was promised and that the next one no
-//! longer finds, so the next one looks through those folders. A salvage file belongs to one life: it
-//! holds what a partition would have lost with the old journal, because its segment could not be
-//! written. Reading is total. The drawing is in `storage/README.md`.
+//! Files replaced as a whole. `replaying` is there while a recovery writes segments: one that is
+//! cut may have made files for frames that nobody was promised and that the next one no longer
+//! finds, so the next one looks through those folders. A salvage file belongs to one life: it holds
+//! what a partition would have lost with the old journal, because its segment could not be written.
+//! Reading is total. The drawing is in `storage/README.md`.
 
 use std::collections::BTreeSet;
 
@@ -19,8 +19,8 @@ const REPLAYING: &str = "checkpoint/replaying";
 const REPLAYING_MAGIC: [u8; 4] = *b"CLRP";
 const ID_BYTES: usize = 20;
 
-/// The partitions that a recovery was writing to when it was cut. A list that does not read is none:
-/// it only keeps folders tidy.
+/// The partitions that a recovery was writing to when it was cut. A list that does not read is
+/// none: it only keeps folders tidy.
 pub(super) fn read_replaying(
     disk: &mut dyn BlockingDisk,
     ids: &mut Ids,

@@ -318,8 +318,8 @@ impl FlushJob {
         if let Some((_, kind)) = self.file {
             return Some(kind);
         }
-        // An earlier stop left its files whole, and nothing was added since. They are not touched: a
-        // crash could leave them changed, and no checkpoint would say that they need care.
+        // An earlier stop left its files whole, and nothing was added since. They are not touched:
+        // a crash could leave them changed, and no checkpoint would say that they need care.
         if segment.trimmed && !more {
             return None;
         }

@@ -116,8 +116,8 @@ impl Store {
             log.log_end = meta.next_offset();
             return Replayed::Applied;
         }
-        // A segment begun here because those before it were dropped fills otherwise than the one the
-        // batch was appended to.
+        // A segment begun here because those before it were dropped fills otherwise than the one
+        // the batch was appended to.
         let full = |last: &Segment| last.indexes.must_roll(meta.last_offset());
         if entry.rolled || log.segments.back().is_none_or(full) {
             log.roll(wall_ms);

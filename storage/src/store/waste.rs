@@ -1,9 +1,9 @@
 //! Files that no log needs: remembered by checkpoints, removed later.
 //!
 //! A file goes once the journal durably says that its records are gone, or a checkpoint does
-//! without it, and `file.delete.delay.ms` after its log let it go; at once when the disk is full. It
-//! stays in the list until it is gone, so that a crash leaves no file behind that nobody knows. No
-//! removal waits for a checkpoint, because a full disk may have no room for one.
+//! without it, and `file.delete.delay.ms` after its log let it go; at once when the disk is full.
+//! It stays in the list until it is gone, so that a crash leaves no file behind that nobody knows.
+//! No removal waits for a checkpoint, because a full disk may have no room for one.
 
 use super::Store;
 use super::ops::Purpose;

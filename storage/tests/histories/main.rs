@@ -12,8 +12,11 @@
 
 mod model;
 mod reads;
+mod restart;
+mod totals;
 mod world;
 
+use totals::Totals;
 use world::{Kind, World};
 
 fn env(name: &str, default: u64) -> u64 {
@@ -25,7 +28,7 @@ fn env(name: &str, default: u64) -> u64 {
 fn run(kind: Kind, count: u64) {
     let (seed, count) = (env("SEED", 0), env("HISTORIES", count));
     let trace = env("TRACE", 0) > 0;
-    let mut totals = world::Totals::default();
+    let mut totals = Totals::default();
     for seed in seed..seed + count {
         let mut world = World::new(kind, seed, trace);
         let history = std::panic::AssertUnwindSafe(|| world.run());

@@ -1,13 +1,11 @@
 //! The driver: one machine with a disk and some shards, and clients that know what they were told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use storage::log_dump::{self, SegmentFiles};
 use storage::op::{DiskError, DiskPath};
 use storage::prng::Prng;
-use storage::producer_state::Producer;
-use storage::recovery::{self, RecoverConfig, Recovered, Recovery};
+use storage::recovery;
 use storage::segment::format::BatchMeta;
 use storage::segment::format::sample::{Sample, batch};
 use storage::segment::log_names::{LogFileKind, LogName};
@@ -20,6 +18,7 @@ use storage::{Store, StoreConfig};
 
 use super::model::{ModelBatch, ModelLog, stored};
 use super::reads::PendingRead;
+use super::totals::Totals;
 
 /// What a history may meet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,79 +27,6 @@ pub enum Kind {
     Crashes,
     /// These, and a disk that fails, tears, fills, stalls and turns read-only while stores run.
     Faults,
-}
-
-/// What happened in some histories.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct Totals {
-    pub appends: u64,
-    pub duplicates: u64,
-    pub acked: u64,
-    pub reads: u64,
-    pub pending_reads: u64,
-    pub deletions: u64,
-    pub removals: u64,
-    pub power_cuts: u64,
-    pub cuts_in_recovery: u64,
-    pub kills: u64,
-    pub stops: u64,
-    /// Batches that a crash took because nobody had been told of them.
-    pub unacked_lost: u64,
-    pub partitions_failed: u64,
-    pub journals_failed: u64,
-    pub space_low: u64,
-    pub refused: u64,
-}
-
-impl Totals {
-    pub fn add(&mut self, other: Self) {
-        self.appends += other.appends;
-        self.duplicates += other.duplicates;
-        self.acked += other.acked;
-        self.reads += other.reads;
-        self.pending_reads += other.pending_reads;
-        self.deletions += other.deletions;
-        self.removals += other.removals;
-        self.power_cuts += other.power_cuts;
-        self.cuts_in_recovery += other.cuts_in_recovery;
-        self.kills += other.kills;
-        self.stops += other.stops;
-        self.unacked_lost += other.unacked_lost;
-        self.partitions_failed += other.partitions_failed;
-        self.journals_failed += other.journals_failed;
-        self.space_low += other.space_low;
-        self.refused += other.refused;
-    }
-
-    /// A test that exercises nothing proves nothing.
-    pub fn assert_happened(&self, kind: Kind, histories: u64) {
-        if histories < 100 {
-            return;
-        }
-        let faults = [self.partitions_failed, self.journals_failed, self.space_low, self.refused];
-        match kind {
-            Kind::Crashes => assert_eq!(faults, [0; 4], "the disk did nothing wrong"),
-            Kind::Faults => {
-                let all = faults.iter().all(|count| *count > histories / 20);
-                assert!(all, "too little went wrong: {self:?}");
-            }
-        }
-        let each = [
-            self.appends,
-            self.duplicates,
-            self.acked,
-            self.reads,
-            self.pending_reads,
-            self.deletions,
-            self.removals,
-            self.power_cuts,
-            self.cuts_in_recovery,
-            self.kills,
-            self.stops,
-            self.unacked_lost,
-        ];
-        assert!(each.iter().all(|count| *count > histories / 20), "too little happened: {self:?}");
-    }
 }
 
 pub struct Shard {
@@ -137,7 +63,7 @@ pub struct World {
 }
 
 const MS: u64 = 1_000_000;
-const SHARDS_MAX: u64 = 3;
+pub const SHARDS_MAX: u64 = 3;
 
 impl World {
     pub fn new(kind: Kind, seed: u64, trace: bool) -> Self {
@@ -200,7 +126,7 @@ impl World {
         self.steps[from..].join("\n")
     }
 
-    fn note(&mut self, step: String) {
+    pub fn note(&mut self, step: String) {
         for byte in step.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
@@ -292,7 +218,7 @@ impl World {
         }
     }
 
-    fn heal_disk(&mut self) {
+    pub fn heal_disk(&mut self) {
         self.disk.clear_faults();
         self.disk.set_space(None);
         self.disk.set_read_only(false);
@@ -358,7 +284,7 @@ impl World {
         self.place(id, shard);
     }
 
-    fn place(&mut self, id: PartitionId, shard: usize) {
+    pub fn place(&mut self, id: PartitionId, shard: usize) {
         let config = self.logs[&id].config;
         let log = self.shards[shard].store.create_partition(id, config);
         self.homes.insert(id, (shard, log.expect("there is room and it is not there")));
@@ -831,168 +757,5 @@ impl World {
                 assert!(known && !name.deleted, "{id:?}: {name:?} belongs to no log: {bases:?}");
             }
         }
-    }
-
-    // --- Restart ---
-
-    fn restart(&mut self, mut machine_lives: bool) {
-        let mut attempts = 0;
-        let stores = loop {
-            self.life += 1;
-            let shards_count = self.work.between(1, SHARDS_MAX) as u16;
-            if attempts < 3 && self.cuts.one_in(4) {
-                let ops = self.cuts.pick(&[Ops::Any, Ops::Change, Ops::Write]);
-                let skip = self.cuts.between(0, 40);
-                self.disk.inject(Fault::once(ops, skip, Effect::PowerCut));
-            }
-            let recovered = self.recover(shards_count);
-            self.disk.clear_faults();
-            if self.disk.is_powered() {
-                break recovered.expect("the disk did nothing wrong");
-            }
-            attempts += 1;
-            drop(recovered);
-            let seed = self.cuts.next_u64();
-            self.note(format!("power cut {seed} in recovery"));
-            self.totals.cuts_in_recovery += 1;
-            self.disk.power_cut(seed);
-            self.disk.restart();
-            machine_lives = false;
-        };
-        let (slot_bytes, slots_count) = self.memory_slots;
-        for (shard, mut store) in stores.into_iter().enumerate() {
-            let file = self.disk.contents(&recovery::memory_path(shard as u16)).unwrap_or(&[]);
-            let memory = SimMemory::new(slot_bytes, slots_count, file);
-            store.set_region_source(Box::new(memory.clone()));
-            self.shards.push(Shard {
-                store,
-                memory,
-                pending: BTreeMap::new(),
-                stopped: false,
-                journal_failed: false,
-                gave_up: false,
-            });
-        }
-        self.check_recovered(machine_lives);
-    }
-
-    fn recover(&mut self, shards_count: u16) -> Result<Vec<Store>, String> {
-        let config = RecoverConfig { life: self.life, wall_ms: self.wall_ms };
-        self.note(format!("recover into {shards_count} shards, life {}", self.life));
-        let mut recovery = Recovery::open(&mut self.disk, config).map_err(|e| e.to_string())?;
-        let known: Vec<PartitionId> = recovery.partitions().collect();
-        if self.cuts.one_in(2) {
-            self.read_before_placement(&mut recovery, &known)?;
-        }
-        self.homes.clear();
-        let mut places = BTreeMap::new();
-        for (id, model) in &self.logs {
-            places.insert(*id, (self.work.below(u64::from(shards_count)) as u16, model.config));
-        }
-        let finished =
-            recovery.finish(&mut self.disk, shards_count, self.store_config, &mut |id| {
-                places.get(id).copied()
-            });
-        let Recovered { stores, report, .. } = finished.map_err(|error| error.to_string())?;
-        self.note(format!("recovered {} partitions: {report:?}", known.len()));
-        assert_eq!(report.quarantined, [], "nothing was damaged");
-        assert_eq!(stores.len(), usize::from(shards_count));
-        for (id, (shard, _)) in places {
-            if let Some(log) = stores[usize::from(shard)].find(&id) {
-                self.homes.insert(id, (usize::from(shard), log));
-            }
-        }
-        let found: usize = stores.iter().map(|store| store.partitions().count()).sum();
-        assert_eq!(found, self.homes.len(), "no partition that was removed, none twice");
-        Ok(stores)
-    }
-
-    /// The metadata log is read before anybody knows where partitions belong.
-    fn read_before_placement(
-        &mut self,
-        recovery: &mut Recovery,
-        known: &[PartitionId],
-    ) -> Result<(), String> {
-        for id in known {
-            let Some(model) = self.logs.get(id) else { continue };
-            let mut batches: Vec<Vec<u8>> = Vec::new();
-            let mut take = |batch: &[u8]| batches.push(batch.to_vec());
-            recovery.read_partition(&mut self.disk, id, &mut take).map_err(|e| e.to_string())?;
-            let Some(first) = batches.first() else { continue };
-            let base = BatchMeta::read(first).expect("a batch is whole").base_offset;
-            let first = model.batches.partition_point(|batch| batch.base < base);
-            for (batch, expected) in batches.iter().zip(&model.batches[first..]) {
-                assert!(batch[..] == expected.stored[..], "{id:?}: the batch at {}", expected.base);
-            }
-            assert!(first + batches.len() <= model.batches.len(), "{id:?}: batches were invented");
-        }
-        Ok(())
-    }
-
-    fn check_recovered(&mut self, machine_lives: bool) {
-        let ids: Vec<PartitionId> = self.logs.keys().copied().collect();
-        for id in ids {
-            let must = self.logs[&id].must_survive(machine_lives);
-            let Some((shard, log)) = self.homes.get(&id).copied() else {
-                assert_eq!(must, 0, "{id:?} is gone with acknowledged batches");
-                self.lost(&id, 0, 0);
-                let shard = self.work.below(self.shards.len() as u64) as usize;
-                self.place(id, shard);
-                continue;
-            };
-            let store = &self.shards[shard].store;
-            let end = store.log_end(log).expect("it was found");
-            let start = store.log_start(log).expect("it was found");
-            let model = &self.logs[&id];
-            let count = model.batches.partition_point(|batch| batch.next <= end);
-            let whole = count.checked_sub(1).map_or(0, |last| model.batches[last].next);
-            assert_eq!(whole, end, "{id:?} ends within a batch or beyond everything appended");
-            assert!(
-                count >= must,
-                "{id:?} ends at {end}: {count} batches, {must} were acknowledged"
-            );
-            let starts = model.start_min..=model.start_max;
-            assert!(starts.contains(&start), "{id:?} starts at {start}, not within {starts:?}");
-            assert_eq!(store.high_watermark(log), Some(end), "what was recovered is committed");
-            self.lost(&id, count, start);
-            self.check_state(&id);
-            self.read_whole(&id);
-        }
-        self.note("recovered".to_owned());
-    }
-
-    fn lost(&mut self, id: &PartitionId, count: usize, start: i64) {
-        let model = self.logs.get_mut(id).expect("it exists");
-        self.totals.unacked_lost += (model.batches.len() - count) as u64;
-        model.restarted(count, start);
-    }
-
-    /// Producers and epochs are those that replaying the log gives.
-    fn check_state(&self, id: &PartitionId) {
-        let (shard, log) = self.homes[id];
-        let store = &self.shards[shard].store;
-        let model = &self.logs[id];
-        let ours: Vec<(i64, Producer)> = store.producers(log).map(|(id, p)| (id, *p)).collect();
-        let theirs: Vec<(i64, Producer)> = model.producers.iter().map(|(id, p)| (id, *p)).collect();
-        assert_eq!(ours, theirs, "producers of {id:?}");
-        let start = store.log_start(log).expect("it exists");
-        if let Some(last) = model.batches.last().filter(|last| last.next > start) {
-            let meta = BatchMeta::read(&last.stored).expect("the driver makes good batches");
-            assert_eq!(store.latest_epoch(log), Some(meta.leader_epoch), "last epoch of {id:?}");
-        }
-        let mut text = String::new();
-        for epoch in 0..=model.leader_epoch {
-            let Some(end) = store.epoch_end(log, epoch) else { continue };
-            let later = model.batches.iter().find(|batch| {
-                let meta = BatchMeta::read(&batch.stored).expect("the driver makes good batches");
-                meta.leader_epoch > epoch && batch.next > start
-            });
-            let expected = later.map_or(model.end(), |batch| batch.base.max(start));
-            if end.end_offset != expected {
-                writeln!(text, "epoch {epoch} ends at {}, not {expected}", end.end_offset)
-                    .expect("a string takes all");
-            }
-        }
-        assert!(text.is_empty(), "{id:?}: {text}");
     }
 }

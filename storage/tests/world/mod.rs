@@ -506,8 +506,8 @@ impl World {
     }
 
     /// After a clean stop every file of a partition is one of its log: segments one after the other
-    /// up to the log's end, their indexes, snapshots of producers where a segment begins, and one at
-    /// the end. Of removed partitions there is none.
+    /// up to the log's end, their indexes, snapshots of producers where a segment begins, and one
+    /// at the end. Of removed partitions there is none.
     pub fn check_strays(&self) {
         let mut names: BTreeMap<&str, Vec<LogName>> = BTreeMap::new();
         for (path, _) in self.disk.files() {
