@@ -120,6 +120,14 @@ impl Admin {
         }
     }
 
+    /// A topic that has to be there already.
+    pub fn describe_existing(&mut self, name: &str) -> Result<Topic, BenchError> {
+        let found = self.describe(name, false)?;
+        found.ok_or_else(|| {
+            self.failed(format!("there is no topic {name}; bench produce --keep-topic leaves one"))
+        })
+    }
+
     fn create(&mut self, args: &TopicArgs) -> Result<bool, BenchError> {
         let configs = args
             .configs()?

@@ -6,13 +6,19 @@ use std::time::Duration;
 use protocol::compress::Compression;
 
 use crate::error::BenchError;
+use crate::fetch::Wanted;
 use crate::limits;
+use crate::request::STAMP_BYTES;
 
 /// A measurement.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Command {
     /// Write records at a set rate (open loop), or as fast as answers come (--closed)
     Produce(Box<ProduceArgs>),
+    /// Read a topic as fast as it comes
+    Consume(Box<ConsumeArgs>),
+    /// Write at a set rate and read through long polls: latency from intended time to arrival
+    E2e(Box<E2eArgs>),
 }
 
 /// How results are printed.
@@ -177,6 +183,109 @@ pub struct RecordArgs {
     pub spread: Spread,
 }
 
+/// Where readers start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum From {
+    /// At the first record.
+    Earliest,
+    /// After the last one.
+    Latest,
+}
+
+/// What fetches ask for.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Fetching")]
+pub struct FetchArgs {
+    /// Longest wait of a fetch, in milliseconds
+    #[arg(long, default_value_t = 500, value_name = "MS")]
+    pub fetch_max_wait_ms: i32,
+    /// Bytes a fetch waits for
+    #[arg(long, default_value_t = 1, value_name = "BYTES")]
+    pub fetch_min_bytes: i32,
+    /// Bytes of one answer
+    #[arg(long, default_value_t = 50 << 20, value_name = "BYTES")]
+    pub fetch_max_bytes: i32,
+    /// Bytes of one partition in an answer
+    #[arg(long, default_value_t = 1 << 20, value_name = "BYTES")]
+    pub partition_max_bytes: i32,
+}
+
+impl FetchArgs {
+    /// For the request.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            max_wait_ms: self.fetch_max_wait_ms,
+            min_bytes: self.fetch_min_bytes,
+            max_bytes: self.fetch_max_bytes,
+            partition_max_bytes: self.partition_max_bytes,
+        }
+    }
+}
+
+/// Options of `bench consume`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConsumeArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+    /// Topic to read; it has to be there
+    #[arg(long, default_value = "corelane-bench", value_name = "NAME")]
+    pub topic: String,
+    /// Reading connections; with more than there are partitions, partitions are read several times
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub connections: u32,
+    /// Where readers start
+    #[arg(long, value_enum, default_value = "earliest")]
+    pub from: From,
+    /// At a topic's end begin again, so that the load lasts
+    #[arg(long)]
+    pub read_again: bool,
+}
+
+impl ConsumeArgs {
+    /// Errs when the options do not fit together.
+    pub fn check(&self) -> Result<(), BenchError> {
+        self.common.check()?;
+        check_connections(self.connections)
+    }
+}
+
+/// Options of `bench e2e`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct E2eArgs {
+    #[command(flatten)]
+    pub produce: ProduceArgs,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+    /// Reading connections
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub consumers: u32,
+}
+
+impl E2eArgs {
+    /// Errs when the options do not fit together.
+    pub fn check(&self) -> Result<(), BenchError> {
+        self.produce.check()?;
+        check_connections(self.consumers)?;
+        let records = &self.produce.records;
+        if records.codec != Compression::None || records.record_bytes < STAMP_BYTES {
+            return Err(usage("e2e writes times into records: --codec none, --record-bytes 8 up"));
+        }
+        if self.produce.load.closed {
+            return Err(usage("e2e is an open loop: give it a --rate instead of --closed"));
+        }
+        Ok(())
+    }
+}
+
+fn check_connections(count: u32) -> Result<(), BenchError> {
+    if (1..=limits::CONNECTIONS_MAX).contains(&count) {
+        return Ok(());
+    }
+    Err(usage(format!("--connections: 1 to {}", limits::CONNECTIONS_MAX)))
+}
+
 /// Options of `bench produce`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ProduceArgs {
@@ -255,9 +364,7 @@ impl TopicArgs {
 
 impl LoadArgs {
     pub(crate) fn check(&self) -> Result<(), BenchError> {
-        if !(1..=limits::CONNECTIONS_MAX).contains(&self.connections) {
-            return Err(usage(format!("--connections: 1 to {}", limits::CONNECTIONS_MAX)));
-        }
+        check_connections(self.connections)?;
         if !self.closed && self.replay.is_none() && !(0.01..=5e6).contains(&self.rate) {
             return Err(usage("--rate: 0.01 to 5000000 requests per second"));
         }

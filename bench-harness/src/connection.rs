@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
+use protocol::Request;
 use protocol::client::{Connect, Connection};
 use protocol::frame::{self, Frame};
 
@@ -24,7 +25,7 @@ pub struct Wire(Rc<RefCell<TcpStream>>);
 
 impl Wire {
     /// Connects and agrees on versions, as every client does.
-    pub async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
+    pub async fn connect(address: SocketAddr) -> Result<(Self, Connection), BenchError> {
         let failed = |error: &dyn std::fmt::Display| BenchError::at(address, error.to_string());
         let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
@@ -43,7 +44,31 @@ impl Wire {
             }
             let ready = connect.handle_bytes(&buffer[..count], &mut out);
             if ready.map_err(|error| failed(&error))? {
-                return Ok(wire);
+                return Ok((wire, connect.finish().expect("the sequence is over")));
+            }
+        }
+    }
+
+    /// Asks and waits for the answer; for what comes before the load.
+    pub async fn call<R: Request>(
+        &self,
+        connection: &mut Connection,
+        request: &R,
+        address: SocketAddr,
+    ) -> Result<R::Response, BenchError> {
+        let failed = |error: &dyn std::fmt::Display| BenchError::at(address, error.to_string());
+        let mut out = Vec::new();
+        connection.send(request, &mut out).map_err(|error| failed(&error))?;
+        self.write_all(&out).await.map_err(|error| failed(&error))?;
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let polled = connection.poll_response();
+            if let Some(response) = polled.map_err(|error| failed(&error))? {
+                return response.decode::<R>().map_err(|error| failed(&error));
+            }
+            match self.read(&mut buffer).await.map_err(|error| failed(&error))? {
+                0 => return Err(failed(&"the broker closed the connection")),
+                count => connection.handle_bytes(&buffer[..count]),
             }
         }
     }

@@ -5,7 +5,7 @@
 //! out. Open loop is the rule: a request has an intended time that no answer delays, and its
 //! latency counts from then. Closed loop is a mode with a name of its own.
 //!
-//! `args` is the command line, `produce` the load, `outcome` what a run found, and `table` how it
+//! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and `table` how it
 //! is printed. The broker's binary mounts [`Command`] and calls [`run`].
 #![expect(
     clippy::disallowed_methods,
@@ -16,7 +16,9 @@ pub mod admin;
 pub mod args;
 pub mod clock;
 pub mod connection;
+pub mod consume;
 pub mod error;
+pub mod fetch;
 pub mod host;
 pub mod limits;
 pub mod outcome;
@@ -46,11 +48,11 @@ pub enum Verdict {
 
 /// Does what a command says and prints the result to `out`.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<Verdict, BenchError> {
-    match command {
-        Command::Produce(args) => {
-            let outcome = produce::measure(args)?;
-            table::print(&outcome, args.common.format, out)?;
-            Ok(outcome.verdict(args.common.allow_slow_client))
-        }
-    }
+    let (outcome, common) = match command {
+        Command::Produce(args) => (produce::measure(args)?, &args.common),
+        Command::Consume(args) => (consume::measure(args)?, &args.common),
+        Command::E2e(args) => (produce::measure_e2e(args)?, &args.produce.common),
+    };
+    table::print(&outcome, common.format, out)?;
+    Ok(outcome.verdict(common.allow_slow_client))
 }

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
-use crate::args::{Arrivals, Common, ProduceArgs, Wait};
+use crate::args::{Arrivals, Common, ConsumeArgs, E2eArgs, ProduceArgs, Wait};
 use crate::host::Host;
 use crate::limits;
 use crate::produce;
@@ -30,10 +30,14 @@ pub struct Outcome {
     pub load: Load,
     /// From the intended time (open loop) or the sending (closed loop) to the answer.
     pub latency: Latency,
+    /// End to end only: from the intended time to the producer's answer.
+    pub acknowledged: Option<Latency>,
     /// How the client behaved.
     pub client: Client,
     /// What it cost the broker; `null` without `--server-pid`.
     pub server: Option<Server>,
+    /// What else the machine did.
+    pub neighbours: Neighbours,
     /// Latency over time.
     pub course: Vec<Interval>,
     /// Why not to believe the figures; empty if nothing speaks against them.
@@ -91,12 +95,39 @@ impl Settings {
             codec: args.records.codec.name(),
             partitions,
             topic_config: args.topic.topic_config.clone(),
-            wait: match produce::wait(args.common.wait, load.closed) {
-                Wait::Spin => "spin",
-                Wait::Park => "park",
-            },
+            wait: name_of(produce::wait(args.common.wait, load.closed)),
             seconds: args.common.duration.as_secs_f64(),
         }
+    }
+
+    /// Of an end-to-end load.
+    pub fn e2e(args: &E2eArgs, partitions: usize) -> Self {
+        Self { mode: "e2e", ..Self::produce(&args.produce, partitions) }
+    }
+
+    /// Of a consume load.
+    pub fn consume(args: &ConsumeArgs, partitions: usize) -> Self {
+        Self {
+            mode: "consume",
+            discipline: "closed, 1 fetch in flight per connection".to_owned(),
+            rate: None,
+            connections: args.connections,
+            record_bytes: 0,
+            records_per_request: 0,
+            acks: 0,
+            codec: "as stored",
+            partitions,
+            topic_config: Vec::new(),
+            wait: name_of(produce::wait(args.common.wait, true)),
+            seconds: args.common.duration.as_secs_f64(),
+        }
+    }
+}
+
+fn name_of(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Spin => "spin",
+        Wait::Park => "park",
     }
 }
 
@@ -119,6 +150,8 @@ pub struct Load {
     pub missed: u64,
     /// Sent and never answered.
     pub unanswered: u64,
+    /// End to end: acknowledged and never seen by a reader.
+    pub absent: u64,
 }
 
 /// A distribution, in nanoseconds.
@@ -198,6 +231,16 @@ pub struct Server {
     pub threads: u64,
 }
 
+/// What the machine did beside broker and client: noise.
+#[derive(Debug, Clone, Serialize)]
+pub struct Neighbours {
+    /// Cores' worth of CPU of everybody else, the kernel's own threads included; `null` without
+    /// `--server-pid`.
+    pub busy: Option<f64>,
+    /// Cores' worth the hypervisor took.
+    pub stolen: f64,
+}
+
 /// Latency inside one interval.
 #[derive(Debug, Clone, Serialize)]
 pub struct Interval {
@@ -214,6 +257,11 @@ pub struct Interval {
 const CLIENT_BUSY_MAX: f64 = 0.92;
 /// Below this part of a core, a broker that is said to be saturated was waiting for the client.
 const SERVER_BUSY_MIN: f64 = 0.90;
+/// A spinning client that got less of its cores was disturbed.
+const SPINNER_BUSY_MIN: f64 = 0.8;
+/// Cores' worth of others' CPU, or of the hypervisor's, that makes a figure doubtful.
+const NEIGHBOURS_BUSY_MAX: f64 = 0.35;
+const STOLEN_MAX: f64 = 0.05;
 /// Lateness at p99 that is forgiven whatever the latency: an interrupt's length.
 const LATENESS_NS_MIN: u64 = 200_000;
 
@@ -231,6 +279,7 @@ impl Outcome {
             errors: recorder.errors.clone(),
             missed: recorder.missed,
             unanswered: recorder.unanswered,
+            absent: u64::try_from(recorder.absent).unwrap_or(0),
         };
         let cpu_seconds = ran.client_cpu_ns as f64 / 1e9;
         let client = Client {
@@ -264,6 +313,14 @@ impl Outcome {
                 threads: after.threads,
             }
         });
+        let (before, after) = ran.machine;
+        let all = after.busy_ns.saturating_sub(before.busy_ns) as f64 / 1e9;
+        let neighbours = Neighbours {
+            busy: server.as_ref().map(|server: &Server| {
+                ((all - cpu_seconds - server.cpu_seconds) / seconds).max(0.0)
+            }),
+            stolen: after.stolen_ns.saturating_sub(before.stolen_ns) as f64 / 1e9 / seconds,
+        };
         let course = recorder.course().into_iter().map(|interval| Interval {
             at_seconds: interval.at_ns as f64 / 1e9,
             count: interval.count,
@@ -277,8 +334,11 @@ impl Outcome {
             host: Host::read(common.server_pid),
             load,
             latency: Latency::of(&recorder.latency),
+            acknowledged: (!recorder.acknowledged.is_empty())
+                .then(|| Latency::of(&recorder.acknowledged)),
             client,
             server,
+            neighbours,
             course: course.collect(),
             doubts: Vec::new(),
         };
@@ -303,6 +363,9 @@ impl Outcome {
                 limits::DRAIN_NS_MAX / 1_000_000_000
             ));
         }
+        if load.absent > 0 {
+            doubts.push(format!("{} requests were acknowledged and never read", load.absent));
+        }
         if load.missed > 0 {
             doubts.push(format!("{} requests came due and were never sent", load.missed));
         }
@@ -312,6 +375,21 @@ impl Outcome {
             doubts.push(format!(
                 "the client was the bottleneck: it used {:.0} % of its cores; give it more",
                 client.busy * 100.0
+            ));
+        }
+        if !parked && client.busy < SPINNER_BUSY_MIN {
+            doubts.push(format!(
+                "the client got only {:.0} % of its cores: something else runs there",
+                client.busy * 100.0
+            ));
+        }
+        if let Some(busy) = self.neighbours.busy.filter(|busy| *busy > NEIGHBOURS_BUSY_MAX) {
+            doubts.push(format!("the machine was not quiet: others used {busy:.2} cores"));
+        }
+        if self.neighbours.stolen > STOLEN_MAX {
+            doubts.push(format!(
+                "the machine was not quiet: the hypervisor took {:.2} cores",
+                self.neighbours.stolen
             ));
         }
         let late_max = LATENESS_NS_MIN.max(self.latency.p99_ns / 4);

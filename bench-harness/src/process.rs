@@ -57,6 +57,25 @@ pub fn usage(pid: u32) -> Option<Usage> {
     Some(usage)
 }
 
+/// CPU time of all cores together, in nanoseconds, counted in hundredths of a second.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Machine {
+    /// Spent on any program or on the kernel.
+    pub busy_ns: u64,
+    /// Taken by the hypervisor.
+    pub stolen_ns: u64,
+}
+
+/// What all cores did since the machine started.
+pub fn machine() -> Machine {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = stat.lines().next().unwrap_or_default();
+    // user nice system idle iowait irq softirq steal
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).flat_map(str::parse).collect();
+    let tick = |index: usize| ticks.get(index).copied().unwrap_or(0) * 10_000_000;
+    Machine { busy_ns: tick(0) + tick(1) + tick(2) + tick(5) + tick(6), stolen_ns: tick(7) }
+}
+
 fn keyed(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()

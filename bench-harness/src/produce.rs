@@ -15,8 +15,9 @@ use std::task::{Poll, Waker};
 use glommio::spawn_local;
 
 use crate::admin::{Admin, Topic};
-use crate::args::{LoadArgs, ProduceArgs, Spread, Wait};
+use crate::args::{E2eArgs, From, LoadArgs, ProduceArgs, Spread, Wait};
 use crate::connection::{self, Inbox, Wire};
+use crate::consume::{self, Next, Readers, ReadingLane};
 use crate::error::BenchError;
 use crate::limits;
 use crate::outcome::{Outcome, Settings};
@@ -26,35 +27,54 @@ use crate::request::{self, AnswerLayout, Prepared};
 use crate::schedule::{Random, Schedule};
 use crate::worker::{self, Core, Times};
 
+/// End to end over several cores: how long after its last answer a core still reads.
+const SHARED_DRAIN_NS: u64 = 300_000_000;
+
 /// Measures producing.
 pub fn measure(args: &ProduceArgs) -> Result<Outcome, BenchError> {
     args.check()?;
+    let (ran, partitions) = load(args, None)?;
+    Ok(Outcome::new(Settings::produce(args, partitions), &args.common, ran))
+}
+
+/// Measures from intended time to arrival at a reader.
+pub fn measure_e2e(args: &E2eArgs) -> Result<Outcome, BenchError> {
+    args.check()?;
+    let (ran, partitions) = load(&args.produce, Some(args))?;
+    Ok(Outcome::new(Settings::e2e(args, partitions), &args.produce.common, ran))
+}
+
+/// Puts the load on a topic. Returns also how many partitions it has.
+fn load(args: &ProduceArgs, e2e: Option<&E2eArgs>) -> Result<(worker::Ran, usize), BenchError> {
     let schedule = match args.load.closed {
         true => None,
         false => Some(schedule(&args.load, args.common.seed)?),
     };
     let mut admin = Admin::connect(&args.common)?;
     let topic = admin.prepare(&args.topic)?;
-    let ran = run(args, schedule, &topic);
+    let ran = run(args, e2e, schedule, &topic);
     if topic.created && !args.topic.keep_topic {
         admin.delete(&topic);
     }
-    Ok(Outcome::new(Settings::produce(args, topic.leaders.len()), &args.common, ran?))
+    Ok((ran?, topic.leaders.len()))
 }
 
 fn run(
     args: &ProduceArgs,
+    e2e: Option<&E2eArgs>,
     schedule: Option<Schedule>,
     topic: &Topic,
 ) -> Result<worker::Ran, BenchError> {
-    let plan = Arc::new(Plan::new(args, topic)?);
+    let plan = Arc::new(Plan::new(args, e2e, topic)?);
     let connecting = plan.clone();
     let wait = wait(args.common.wait, args.load.closed);
     worker::run(
         &args.common,
         wait,
         move |core| connect(core, connecting.clone()),
-        move |core, lanes, times| drive(core, plan.clone(), lanes, schedule.clone(), times),
+        move |core, (lanes, readers), times| {
+            drive(core, plan.clone(), lanes, readers, schedule.clone(), times)
+        },
     )
 }
 
@@ -106,10 +126,14 @@ struct Plan {
     answer: AnswerLayout,
     /// Broker and number of every connection.
     connections: Vec<(SocketAddr, u32)>,
+    /// End to end: who reads.
+    readers: Option<Arc<Readers>>,
+    /// Where in a batch its stamp is.
+    stamp_at: usize,
 }
 
 impl Plan {
-    fn new(args: &ProduceArgs, topic: &Topic) -> Result<Self, BenchError> {
+    fn new(args: &ProduceArgs, e2e: Option<&E2eArgs>, topic: &Topic) -> Result<Self, BenchError> {
         let version = request::produce_version(topic)?;
         let mut brokers = topic.leaders.clone();
         brokers.sort_unstable();
@@ -118,7 +142,22 @@ impl Plan {
         let connections =
             (0..wanted).map(|number| (brokers[number as usize % brokers.len()], number)).collect();
         let answer = AnswerLayout::new(topic, version)?;
-        Ok(Self { args: args.clone(), topic: topic.clone(), version, answer, connections })
+        let readers = match e2e {
+            Some(e2e) => {
+                Some(Arc::new(Readers::new(topic, &e2e.fetch, From::Latest, e2e.consumers)?))
+            }
+            None => None,
+        };
+        let sample = Prepared::new(topic, version, &args.records, &mut Random::new(0, 0))?;
+        Ok(Self {
+            args: args.clone(),
+            topic: topic.clone(),
+            version,
+            answer,
+            connections,
+            readers,
+            stamp_at: sample.stamp_in_batch().unwrap_or(0),
+        })
     }
 
     /// Partitions whose leader is at this address.
@@ -232,7 +271,9 @@ impl Choice {
     }
 }
 
-async fn connect(core: Core, plan: Arc<Plan>) -> Result<Vec<Rc<Lane>>, BenchError> {
+type Lanes = (Vec<Rc<Lane>>, Vec<Rc<ReadingLane>>);
+
+async fn connect(core: Core, plan: Arc<Plan>) -> Result<Lanes, BenchError> {
     let mut lanes = Vec::new();
     let count = plan.connections.len();
     for &(node, number) in core.share(&plan.connections) {
@@ -244,7 +285,7 @@ async fn connect(core: Core, plan: Arc<Plan>) -> Result<Vec<Rc<Lane>>, BenchErro
         let first = number as usize * partitions.len() / count;
         let choice = Choice::new(plan.args.records.spread, partitions, first, random);
         lanes.push(Rc::new(Lane {
-            wire: Wire::connect(node).await?,
+            wire: Wire::connect(node).await?.0,
             prepared: RefCell::new(Some(prepared)),
             records_count,
             batch_bytes,
@@ -255,7 +296,11 @@ async fn connect(core: Core, plan: Arc<Plan>) -> Result<Vec<Rc<Lane>>, BenchErro
             closing: Cell::new(false),
         }));
     }
-    Ok(lanes)
+    let readers = match &plan.readers {
+        Some(readers) => consume::connect(core, readers.clone(), 1).await?,
+        None => Vec::new(),
+    };
+    Ok((lanes, readers))
 }
 
 /// What the tasks of one core share.
@@ -265,6 +310,8 @@ struct Shared {
     times: Times,
     recorder: RefCell<Recorder>,
     failure: RefCell<Option<BenchError>>,
+    /// Readers may end.
+    over: Cell<bool>,
 }
 
 impl Shared {
@@ -281,24 +328,29 @@ async fn drive(
     core: Core,
     plan: Arc<Plan>,
     lanes: Vec<Rc<Lane>>,
+    readers: Vec<Rc<ReadingLane>>,
     schedule: Option<Schedule>,
     times: Times,
 ) -> Result<Recorder, BenchError> {
     let recorder = Recorder::new(times.window.clone());
-    if lanes.is_empty() {
+    if lanes.is_empty() && readers.is_empty() {
         return Ok(recorder);
     }
     let (clock, wait, end) = (core.clock, core.wait, times.window.end);
     let share = (core.index, core.count);
     let failure = RefCell::new(None);
     let recorder = RefCell::new(recorder);
-    let shared = Rc::new(Shared { core, plan, times, recorder, failure });
+    let shared = Rc::new(Shared { core, plan, times, recorder, failure, over: Cell::new(false) });
     let mut tasks = Vec::new();
     for lane in &lanes {
         tasks.push(spawn_local(write(shared.clone(), lane.clone())).detach());
         tasks.push(spawn_local(read(shared.clone(), lane.clone())).detach());
     }
+    for reader in &readers {
+        tasks.push(spawn_local(receive(shared.clone(), reader.clone())).detach());
+    }
     match schedule {
+        Some(_) if lanes.is_empty() => pacing::until(clock, wait, end).await,
         Some(schedule) => pace(&shared, &lanes, schedule.shared(share.0, share.1)).await,
         None => {
             pacing::until(clock, wait, shared.times.start_ns).await;
@@ -316,6 +368,10 @@ async fn drive(
         lane.waiting.borrow_mut().clear();
         lane.wake_writer();
         lane.wire.shutdown().await;
+    }
+    shared.over.set(true);
+    for reader in &readers {
+        reader.shutdown().await;
     }
     for task in tasks {
         task.await;
@@ -365,10 +421,15 @@ async fn pace(shared: &Shared, lanes: &[Rc<Lane>], mut schedule: Schedule) {
 async fn drain(shared: &Shared, lanes: &[Rc<Lane>]) {
     let Core { clock, wait, .. } = shared.core;
     let deadline = clock.now_ns() + limits::DRAIN_NS_MAX;
-    while lanes.iter().any(|lane| lane.open_count() > 0)
-        && clock.now_ns() < deadline
-        && !shared.failed()
-    {
+    // What one core writes another may read: then each waits a little for what it cannot count.
+    let shared_out = shared.core.count > 1 && shared.plan.readers.is_some();
+    let patience = clock.now_ns() + if shared_out { SHARED_DRAIN_NS } else { 0 };
+    let due = || {
+        lanes.iter().any(|lane| lane.open_count() > 0)
+            || clock.now_ns() < patience
+            || (!shared_out && shared.recorder.borrow().absent > 0)
+    };
+    while due() && clock.now_ns() < deadline && !shared.failed() {
         match wait {
             Wait::Spin => pacing::turn().await,
             Wait::Park => glommio::timer::sleep(std::time::Duration::from_millis(1)).await,
@@ -398,6 +459,7 @@ async fn write(shared: Rc<Shared>, lane: Rc<Lane>) {
     let in_flight_max = shared.plan.args.load.in_flight();
     let answered = shared.plan.args.records.acks != 0;
     let mut prepared = lane.prepared.borrow_mut().take().expect("a lane has one writer");
+    let stamps = shared.plan.readers.is_some();
     let mut out = Vec::with_capacity(limits::COALESCED_BYTES_MAX * 2);
     // Intended times of what one send carries.
     let mut carried = Vec::new();
@@ -413,6 +475,9 @@ async fn write(shared: Rc<Shared>, lane: Rc<Lane>) {
             let Some(intended) = lane.waiting.borrow_mut().pop_front() else { break };
             let partition = lane.next_partition.borrow_mut().next();
             prepared.address(correlation_id, partition);
+            if stamps {
+                prepared.stamp(intended);
+            }
             if answered {
                 lane.in_flight.borrow_mut().push_back((correlation_id, intended));
             }
@@ -462,6 +527,7 @@ async fn read_answers(shared: &Shared, lane: &Lane) -> Result<(), String> {
     let clock = shared.core.clock;
     let closed = shared.plan.args.load.closed;
     let end = shared.times.window.end;
+    let end_to_end = shared.plan.readers.is_some();
     let mut inbox = Inbox::empty();
     loop {
         if !inbox.fill(&lane.wire).await.map_err(|error| error.to_string())? {
@@ -482,7 +548,15 @@ async fn read_answers(shared: &Shared, lane: &Lane) -> Result<(), String> {
             let Some(code) = shared.plan.answer.error_code(frame) else {
                 return Err("an answer is too short to be one".to_owned());
             };
-            recorder.record(intended, now);
+            if end_to_end {
+                let counts = recorder.counts(intended);
+                if counts && code == 0 {
+                    recorder.acknowledged.saturating_record(now.saturating_sub(intended).max(1));
+                    recorder.absent += 1;
+                }
+            } else {
+                recorder.record(intended, now);
+            }
             recorder.count(intended, code, lane.records_count, lane.batch_bytes);
             answers += 1;
         }
@@ -493,5 +567,30 @@ async fn read_answers(shared: &Shared, lane: &Lane) -> Result<(), String> {
         if answers > 0 {
             lane.wake_writer();
         }
+    }
+}
+
+/// End to end: reads until the run is over, and writes down when each request's records came.
+async fn receive(shared: Rc<Shared>, reader: Rc<ReadingLane>) {
+    let clock = shared.core.clock;
+    let after = |_| if shared.over.get() { Next::End } else { Next::Fetch };
+    let stamp_at = shared.plan.stamp_at;
+    let read = consume::poll_records(
+        &reader,
+        || clock.now_ns(),
+        after,
+        |batch, now| {
+            let intended = batch.stamp(stamp_at);
+            let mut recorder = shared.recorder.borrow_mut();
+            if recorder.counts(intended) {
+                recorder.record(intended, now);
+                recorder.absent -= 1;
+            }
+        },
+    );
+    if let Err(what) = read.await
+        && !shared.over.get()
+    {
+        shared.fail(BenchError::Connection(what));
     }
 }

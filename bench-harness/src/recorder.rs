@@ -26,6 +26,8 @@ pub struct Recorder {
     pub lateness: Histogram<u64>,
     /// From the intended time until the request was written to its socket.
     pub written: Histogram<u64>,
+    /// End to end only: from the intended time to the producer's answer.
+    pub acknowledged: Histogram<u64>,
     /// Requests answered without an error.
     pub requests: u64,
     /// Records in them.
@@ -38,6 +40,9 @@ pub struct Recorder {
     pub missed: u64,
     /// Sent and never answered.
     pub unanswered: u64,
+    /// End to end only: acknowledged requests whose records have not arrived at a reader. Below zero
+    /// on a core that reads what another wrote; the sum counts.
+    pub absent: i64,
     interval_ns: u64,
     intervals: Vec<Option<Histogram<u64>>>,
 }
@@ -68,12 +73,14 @@ impl Recorder {
             latency: latencies(),
             lateness: latencies(),
             written: latencies(),
+            acknowledged: latencies(),
             requests: 0,
             records: 0,
             bytes: 0,
             errors: BTreeMap::new(),
             missed: 0,
             unanswered: 0,
+            absent: 0,
             interval_ns,
             intervals: vec![None; count],
         }
@@ -123,9 +130,11 @@ impl Recorder {
         self.latency.add(&other.latency).expect(same);
         self.lateness.add(&other.lateness).expect(same);
         self.written.add(&other.written).expect(same);
+        self.acknowledged.add(&other.acknowledged).expect(same);
         self.requests += other.requests;
         self.records += other.records;
         self.bytes += other.bytes;
+        self.absent += other.absent;
         self.missed += other.missed;
         self.unanswered += other.unanswered;
         for (code, count) in &other.errors {

@@ -93,9 +93,9 @@ impl Prepared {
         self.put(self.partition_at, partition.to_be_bytes());
     }
 
-    /// Whether [`Prepared::stamp`] works.
-    pub fn can_stamp(&self) -> bool {
-        self.stamp_at.is_some()
+    /// Where in the batch the stamp is; `None` if [`Prepared::stamp`] does not work.
+    pub fn stamp_in_batch(&self) -> Option<usize> {
+        self.stamp_at.map(|at| at - self.batch.start)
     }
 
     /// Writes a number into the first record and corrects the batch's checksum.

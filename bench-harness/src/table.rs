@@ -22,18 +22,19 @@ pub fn print(outcome: &Outcome, format: Format, out: &mut dyn Write) -> Result<(
 fn page(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
     let settings = &outcome.settings;
     let load = &outcome.load;
-    writeln!(
+    write!(
         out,
-        "{} ({}), {} connections, {} partitions, {} × {} B per request, acks {}, {}",
-        settings.mode,
-        settings.discipline,
-        settings.connections,
-        settings.partitions,
-        settings.records_per_request,
-        settings.record_bytes,
-        settings.acks,
-        settings.codec,
+        "{} ({}), {} connections, {} partitions",
+        settings.mode, settings.discipline, settings.connections, settings.partitions,
     )?;
+    if settings.records_per_request > 0 {
+        write!(
+            out,
+            ", {} × {} B per request, acks {}, {}",
+            settings.records_per_request, settings.record_bytes, settings.acks, settings.codec,
+        )?;
+    }
+    writeln!(out)?;
     writeln!(out, "{}", outcome.host.line())?;
     writeln!(out)?;
     let asked = settings.rate.map(|rate| format!(" of {rate:.0} asked for")).unwrap_or_default();
@@ -49,7 +50,12 @@ fn page(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
     if outcome.client.lateness.count > 0 {
         row("lateness", &outcome.client.lateness, out)?;
     }
-    row("written", &outcome.client.written, out)?;
+    if let Some(acknowledged) = &outcome.acknowledged {
+        row("acked", acknowledged, out)?;
+    }
+    if outcome.client.written.count > 0 {
+        row("written", &outcome.client.written, out)?;
+    }
     writeln!(out)?;
     if let Some(server) = &outcome.server {
         let value =
@@ -74,6 +80,9 @@ fn page(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<()> {
         outcome.client.busy * outcome.client.cores as f64,
         outcome.client.cores
     )?;
+    if let Some(busy) = outcome.neighbours.busy {
+        writeln!(out, "others      {busy:.2} cores, {:.2} stolen", outcome.neighbours.stolen)?;
+    }
     for doubt in &outcome.doubts {
         writeln!(out, "DOUBT       {doubt}")?;
     }

@@ -14,7 +14,7 @@ use crate::args::{Common, Wait};
 use crate::clock::Clock;
 use crate::error::BenchError;
 use crate::pacing;
-use crate::process::{self, Usage};
+use crate::process::{self, Machine, Usage};
 use crate::recorder::Recorder;
 use crate::system;
 
@@ -63,6 +63,8 @@ pub struct Ran {
     pub cores_count: usize,
     /// The broker's counters at the window's edges.
     pub server: Option<(Usage, Usage)>,
+    /// All cores' counters at the window's edges.
+    pub machine: (Machine, Machine),
 }
 
 /// Runs a load on every core of `common`.
@@ -138,7 +140,7 @@ where
     }
     let counters = || {
         let server = common.server_pid.and_then(process::usage);
-        (system::process_cpu_ns(0).unwrap_or(0), server)
+        (system::process_cpu_ns(0).unwrap_or(0), server, process::machine())
     };
     clock.sleep_until(window.start);
     let before = counters();
@@ -159,5 +161,6 @@ where
         client_cpu_ns: after.0.saturating_sub(before.0),
         cores_count: cores.len(),
         server: before.1.zip(after.1),
+        machine: (before.2, after.2),
     })
 }

@@ -1,4 +1,4 @@
-//! The project's menu: `cargo xtask test`, `cargo xtask ci`, `cargo xtask provision`.
+//! The project's menu: `cargo xtask test`, `ci`, `figures`, `provision`.
 //!
 //! It builds, provisions and starts what the suites need, counts what they say, and stops what it
 //! started. It holds no test of its own: those are in the crates, in `tests/`, and in the programs
@@ -9,6 +9,7 @@
 )]
 
 mod ci;
+mod figures;
 mod process;
 mod provision;
 mod server;
@@ -43,6 +44,8 @@ enum Task {
         #[arg(long)]
         fix: bool,
     },
+    /// Measures Corelane against Apache Kafka on this machine and prints the table of figures
+    Figures(figures::Options),
     /// Fetches clients and tools into target/provision and prints what a machine lacks
     Provision,
 }
@@ -92,6 +95,7 @@ fn main() {
             suites::rust::tidy(&workspace, &mut tally);
             tally
         }
+        Task::Figures(options) => figures::run(&workspace, &options),
         Task::Provision => provision::all(&workspace),
     };
     tally.print_problems();

@@ -36,6 +36,8 @@ pub struct Server {
     service: Service,
     /// `HOST:PORT` for clients.
     pub bootstrap: String,
+    /// `HOST:PORT` of Corelane's admin endpoint; empty for Kafka.
+    pub admin: String,
     /// Where it keeps its data.
     pub data: PathBuf,
     /// From starting the process to serving.
@@ -52,6 +54,8 @@ pub struct Plan {
     port: u16,
     binary: PathBuf,
     java_libs: PathBuf,
+    /// As it is meant to run, on this core alone; else as small as a suite can bear.
+    measured_on: Option<u32>,
 }
 
 impl Plan {
@@ -72,7 +76,13 @@ impl Plan {
             port: 0,
             binary,
             java_libs: provision::java_libs(workspace),
+            measured_on: None,
         })
+    }
+
+    /// To be measured: bound to one core, the JVM with the heap and collector Kafka ships with.
+    pub fn measured_on(self, core: u32) -> Plan {
+        Plan { measured_on: Some(core), ..self }
     }
 
     /// Starts (again), and waits until it serves.
@@ -99,6 +109,9 @@ impl Plan {
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.folder.join("data"));
+        if let Some(core) = self.measured_on {
+            command.args(["--cores", &core.to_string()]);
+        }
         for (key, value) in OVERRIDES {
             command.args(["--override", &format!("{key}={value}")]);
         }
@@ -110,12 +123,14 @@ impl Plan {
         let mut command = self.command();
         let service = Service::start(&mut command, &self.folder.join("broker.log"))
             .map_err(|error| format!("{}: {error}", self.binary.display()))?;
-        let bootstrap = service.wait_line(Duration::from_secs(CORELANE_READY_SECONDS), |line| {
-            let rest = line.strip_prefix("ready kafka=")?;
-            Some(rest.split(' ').next()?.to_string())
-        })?;
+        let ready = service.wait_line(Duration::from_secs(CORELANE_READY_SECONDS), |line| {
+            let mut words = line.strip_prefix("ready kafka=")?.split(' ');
+            let bootstrap = words.next()?.to_string();
+            Some((bootstrap, words.next()?.strip_prefix("admin=")?.to_string()))
+        });
+        let (bootstrap, admin) = ready?;
         let ready_after = service.spawned().elapsed();
-        Ok(Server { kind: self.kind, service, bootstrap, data, ready_after })
+        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after })
     }
 
     fn start_kafka(&self) -> Result<Server, String> {
@@ -141,7 +156,8 @@ impl Plan {
         }
         let ready_after = service.spawned().elapsed();
         let bootstrap = address.to_string();
-        Ok(Server { kind: self.kind, service, bootstrap, data, ready_after })
+        let admin = String::new();
+        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after })
     }
 
     fn format_kafka(&self, properties: &Path) -> Result<(), String> {
@@ -156,8 +172,26 @@ impl Plan {
     }
 
     fn java(&self, heap: &str) -> std::process::Command {
-        let mut command = process::command("java");
-        command.arg(format!("-Xmx{heap}")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        let mut command = match self.measured_on {
+            None => process::command("java"),
+            Some(core) => {
+                let mut command = process::command("taskset");
+                command.args(["-c", &core.to_string(), "java"]);
+                command
+            }
+        };
+        match self.measured_on {
+            // Quick to start is all a suite asks for.
+            None => command
+                .arg(format!("-Xmx{heap}"))
+                .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]),
+            Some(_) => command.args(["-Xms2g", "-Xmx2g", "-server", "-XX:+UseG1GC"]).args([
+                "-XX:MaxGCPauseMillis=20",
+                "-XX:InitiatingHeapOccupancyPercent=35",
+                "-XX:+ExplicitGCInvokesConcurrent",
+                "-Djava.awt.headless=true",
+            ]),
+        };
         command.arg("-cp").arg(self.java_libs.join("*"));
         command.current_dir(&self.folder);
         command

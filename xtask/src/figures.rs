@@ -1,0 +1,517 @@
+//! The table of figures: Corelane against Apache Kafka, both on core 0, the load on core 1.
+//!
+//! Both brokers run at the same time, idle while the other is measured; rounds alternate who goes
+//! first (ABBA), and medians are compared, so that a slow phase of the machine hits both. All
+//! measuring is `corelane bench`; this file only says with which options, and divides.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ServerKind;
+use crate::process;
+use crate::provision;
+use crate::server::{Plan, Server};
+use crate::suites::rust;
+use crate::tally::Tally;
+use crate::workspace::Workspace;
+
+const BROKER_CORE: u32 = 0;
+const CLIENT_CORE: &str = "1";
+/// What a JVM needs to have compiled what it will run.
+const WARM_SECONDS: u32 = 16;
+const RUN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What `cargo xtask figures` was asked for.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// Only these rows (may be repeated); --list names them
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
+    /// Rounds of each row, alternating who goes first
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    rounds: u32,
+    /// Measured seconds of each run
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    seconds: u32,
+    /// Measures this `corelane` instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Writes every single result, as JSON lines, to this file too
+    #[arg(long, value_name = "FILE")]
+    raw: Option<PathBuf>,
+    /// Lists the rows and ends
+    #[arg(long)]
+    list: bool,
+}
+
+/// One figure of one run: where it is in the JSON of `corelane bench`.
+#[derive(Debug, Clone, Copy)]
+struct Metric {
+    label: &'static str,
+    at: &'static [&'static str],
+    /// From the JSON's unit to the table's.
+    scale: f64,
+    bound: Bound,
+}
+
+/// What the ratio Corelane / Kafka has to be.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+    None,
+}
+
+/// A load that both brokers get.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    name: &'static str,
+    what: &'static str,
+    /// Arguments of `corelane bench`.
+    load: &'static [&'static str],
+    /// Kafka's alone: what makes it keep the same promise.
+    kafka_only: &'static [&'static str],
+    metrics: &'static [Metric],
+    /// What must be in the topic before: arguments of a `bench produce`.
+    data: Option<&'static [&'static str]>,
+}
+
+const CPU_PER_GB: &[&str] = &["server", "cpu_seconds_per_gigabyte"];
+const CPU_PER_MILLION: &[&str] = &["server", "cpu_seconds_per_million_requests"];
+const REQUESTS: &[&str] = &["load", "requests_per_second"];
+
+const fn at_most(
+    label: &'static str,
+    at: &'static [&'static str],
+    scale: f64,
+    ratio: f64,
+) -> Metric {
+    Metric { label, at, scale, bound: Bound::AtMost(ratio) }
+}
+
+const fn shown(label: &'static str, at: &'static [&'static str], scale: f64) -> Metric {
+    Metric { label, at, scale, bound: Bound::None }
+}
+
+const LONE: [Metric; 3] = [
+    at_most("CPU-s per million requests", CPU_PER_MILLION, 1.0, 1.0 / 8.0),
+    shown("requests/s", REQUESTS, 1.0),
+    shown("p99, µs", &["latency", "p99_ns"], 1e-3),
+];
+
+const ROWS: [Row; 8] = [
+    Row {
+        name: "produce-gb",
+        what: "1 KiB records in 64 KiB batches, acks=all, 4 connections × 2 in flight",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "4",
+            "--in-flight",
+            "2",
+            "--batch-bytes",
+            "65536",
+        ],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 1.0 / 3.0),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: None,
+    },
+    Row {
+        name: "lone-1",
+        what: "1-record produces of 1 KiB, 16 connections × 8, 1 partition",
+        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-200",
+        what: "the same over 200 partitions",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "16",
+            "--in-flight",
+            "8",
+            "--partitions",
+            "200",
+        ],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-1000",
+        what: "the same over 1000 partitions",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "16",
+            "--in-flight",
+            "8",
+            "--partitions",
+            "1000",
+        ],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-synced",
+        what: "1-record produces, Kafka with flush.messages=1",
+        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
+        kafka_only: &["--topic-config", "flush.messages=1"],
+        metrics: &[
+            Metric { label: "requests/s", at: REQUESTS, scale: 1.0, bound: Bound::AtLeast(15.0) },
+            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
+        ],
+        data: None,
+    },
+    Row {
+        name: "fetch-hot",
+        what: "reading the last 128 MB again and again, 2 connections",
+        load: &["consume", "--connections", "2", "--read-again"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: Some(&["--rate", "2000", "--batch-bytes", "65536", "--duration", "1s"]),
+    },
+    Row {
+        name: "fetch-cold",
+        what: "reading 1 GB from the start after the page cache was dropped, 1 connection",
+        load: &["consume", "--connections", "1", "--duration", "1s", "--warm-up", "100ms"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: Some(&["--rate", "4000", "--batch-bytes", "65536", "--duration", "4s"]),
+    },
+    Row {
+        name: "e2e",
+        what: "5,000 records/s of 256 B, open loop, from intended time to the reader",
+        load: &["e2e", "--rate", "5000", "--record-bytes", "256"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("p50, µs", &["latency", "p50_ns"], 1e-3, 1.0),
+            at_most("p99, µs", &["latency", "p99_ns"], 1e-3, 0.25),
+            at_most("p99.9, µs", &["latency", "p99_9_ns"], 1e-3, 0.2),
+            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
+        ],
+        data: None,
+    },
+];
+
+/// Rows that concern Corelane alone.
+const IDLE: &str = "idle";
+
+/// Measures the rows asked for and prints the table.
+pub fn run(workspace: &Workspace, options: &Options) -> Tally {
+    let mut tally = Tally::default();
+    if options.list {
+        for row in &ROWS {
+            println!("{:<12} {}", row.name, row.what);
+        }
+        println!("{IDLE:<12} resident memory and start to ready with 100 partitions");
+        return tally;
+    }
+    let known = |name: &String| name == IDLE || ROWS.iter().any(|row| row.name == name);
+    if let Some(name) = options.only.iter().find(|name| !known(name)) {
+        tally.fail(&format!("figures: no row {name}"), "--list names the rows");
+        return tally;
+    }
+    match measure(workspace, options) {
+        Ok(lines) => {
+            println!("\n| figure | load | Corelane | Kafka 4.3.1 | ratio | bound |");
+            println!("|---|---|---|---|---|---|");
+            for line in lines {
+                println!("{}", line.text);
+                // A figure that misses its bound is a result, not a failure of measuring.
+                tally.pass_many(1);
+            }
+        }
+        Err(reason) => tally.fail("figures", &reason),
+    }
+    tally
+}
+
+/// A line of the table.
+struct Line {
+    text: String,
+}
+
+fn measure(workspace: &Workspace, options: &Options) -> Result<Vec<Line>, String> {
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            rust::build_binary(workspace)?;
+            workspace.target.join("release/corelane")
+        }
+    };
+    let wanted =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let rows: Vec<&Row> = ROWS.iter().filter(|row| wanted(row.name)).collect();
+    let mut lines = Vec::new();
+    if !rows.is_empty() {
+        provision::java(workspace)?;
+        let plan = |kind, name| {
+            Plan::new(workspace, kind, binary.clone(), name)
+                .map(|plan| plan.measured_on(BROKER_CORE))
+        };
+        let corelane = plan(ServerKind::Corelane, "figures-corelane")?.start()?;
+        let kafka = plan(ServerKind::Kafka, "figures-kafka")?.start()?;
+        let bench = Bench { binary: binary.clone(), options, corelane, kafka };
+        println!("warming Kafka for {WARM_SECONDS} s");
+        bench.warm()?;
+        for row in rows {
+            lines.extend(bench.row(row)?);
+        }
+        bench.corelane.stop()?;
+        bench.kafka.stop()?;
+    }
+    if wanted(IDLE) {
+        lines.extend(idle(workspace, binary)?);
+    }
+    Ok(lines)
+}
+
+/// Both brokers and the load.
+struct Bench<'a> {
+    binary: PathBuf,
+    options: &'a Options,
+    corelane: Server,
+    kafka: Server,
+}
+
+impl Bench<'_> {
+    /// All kinds of load in turn, so that no row meets code for the first time.
+    fn warm(&self) -> Result<(), String> {
+        let each = (WARM_SECONDS / 4).max(1).to_string() + "s";
+        let loads: [&[&str]; 4] =
+            [ROWS[0].load, ROWS[2].load, &["e2e", "--rate", "5000"], ROWS[1].load];
+        for load in loads {
+            self.load(&self.kafka, load, &["--warm-up", "0s", "--duration", &each])?;
+            self.load(&self.corelane, load, &["--warm-up", "0s", "--duration", "1s"])?;
+        }
+        Ok(())
+    }
+
+    /// Runs `corelane bench` and reads its JSON.
+    fn load(&self, server: &Server, load: &[&str], more: &[&str]) -> Result<Value, String> {
+        let mut command = process::command(&self.binary);
+        let pid = server.pid().to_string();
+        command.arg("bench").args(load).args(more);
+        command.args(["--bootstrap", &server.bootstrap, "--server-pid", &pid]);
+        command.args(["--cores", CLIENT_CORE, "--format", "json", "--allow-slow-client"]);
+        let done = process::run(&mut command, RUN_TIMEOUT, |_| {}).map_err(|e| e.to_string())?;
+        let start = done.output.find('{');
+        let end = done.output.rfind('}');
+        let json = start.zip(end).and_then(|(start, end)| done.output.get(start..=end));
+        let parsed = json.and_then(|json| serde_json::from_str(json).ok());
+        parsed.ok_or_else(|| format!("bench {}: {}", load.join(" "), done.reason()))
+    }
+
+    fn row(&self, row: &Row) -> Result<Vec<Line>, String> {
+        println!("{}: {}", row.name, row.what);
+        let mut found: BTreeMap<(usize, bool), Vec<f64>> = BTreeMap::new();
+        let mut enters = Vec::new();
+        let seconds = format!("{}s", self.options.seconds);
+        let topic = format!("figures-{}", row.name);
+        for server in [&self.corelane, &self.kafka] {
+            if let Some(data) = row.data {
+                let keep = ["--topic", &topic, "--keep-topic", "--warm-up", "0s"];
+                self.load(server, &["produce"], &[&keep[..], data].concat())?;
+            }
+        }
+        for round in 0..self.options.rounds {
+            // ABBA: whoever went second goes first.
+            let order = if round % 2 == 0 { [true, false] } else { [false, true] };
+            for ours in order {
+                let server = if ours { &self.corelane } else { &self.kafka };
+                let mut more = vec!["--topic", topic.as_str()];
+                if !row.load.contains(&"--duration") {
+                    more.extend(["--duration", &seconds, "--warm-up", "2s"]);
+                }
+                if !ours {
+                    more.extend(row.kafka_only);
+                }
+                if row.name == "fetch-cold" {
+                    drop_page_cache()?;
+                }
+                let before = enters_and_requests(server);
+                let result = self.load(server, row.load, &more)?;
+                if let (Some(before), Some(after)) = (before, enters_and_requests(server)) {
+                    enters.push((after.0 - before.0) / (after.1 - before.1).max(1.0));
+                }
+                self.note(row, ours, &result)?;
+                for (index, metric) in row.metrics.iter().enumerate() {
+                    let value = number(&result, metric.at).map(|value| value * metric.scale);
+                    found.entry((index, ours)).or_default().extend(value);
+                }
+            }
+        }
+        let mut lines: Vec<Line> = Vec::new();
+        for (index, metric) in row.metrics.iter().enumerate() {
+            let mut median = |ours| median(found.entry((index, ours)).or_default());
+            lines.push(line(row, metric, median(true), median(false)));
+        }
+        if row.name.starts_with("lone-1") || row.name == "lone-200" {
+            let value = median(&mut enters);
+            lines.push(alone(
+                &format!("{}: io_uring_enter per request", row.name),
+                row.what,
+                value.map(|value| (value, format!("{value:.4}"))),
+                0.1,
+            ));
+        }
+        Ok(lines)
+    }
+
+    /// Tells the reader, and the raw file, what came of one run.
+    fn note(&self, row: &Row, ours: bool, result: &Value) -> Result<(), String> {
+        let who = if ours { "corelane" } else { "kafka" };
+        let values: Vec<String> = row
+            .metrics
+            .iter()
+            .map(|metric| {
+                let value = number(result, metric.at).map(|value| value * metric.scale);
+                format!("{} {}", metric.label, rounded(value))
+            })
+            .collect();
+        println!("  {who:<8} {}", values.join(", "));
+        for doubt in result["doubts"].as_array().into_iter().flatten() {
+            println!("  {who:<8} DOUBT: {}", doubt.as_str().unwrap_or_default());
+        }
+        if let Some(path) = &self.options.raw {
+            let text = |error: std::io::Error| format!("{}: {error}", path.display());
+            let mut file =
+                fs::File::options().create(true).append(true).open(path).map_err(text)?;
+            let entry = serde_json::json!({ "row": row.name, "server": who, "result": result });
+            writeln!(file, "{entry}").map_err(text)?;
+        }
+        Ok(())
+    }
+}
+
+fn line(row: &Row, metric: &Metric, ours: Option<f64>, theirs: Option<f64>) -> Line {
+    let ratio = ours.zip(theirs).filter(|(_, theirs)| *theirs > 0.0).map(|(o, t)| o / t);
+    let (bound, met) = match metric.bound {
+        Bound::AtMost(most) => (format!("≤ {most:.3}"), Some(ratio.is_some_and(|r| r <= most))),
+        Bound::AtLeast(least) => (format!("≥ {least:.0}"), Some(ratio.is_some_and(|r| r >= least))),
+        Bound::None => (String::new(), None),
+    };
+    let mark = if met == Some(false) { " **not met**" } else { "" };
+    let text = format!(
+        "| {}: {} | {} | {} | {} | {} | {bound}{mark} |",
+        row.name,
+        metric.label,
+        row.what,
+        rounded(ours),
+        rounded(theirs),
+        ratio.map_or("-".to_string(), |ratio| format!("{ratio:.3}")),
+    );
+    Line { text }
+}
+
+/// A line of Corelane's alone: the value itself is bound.
+fn alone(name: &str, what: &str, value: Option<(f64, String)>, most: f64) -> Line {
+    let met = value.as_ref().is_some_and(|(value, _)| *value <= most);
+    let mark = if met { "" } else { " **not met**" };
+    let shown = value.map_or("-".to_string(), |(_, shown)| shown);
+    let text = format!("| {name} | {what} | {shown} | | | ≤ {most}{mark} |");
+    Line { text }
+}
+
+/// Resident memory of an idle broker, and how soon one with 100 partitions serves.
+fn idle(workspace: &Workspace, binary: PathBuf) -> Result<Vec<Line>, String> {
+    println!("{IDLE}: start with 100 partitions");
+    let mut plan = Plan::new(workspace, ServerKind::Corelane, binary.clone(), "figures-idle")?
+        .measured_on(BROKER_CORE);
+    let server = plan.start()?;
+    let mut create = process::command(&binary);
+    create.args(["topic", "create", "hundred", "--partitions", "100"]);
+    create.args(["--bootstrap", &server.bootstrap]);
+    let done = process::run(&mut create, RUN_TIMEOUT, |_| {}).map_err(|e| e.to_string())?;
+    if !done.success() {
+        return Err(format!("topic create: {}", done.reason()));
+    }
+    server.stop()?;
+    let mut ready = Vec::new();
+    let mut resident = Vec::new();
+    for _ in 0..5 {
+        let server = plan.start()?;
+        ready.push(server.ready_after.as_secs_f64() * 1e3);
+        let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
+        let status = status.map_err(|error| error.to_string())?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        resident.extend(kib.map(|kib| kib / 1024.0));
+        server.stop()?;
+    }
+    let shown = |value: Option<f64>| value.map(|value| (value, format!("{value:.1}")));
+    Ok(vec![
+        alone("idle: resident, MiB", "100 partitions", shown(median(&mut resident)), 64.0),
+        alone("idle: start to ready, ms", "100 partitions", shown(median(&mut ready)), 100.0),
+    ])
+}
+
+/// The page cache is the machine's: only root may empty it.
+fn drop_page_cache() -> Result<(), String> {
+    let mut sync = process::command("sync");
+    process::run(&mut sync, RUN_TIMEOUT, |_| {}).map_err(|error| error.to_string())?;
+    fs::write("/proc/sys/vm/drop_caches", "3\n")
+        .map_err(|error| format!("fetch-cold has to empty the page cache, as root: {error}"))
+}
+
+/// How often the broker has entered the kernel's ring and how many requests it has taken; `None`
+/// for Kafka.
+fn enters_and_requests(server: &Server) -> Option<(f64, f64)> {
+    let mut stream = TcpStream::connect(&server.admin).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    let host = &server.admin;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let sum = |name: &str| -> f64 {
+        let lines = text.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    };
+    Some((sum("corelane_enters_total"), sum("corelane_requests_total")))
+}
+
+fn number(value: &Value, at: &[&str]) -> Option<f64> {
+    at.iter().try_fold(value, |value, key| value.get(key))?.as_f64()
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        count if count % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+fn rounded(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_string(),
+        Some(value) if value >= 1000.0 => format!("{value:.0}"),
+        Some(value) if value >= 10.0 => format!("{value:.1}"),
+        Some(value) => format!("{value:.3}"),
+    }
+}
