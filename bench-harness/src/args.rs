@@ -19,6 +19,63 @@ pub enum Command {
     Consume(Box<ConsumeArgs>),
     /// Write at a set rate and read through long polls: latency from intended time to arrival
     E2e(Box<E2eArgs>),
+    /// Put one load on two brokers in turn, A B B A, and say what differs beyond chance
+    Compare(Box<CompareArgs>),
+    /// Draw results (files of --format json) as one HTML page that needs nothing else
+    Report(ReportArgs),
+}
+
+impl Command {
+    /// The options of a load; `None` for what is no load.
+    pub fn common_mut(&mut self) -> Option<&mut Common> {
+        match self {
+            Self::Produce(args) => Some(&mut args.common),
+            Self::Consume(args) => Some(&mut args.common),
+            Self::E2e(args) => Some(&mut args.produce.common),
+            Self::Compare(_) | Self::Report(_) => None,
+        }
+    }
+}
+
+/// Options of `bench compare`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CompareArgs {
+    /// The first broker, HOST:PORT
+    pub a: String,
+    /// The second broker, HOST:PORT
+    pub b: String,
+    /// Process of the first
+    #[arg(long, value_name = "PID")]
+    pub pid_a: Option<u32>,
+    /// Process of the second
+    #[arg(long, value_name = "PID")]
+    pub pid_b: Option<u32>,
+    /// Rounds of both; fewer than 4 cannot give a verdict
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub rounds: u32,
+    /// Exit with 0 though the client, not a broker, set figures
+    #[arg(long)]
+    pub allow_slow_client: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// The load: produce, consume or e2e with its options
+    #[arg(last = true, required = true, value_name = "LOAD")]
+    pub load: Vec<String>,
+}
+
+/// Options of `bench report`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReportArgs {
+    /// Results: of a load, or of compare
+    #[arg(required = true, value_name = "FILE")]
+    pub results: Vec<PathBuf>,
+    /// Where the page goes
+    #[arg(long, short, default_value = "bench.html", value_name = "FILE")]
+    pub output: PathBuf,
+    /// Its title
+    #[arg(long, default_value = "corelane bench")]
+    pub title: String,
 }
 
 /// How results are printed.

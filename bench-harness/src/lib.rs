@@ -6,7 +6,7 @@
 //! latency counts from then. Closed loop is a mode with a name of its own.
 //!
 //! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and `table` how it
-//! is printed. The broker's binary mounts [`Command`] and calls [`run`].
+//! is printed; `compare` and `report` stand on those. The broker's binary mounts [`Command`] and calls [`run`].
 #![expect(
     clippy::disallowed_methods,
     reason = "this crate measures time with real clocks, sleeps and threads; no core calls it"
@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod args;
 pub mod clock;
+pub mod compare;
 pub mod connection;
 pub mod consume;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod pacing;
 pub mod process;
 pub mod produce;
 pub mod recorder;
+pub mod report;
 pub mod request;
 pub mod schedule;
 pub mod system;
@@ -36,6 +38,7 @@ use std::io::Write;
 
 pub use args::Command;
 pub use error::BenchError;
+use outcome::Outcome;
 
 /// What a measurement came to, for the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +51,24 @@ pub enum Verdict {
 
 /// Does what a command says and prints the result to `out`.
 pub fn run(command: &Command, out: &mut dyn Write) -> Result<Verdict, BenchError> {
-    let (outcome, common) = match command {
-        Command::Produce(args) => (produce::measure(args)?, &args.common),
-        Command::Consume(args) => (consume::measure(args)?, &args.common),
-        Command::E2e(args) => (produce::measure_e2e(args)?, &args.produce.common),
+    let (format, allow_slow_client) = match command {
+        Command::Produce(args) => (args.common.format, args.common.allow_slow_client),
+        Command::Consume(args) => (args.common.format, args.common.allow_slow_client),
+        Command::E2e(args) => (args.produce.common.format, args.produce.common.allow_slow_client),
+        Command::Compare(args) => return compare::run(args, out),
+        Command::Report(args) => return report::run(args, out),
     };
-    table::print(&outcome, common.format, out)?;
-    Ok(outcome.verdict(common.allow_slow_client))
+    let outcome = measure(command)?;
+    table::print(&outcome, format, out)?;
+    Ok(outcome.verdict(allow_slow_client))
+}
+
+/// Runs a load. Panics on a command that is none.
+fn measure(command: &Command) -> Result<Outcome, BenchError> {
+    match command {
+        Command::Produce(args) => produce::measure(args),
+        Command::Consume(args) => consume::measure(args),
+        Command::E2e(args) => produce::measure_e2e(args),
+        Command::Compare(_) | Command::Report(_) => panic!("only a load is measured"),
+    }
 }

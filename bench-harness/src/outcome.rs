@@ -30,6 +30,8 @@ pub struct Outcome {
     pub load: Load,
     /// From the intended time (open loop) or the sending (closed loop) to the answer.
     pub latency: Latency,
+    /// The whole distribution: quantile and nanoseconds, denser towards the slow end.
+    pub curve: Vec<(f64, u64)>,
     /// End to end only: from the intended time to the producer's answer.
     pub acknowledged: Option<Latency>,
     /// How the client behaved.
@@ -253,6 +255,12 @@ pub struct Interval {
     pub max_ns: u64,
 }
 
+/// Four points for each halving of what is left above.
+fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let points = histogram.iter_quantiles(4);
+    points.map(|point| (point.quantile_iterated_to(), point.value_iterated_to())).collect()
+}
+
 /// Above this part of its cores' time, a parked client may have been what was measured.
 const CLIENT_BUSY_MAX: f64 = 0.92;
 /// Below this part of a core, a broker that is said to be saturated was waiting for the client.
@@ -334,6 +342,7 @@ impl Outcome {
             host: Host::read(common.server_pid),
             load,
             latency: Latency::of(&recorder.latency),
+            curve: curve(&recorder.latency),
             acknowledged: (!recorder.acknowledged.is_empty())
                 .then(|| Latency::of(&recorder.acknowledged)),
             client,

@@ -404,7 +404,8 @@ async fn pace(shared: &Shared, lanes: &[Rc<Lane>], mut schedule: Schedule) {
             run = 0;
         }
         run += 1;
-        let handed = now < end && lanes[next_lane].hand_over(intended);
+        // Late is still sent: only a client hopelessly behind gives up.
+        let handed = now < end + limits::DRAIN_NS_MAX && lanes[next_lane].hand_over(intended);
         next_lane = if next_lane + 1 == lanes.len() { 0 } else { next_lane + 1 };
         let mut recorder = shared.recorder.borrow_mut();
         if recorder.counts(intended) {

@@ -25,6 +25,8 @@ const BROKER_CORE: u32 = 0;
 const CLIENT_CORE: &str = "1";
 /// What a JVM needs to have compiled what it will run.
 const WARM_SECONDS: u32 = 16;
+/// Load on a fresh topic before it is measured.
+const SETTLE: &str = "4s";
 const RUN_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What `cargo xtask figures` was asked for.
@@ -332,10 +334,16 @@ impl Bench<'_> {
         let seconds = format!("{}s", self.options.seconds);
         let topic = format!("figures-{}", row.name);
         for server in [&self.corelane, &self.kafka] {
-            if let Some(data) = row.data {
-                let keep = ["--topic", &topic, "--keep-topic", "--warm-up", "0s"];
-                self.load(server, &["produce"], &[&keep[..], data].concat())?;
-            }
+            let keep = ["--topic", &topic, "--keep-topic", "--warm-up", "0s"];
+            let theirs = if server.admin.is_empty() { row.kafka_only } else { &[] };
+            match row.data {
+                Some(data) => self.load(server, &["produce"], &[&keep[..], data].concat())?,
+                // A topic is measured when all its partitions serve, not while they are made.
+                None => {
+                    let settle = ["--duration", SETTLE];
+                    self.load(server, row.load, &[&keep[..], &settle, theirs].concat())?
+                }
+            };
         }
         for round in 0..self.options.rounds {
             // ABBA: whoever went second goes first.
@@ -345,9 +353,6 @@ impl Bench<'_> {
                 let mut more = vec!["--topic", topic.as_str()];
                 if !row.load.contains(&"--duration") {
                     more.extend(["--duration", &seconds, "--warm-up", "2s"]);
-                }
-                if !ours {
-                    more.extend(row.kafka_only);
                 }
                 if row.name == "fetch-cold" {
                     drop_page_cache()?;
