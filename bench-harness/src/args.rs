@@ -51,7 +51,12 @@ pub struct CompareArgs {
     #[arg(long, value_name = "PID")]
     pub pid_b: Option<u32>,
     /// Rounds of both; fewer than 4 cannot give a verdict
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20))]
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=20)
+    )]
     pub rounds: u32,
     /// Exit with 0 though the client, not a broker, set figures
     #[arg(long)]

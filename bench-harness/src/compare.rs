@@ -30,7 +30,7 @@ pub struct Comparison {
 #[derive(Debug, Clone, Serialize)]
 pub struct Run {
     /// `a` or `b`.
-    pub broker: &'static str,
+    pub side: &'static str,
     /// What it found.
     pub outcome: Outcome,
 }
@@ -87,7 +87,7 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, BenchErro
                 eprintln!("corelane: round {}, {which}: {doubt}", round + 1);
             }
             sound &= outcome.verdict(args.allow_slow_client) == Verdict::Sound;
-            runs.push(Run { broker: which, outcome });
+            runs.push(Run { side: which, outcome });
         }
     }
     let comparison = Comparison { figures: figures(&runs), runs };
@@ -138,8 +138,8 @@ fn values(outcome: &Outcome) -> Vec<(&'static str, Option<f64>)> {
 fn figures(runs: &[Run]) -> Vec<Figure> {
     let Some(first) = runs.first() else { return Vec::new() };
     let names: Vec<&'static str> = values(&first.outcome).iter().map(|(name, _)| *name).collect();
-    let of = |broker: &str, index: usize| -> Vec<f64> {
-        let mine = runs.iter().filter(|run| run.broker == broker);
+    let of = |side: &str, index: usize| -> Vec<f64> {
+        let mine = runs.iter().filter(|run| run.side == side);
         mine.filter_map(|run| values(&run.outcome)[index].1).collect()
     };
     let compared = names.into_iter().enumerate().filter_map(|(index, name)| {

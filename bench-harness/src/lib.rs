@@ -5,8 +5,9 @@
 //! out. Open loop is the rule: a request has an intended time that no answer delays, and its
 //! latency counts from then. Closed loop is a mode with a name of its own.
 //!
-//! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and `table` how it
-//! is printed; `compare` and `report` stand on those. The broker's binary mounts [`Command`] and calls [`run`].
+//! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and
+//! `table` how it is printed; `compare` and `report` stand on those. The broker's binary mounts
+//! [`Command`] and calls [`run`].
 #![expect(
     clippy::disallowed_methods,
     reason = "this crate measures time with real clocks, sleeps and threads; no core calls it"

@@ -40,8 +40,8 @@ pub struct Recorder {
     pub missed: u64,
     /// Sent and never answered.
     pub unanswered: u64,
-    /// End to end only: acknowledged requests whose records have not arrived at a reader. Below zero
-    /// on a core that reads what another wrote; the sum counts.
+    /// End to end only: acknowledged requests whose records have not arrived at a reader. Below
+    /// zero on a core that reads what another wrote; the sum counts.
     pub absent: i64,
     interval_ns: u64,
     intervals: Vec<Option<Histogram<u64>>>,

@@ -58,7 +58,7 @@ fn collect(name: &str, value: &Value, series: &mut Vec<Series>) {
             for which in ["a", "b"] {
                 let mut mine: Vec<&Value> = runs
                     .iter()
-                    .filter(|run| run["broker"] == which)
+                    .filter(|run| run["side"] == which)
                     .map(|run| &run["outcome"])
                     .collect();
                 mine.sort_by_key(|outcome| outcome["latency"]["p99_ns"].as_u64());
@@ -237,8 +237,8 @@ fn bars(series: &[Series], heading: &str, key: &str) -> String {
         let long = value / most * (WIDTH - 330.0);
         let _ = write!(
             svg,
-            "<text x=\"0\" y=\"{:.0}\">{}</text><rect x=\"220\" y=\"{down:.0}\" width=\"{long:.1}\" \
-             height=\"20\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.0}\">{value:.3}</text>",
+            "<text x=\"0\" y=\"{:.0}\">{}</text><rect x=\"220\" y=\"{down:.0}\" \
+             width=\"{long:.1}\" height=\"20\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.0}\">{value:.3}</text>",
             down + 14.0,
             escape(&one.name),
             COLOURS[index % COLOURS.len()],
@@ -304,10 +304,10 @@ mod tests {
 
     #[test]
     fn of_a_comparison_the_median_round_of_each_is_drawn() {
-        let run = |broker: &str, p99: u64| {
+        let run = |side: &str, p99: u64| {
             let mut outcome = result();
             outcome["latency"]["p99_ns"] = p99.into();
-            serde_json::json!({ "broker": broker, "outcome": outcome })
+            serde_json::json!({ "side": side, "outcome": outcome })
         };
         let runs = [run("a", 3), run("b", 9), run("a", 1), run("a", 2)];
         let mut series = Vec::new();

@@ -5,8 +5,8 @@
 //! A request that is due at a random moment then waits longer than x with probability
 //! (FREEZE − x) / PERIOD, so the percentile q above 1 − FREEZE/PERIOD is FREEZE − PERIOD·(1 − q).
 //! A client that times from the sending, or that waits for answers, reports something else.
-//! A busy machine can only add latency: the best of a few attempts has to agree. The load core parks,
-//! because one that yields in every turn gets next to nothing beside a compiler.
+//! A busy machine can only add latency: the best of a few attempts has to agree. The load core
+//! parks, because one that yields in every turn gets next to nothing beside a compiler.
 #![expect(clippy::disallowed_methods, reason = "a server that stalls in real time")]
 
 use std::io::{Read, Write};
