@@ -238,7 +238,8 @@ fn bars(series: &[Series], heading: &str, key: &str) -> String {
         let _ = write!(
             svg,
             "<text x=\"0\" y=\"{:.0}\">{}</text><rect x=\"220\" y=\"{down:.0}\" \
-             width=\"{long:.1}\" height=\"20\" fill=\"{}\"/><text x=\"{:.1}\" y=\"{:.0}\">{value:.3}</text>",
+             width=\"{long:.1}\" height=\"20\" fill=\"{}\"/>\
+             <text x=\"{:.1}\" y=\"{:.0}\">{value:.3}</text>",
             down + 14.0,
             escape(&one.name),
             COLOURS[index % COLOURS.len()],
