@@ -9,6 +9,7 @@
 )]
 
 mod ci;
+mod differential;
 mod figures;
 mod process;
 mod provision;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Task {
     /// Runs the suites; the last line is `N passed, N failed, N skipped`
     Test(TestOptions),
+    /// Sends the same requests to Apache Kafka and to Corelane and shows every difference
+    Differential(differential::Options),
     /// Runs everything CI runs, in CI's order
     Ci,
     /// Checks layering and tidiness only
@@ -84,6 +87,7 @@ fn main() {
     let workspace = Workspace::find();
     let tally = match arguments.task {
         Task::Test(options) => suites::run(&workspace, &options),
+        Task::Differential(options) => differential::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
         Task::Tidy { fix } => {
             if fix {

@@ -56,6 +56,10 @@ pub struct Plan {
     java_libs: PathBuf,
     /// As it is meant to run, on this core alone; else as small as a suite can bear.
     measured_on: Option<u32>,
+    /// Where Kafka's log says how it is written: to standard error, which nobody has to read.
+    java_logging: PathBuf,
+    /// Settings on top of the common ones.
+    extra: Vec<(&'static str, &'static str)>,
 }
 
 impl Plan {
@@ -76,6 +80,8 @@ impl Plan {
             port: 0,
             binary,
             java_libs: provision::java_libs(workspace),
+            java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
+            extra: Vec::new(),
             measured_on: None,
         })
     }
@@ -83,6 +89,12 @@ impl Plan {
     /// To be measured: bound to one core, the JVM with the heap and collector Kafka ships with.
     pub fn measured_on(self, core: u32) -> Plan {
         Plan { measured_on: Some(core), ..self }
+    }
+
+    /// The same with one more setting.
+    pub fn with(mut self, key: &'static str, value: &'static str) -> Plan {
+        self.extra.push((key, value));
+        self
     }
 
     /// Starts (again), and waits until it serves.
@@ -112,7 +124,7 @@ impl Plan {
         if let Some(core) = self.measured_on {
             command.args(["--cores", &core.to_string()]);
         }
-        for (key, value) in OVERRIDES {
+        for (key, value) in OVERRIDES.iter().chain(&self.extra) {
             command.args(["--override", &format!("{key}={value}")]);
         }
         command
@@ -138,11 +150,14 @@ impl Plan {
         let properties = self.folder.join("server.properties");
         let port = if self.port == 0 { free_port()? } else { self.port };
         if !data.exists() {
-            let text = kafka_properties(port, free_port()?, &data);
+            let mut text = kafka_properties(port, free_port()?, &data);
+            for (key, value) in &self.extra {
+                text.push_str(&format!("{key}={value}\n"));
+            }
             fs::write(&properties, text).map_err(|error| error.to_string())?;
             self.format_kafka(&properties)?;
         }
-        let mut command = self.java("1g");
+        let mut command = self.java("512m");
         command.arg("kafka.Kafka").arg(&properties);
         let mut service = Service::start(&mut command, &self.folder.join("broker.log"))
             .map_err(|error| error.to_string())?;
@@ -192,6 +207,8 @@ impl Plan {
                 "-Djava.awt.headless=true",
             ]),
         };
+        let logging = self.java_logging.display();
+        command.arg(format!("-Dlog4j2.configurationFile={logging}"));
         command.arg("-cp").arg(self.java_libs.join("*"));
         command.current_dir(&self.folder);
         command

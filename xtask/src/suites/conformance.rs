@@ -98,8 +98,13 @@ pub fn stop(server: Server, tally: &mut Tally) {
 
 /// Runs a program that prints checks, and counts them.
 pub fn run_program(suite: &str, command: &mut Command, tally: &mut Tally) {
+    run_program_for(suite, command, Duration::from_secs(PROGRAM_SECONDS), tally);
+}
+
+/// The same with a time limit of its own.
+pub fn run_program_for(suite: &str, command: &mut Command, limit: Duration, tally: &mut Tally) {
     let mut checks = 0;
-    let done = process::run(command, Duration::from_secs(PROGRAM_SECONDS), |line| {
+    let done = process::run(command, limit, |line| {
         if let Some(name) = line.strip_prefix("ok ") {
             checks += 1;
             tally.pass(&format!("{suite}/{name}"));

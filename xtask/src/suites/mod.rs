@@ -6,6 +6,7 @@ pub mod restart;
 pub mod rust;
 pub mod tools;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::server::Plan;
@@ -14,7 +15,7 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 17] = [
+const SUITES: [&str; 18] = [
     "rust",
     "tidy",
     "pure",
@@ -31,6 +32,7 @@ const SUITES: [&str; 17] = [
     "tools",
     "restart",
     "durability",
+    "differential",
     "conformance",
 ];
 
@@ -69,6 +71,9 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     run.suite(wanted("tools", ""), "tools", tools::run);
     run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
+    // Only when asked for by name: it takes a JVM and minutes.
+    let asked = options.only.iter().any(|only| only == "differential");
+    run.suite(asked, "differential", crate::differential::suite);
     run.tally
 }
 
@@ -99,11 +104,15 @@ impl Run<'_> {
         self.tally.add(this);
     }
 
+    /// The broker under test: what `--binary` names, or this workspace's release build.
+    pub fn binary(&self) -> PathBuf {
+        let built = self.workspace.target.join("release/corelane");
+        self.options.binary.clone().unwrap_or(built)
+    }
+
     /// A broker with an empty folder, to be started.
     pub fn plan(&self, name: &str) -> Result<Plan, String> {
-        let built = self.workspace.target.join("release/corelane");
-        let binary = self.options.binary.clone().unwrap_or(built);
-        Plan::new(self.workspace, self.options.server, binary, name)
+        Plan::new(self.workspace, self.options.server, self.binary(), name)
     }
 
     /// Makes sure that the broker under test can be started: the release binary, or Kafka's jars.

@@ -1,0 +1,78 @@
+"""Every difference from Kafka that may stay, each with its reason; nothing else may.
+
+`api` and `path` are regular expressions over the whole name (a path with its indexes), `case` over
+the start of the case's name, `note` over the start of the step's; `kafka` and `corelane` are the
+values, or anything when left out.
+"""
+
+import re
+
+ANYTHING = object()
+
+
+class Allowed:
+    """One tolerated difference. An `open` one is not right and waits to be put right: it counts as
+    different in the report, and does not fail the run."""
+
+    def __init__(self, reason, api, path=".*", case="", note="", kafka=ANYTHING, corelane=ANYTHING,
+                 is_open=False):
+        self.reason, self.api, self.path, self.case, self.note = reason, api, path, case, note
+        self.kafka, self.corelane, self.is_open = kafka, corelane, is_open
+
+    def covers(self, case, step, difference):
+        return (re.fullmatch(self.api, step.api) is not None
+                and re.fullmatch(self.path, difference.path) is not None
+                and re.match(self.case, case) is not None
+                and re.match(self.note, step.note) is not None
+                and self.kafka in (ANYTHING, difference.kafka)
+                and self.corelane in (ANYTHING, difference.corelane))
+
+
+UNKNOWN_SERVER_ERROR = -1
+
+# Texts below stand in docs/compatibility.md, too.
+AUTO_CREATED = ("A topic that Metadata creates is there when the answer says so; Kafka says 3 "
+                "(unknown) and creates it behind the answer")
+NAMED_CODE = "Where Kafka answers -1 (unknown server error), a code says what is wrong"
+OWN_CONFIG = "`corelane.durability` is a topic config of its own"
+ELR = ("Kafka's eligible leader replicas make `min.insync.replicas` a dynamic default of the "
+       "cluster; one broker has none")
+NOT_SERVED = "APIs and features that this broker does not serve are not advertised"
+DOCUMENTATION = "Descriptions of config keys are written anew"
+WHOLE_BATCHES = ("Fetch answers hold whole batches; Kafka cuts the last where the size ends, and "
+                 "clients drop it")
+NO_DISK_SIZES = "-1 (not known) for the disk's size and what is free of it"
+OWN_ADDRESSES = "Addresses, folders and roles are each broker's own"
+CLOSED_LATER = ("A failed request with acks=0 closes the connection once the failure is known; an "
+                "answer to the next request may still leave before")
+VALUE_FIRST = ("Of an unknown topic with a bad value Kafka names the value, Corelane the topic")
+NO_LEADER_HINT = "A fetch that claims to be a follower's is refused without naming the leader"
+DURABLE_FIRST = ("A record sent with acks=0 is visible once it is durable, Kafka's as soon as it is "
+                 "in memory")
+
+ALLOWED = [
+    Allowed(AUTO_CREATED, "Metadata", case="metadata-creation", note="first|collision"),
+    Allowed(AUTO_CREATED, "Metadata", case="metadata-names-v[0-3]$",
+            note="unknown|.*an unknown|bad"),
+    Allowed(NAMED_CODE, ".*", r".*ErrorCode", kafka=UNKNOWN_SERVER_ERROR),
+    Allowed(NAMED_CODE, "DescribeTopicPartitions", r".*TopicAuthorizedOperations",
+            note="bad names"),
+    Allowed(NAMED_CODE, "Fetch", r"(Responses|Responses\.length|Responses\[.*)", note="isolation"),
+    Allowed(NAMED_CODE, "Produce", "_outcome", note="null", kafka="no answer"),
+    Allowed(NAMED_CODE, "CreatePartitions", r".*ErrorMessage", note="to 2000000000", kafka=None),
+    Allowed(OWN_CONFIG, "DescribeConfigs|CreateTopics", r".*\[corelane\..*"),
+    Allowed(ELR, "DescribeConfigs|CreateTopics", r".*\[min\.insync\.replicas\].*"),
+    Allowed(OWN_ADDRESSES, "DescribeConfigs",
+            r".*\[(controller|advertised|listener|log\.dir|process|node|broker|inter).*\].*",
+            case="describeconfigs-whole"),
+    Allowed(CLOSED_LATER, "ListOffsets", "_outcome", case="produce-nothing-acknowledged",
+            kafka="the connection is closed"),
+    Allowed(NAMED_CODE, "Produce", r".*LogStartOffset", case="produce-refused", note="codec"),
+    Allowed(VALUE_FIRST, "(Incremental)?AlterConfigs", r"Responses.*", note="random", is_open=True),
+    Allowed(NO_LEADER_HINT, "Fetch", r".*CurrentLeader.*", case="fetch-replicas", is_open=True),
+    Allowed(NOT_SERVED, "ApiVersions", r"ApiKeys\[.*|(Supported|Finalized)Features.*"),
+    Allowed(DOCUMENTATION, "DescribeConfigs", r".*\.Documentation"),
+    Allowed(WHOLE_BATCHES, "Fetch", r".*\.Records(\.length|\[\d+\]\.Rest)"),
+    Allowed(NO_DISK_SIZES, "DescribeLogDirs", r"Results\[0\]\.(Total|Usable)Bytes", corelane=-1),
+    Allowed(DURABLE_FIRST, "ListOffsets", r".*\.Offset", case="produce-nothing-acknowledged"),
+]

@@ -1,0 +1,172 @@
+"""DescribeConfigs, AlterConfigs, IncrementalAlterConfigs."""
+
+from cases import case
+from cases.topics import CONFIGS
+
+TOPIC, BROKER, LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
+
+
+def described(b, v, name, note, keys=None, **more):
+    b.call("DescribeConfigs", v, {"Resources": [{
+        "ResourceType": TOPIC, "ResourceName": name, "ConfigurationKeys": keys}],
+        "IncludeSynonyms": True, **more}, note=note)
+
+
+@case("DescribeConfigs", versions="all")
+def describe(b, v):
+    name = b.topic(configs={"retention.ms": "5000", "cleanup.policy": "compact,delete"})
+    described(b, v, name, "a topic")
+    described(b, v, name, "a topic without synonyms", IncludeSynonyms=False)
+    described(b, v, name, "a topic with documentation", IncludeDocumentation=True)
+    described(b, v, name, "some keys", ["retention.ms", "segment.bytes", "no.such.key"])
+    described(b, v, name, "a key twice", ["retention.ms", "retention.ms"])
+    described(b, v, name, "no keys", [])
+    described(b, v, b.name("unknown"), "unknown topic")
+    described(b, v, "a b", "bad name")
+    described(b, v, "", "empty name")
+    def ask(note, *resources, **more):
+        b.call("DescribeConfigs", v, {"Resources": [
+            {"ResourceType": kind, "ResourceName": of, "ConfigurationKeys": keys}
+            for kind, of, keys in resources], **more}, note=note)
+    keys = ["num.partitions", "log.retention.ms", "log.retention.hours", "message.max.bytes",
+            "group.initial.rebalance.delay.ms", "node.id", "auto.create.topics.enable",
+            "log.cleanup.policy", "offsets.retention.minutes", "no.such.key"]
+    ask("some of a broker", (BROKER, "1", keys), IncludeSynonyms=True)
+    ask("some of all brokers", (BROKER, "", keys), IncludeSynonyms=True)
+    for broker in ("2", "x", "-1", "01", " 1"):
+        ask(f"broker {broker!r}", (BROKER, broker, ["num.partitions"]))
+    for kind in (0, 1, 3, 5, 64, -1, 127):
+        ask(f"type {kind}", (kind, "1", None))
+    ask("nothing")
+    ask("the same twice", (TOPIC, name, ["retention.ms"]), (TOPIC, name, ["segment.ms"]))
+    ask("a topic and a broker", (TOPIC, name, ["retention.ms"]), (BROKER, "1", ["node.id"]))
+    ask("a group", (GROUP, "g", None))
+    ask("the empty group", (GROUP, "", None))
+    ask("client metrics", (CLIENT_METRICS, "m", None))
+    ask("empty client metrics", (CLIENT_METRICS, "", None))
+    ask("loggers of another broker", (LOGGER, "2", None))
+    ask("internal topic", (TOPIC, "__consumer_offsets", None))
+
+
+@case("DescribeConfigs", versions=[1, 4])
+def whole_broker(b, v):
+    for name in ("1", ""):
+        b.call("DescribeConfigs", v, {"Resources": [
+            {"ResourceType": BROKER, "ResourceName": name, "ConfigurationKeys": None}],
+            "IncludeSynonyms": True, "IncludeDocumentation": v == 4}, note=f"broker {name!r}")
+
+
+def altered(b, v, note, *resources, only=False, api="IncrementalAlterConfigs"):
+    return b.call(api, v, {"ValidateOnly": only, "Resources": [
+        {"ResourceType": kind, "ResourceName": of, "Configs": [
+            {"Name": key, "Value": value, **({"ConfigOperation": how[0]} if how else {})}
+            for key, value, *how in configs]} for kind, of, configs in resources]}, note=note)
+
+
+def wait_for_config(b, name, key, value):
+    def there():
+        answer = b.quiet("DescribeConfigs", 4, {"Resources": [{
+            "ResourceType": TOPIC, "ResourceName": name, "ConfigurationKeys": [key]}]})
+        return answer["Results"][0]["Configs"][0]["Value"] == value
+    b.until(f"{key}={value} of {name}", there)
+
+
+@case("IncrementalAlterConfigs", versions="all")
+def operations(b, v):
+    name, other = b.topic(), b.topic("other")
+    def alter(note, *configs, only=False):
+        altered(b, v, note, (TOPIC, name, configs), only=only)
+    alter("set", ("retention.ms", "5000", SET))
+    wait_for_config(b, name, "retention.ms", "5000")
+    described(b, 4, name, "after set", ["retention.ms"])
+    alter("set again", ("retention.ms", "5000", SET))
+    alter("only validated", ("retention.ms", "6000", SET), only=True)
+    alter("only validated, bad", ("retention.ms", "x", SET), only=True)
+    alter("delete", ("retention.ms", None, DELETE))
+    wait_for_config(b, name, "retention.ms", "604800000")
+    alter("delete with a value", ("retention.ms", "7", DELETE))
+    alter("delete what is not set", ("segment.ms", None, DELETE))
+    alter("delete an unknown key", ("no.such.key", None, DELETE))
+    alter("set to null", ("retention.ms", None, SET))
+    alter("append to a list", ("cleanup.policy", "compact", APPEND))
+    wait_for_config(b, name, "cleanup.policy", "delete,compact")
+    described(b, 4, name, "after append", ["cleanup.policy"])
+    alter("append again", ("cleanup.policy", "compact", APPEND))
+    alter("append two", ("cleanup.policy", "compact,delete", APPEND))
+    alter("append empty", ("cleanup.policy", "", APPEND))
+    alter("append null", ("cleanup.policy", None, APPEND))
+    alter("append nonsense", ("cleanup.policy", "x", APPEND))
+    alter("subtract", ("cleanup.policy", "delete", SUBTRACT))
+    wait_for_config(b, name, "cleanup.policy", "compact")
+    alter("subtract what is not there", ("cleanup.policy", "delete", SUBTRACT))
+    alter("subtract the last", ("cleanup.policy", "compact", SUBTRACT))
+    described(b, 4, name, "after subtract", ["cleanup.policy"])
+    alter("append to what is no list", ("retention.ms", "5", APPEND))
+    alter("subtract from what is no list", ("retention.ms", "5", SUBTRACT))
+    alter("append an unknown key", ("no.such.key", "5", APPEND))
+    alter("nothing")
+    alter("key twice", ("retention.ms", "5", SET), ("retention.ms", "6", SET))
+    alter("set and delete", ("retention.ms", "5", SET), ("retention.ms", None, DELETE))
+    alter("good and bad", ("retention.ms", "5", SET), ("segment.bytes", "x", SET))
+    altered(b, v, "unknown topic", (TOPIC, b.name("unknown"), [("retention.ms", "5", SET)]))
+    altered(b, v, "bad name", (TOPIC, "a b", [("retention.ms", "5", SET)]))
+    altered(b, v, "empty name", (TOPIC, "", [("retention.ms", "5", SET)]))
+    altered(b, v, "one good, one unknown", (TOPIC, other, [("retention.ms", "77", SET)]),
+            (TOPIC, b.name("unknown"), [("retention.ms", "5", SET)]))
+    wait_for_config(b, other, "retention.ms", "77")
+    altered(b, v, "the same twice", (TOPIC, other, [("retention.ms", "1", SET)]),
+            (TOPIC, other, [("retention.ms", "2", SET)]))
+    altered(b, v, "nothing")
+    for kind in (0, 1, 3, 64, -1, 127):
+        altered(b, v, f"type {kind}", (kind, "1", [("retention.ms", "5", SET)]))
+
+
+@case("IncrementalAlterConfigs", versions="all")
+def brokers_and_groups(b, v):
+    def alter(note, kind, name, *configs, only=True):
+        altered(b, v, note, (kind, name, configs), only=only)
+    alter("unknown broker", BROKER, "2", ("message.max.bytes", "5", SET))
+    alter("bad broker", BROKER, "x", ("message.max.bytes", "5", SET))
+    alter("read-only key", BROKER, "1", ("num.partitions", "5", SET))
+    alter("read-only key of all", BROKER, "", ("node.id", "5", SET))
+    alter("unknown key", BROKER, "1", ("no.such.key", "5", SET))
+    alter("bad value", BROKER, "1", ("message.max.bytes", "x", SET))
+    alter("good value", BROKER, "1", ("log.cleaner.threads", "1", SET))
+    alter("good value of all", BROKER, "", ("message.max.bytes", "100000", SET))
+
+
+@case("IncrementalAlterConfigs", versions=[1])
+def values(b, v):
+    name = b.topic()
+    for key, given in CONFIGS:
+        for value in given:
+            altered(b, v, f"{key}={value}", (TOPIC, name, [(key, value, SET)]), only=True)
+
+
+@case("AlterConfigs", versions="all")
+def replace(b, v):
+    name, other = b.topic(), b.topic("other")
+    def alter(note, *resources, only=False):
+        altered(b, v, note, *resources, only=only, api="AlterConfigs")
+    alter("set two", (TOPIC, name, [("retention.ms", "5"), ("segment.ms", "6")]))
+    wait_for_config(b, name, "segment.ms", "6")
+    alter("set one", (TOPIC, name, [("retention.ms", "5")]))
+    wait_for_config(b, name, "segment.ms", "604800000")
+    described(b, 4, name, "afterwards", ["retention.ms", "segment.ms"])
+    alter("null", (TOPIC, name, [("retention.ms", None)]))
+    alter("bad", (TOPIC, name, [("retention.ms", "x")]))
+    alter("unknown key", (TOPIC, name, [("no.such.key", "x")]))
+    alter("good and bad", (TOPIC, name, [("retention.ms", "7"), ("segment.bytes", "1")]))
+    alter("only validated", (TOPIC, name, [("retention.ms", "8")]), only=True)
+    alter("key twice", (TOPIC, name, [("retention.ms", "9"), ("retention.ms", "10")]))
+    alter("unknown topic", (TOPIC, b.name("unknown"), [("retention.ms", "5")]))
+    alter("one good, one unknown", (TOPIC, other, [("retention.ms", "5")]),
+          (TOPIC, b.name("unknown"), []))
+    alter("nothing of one", (TOPIC, name, []))
+    alter("nothing")
+    alter("empty name", (TOPIC, "", []))
+    for kind in (0, 1, 3, 64, -1):
+        alter(f"type {kind}", (kind, "1", []))
+    alter("unknown broker", (BROKER, "2", []))
+    alter("bad broker", (BROKER, "x", []))

@@ -1,0 +1,135 @@
+"""Two transcripts of one case, compared field by field.
+
+What a broker makes up itself (ids, clocks, ports) is compared by the rules of `rules.py`; a
+difference that remains is looked up in `allowed.py`.
+"""
+
+import re
+import uuid
+
+from allowed import ALLOWED
+import batches
+import rules
+
+EQUAL, ALLOWED_ONLY, DIFFERENT = "equal", "allowed", "different"
+
+
+def shape_of(path):
+    """A path without its indexes."""
+    return re.sub(r"\[[^\]]*\]", "[]", path)
+
+
+class Difference:
+    """One field in which the answers differ, and the reason why it may."""
+
+    def __init__(self, path, kafka, corelane):
+        self.path, self.kafka, self.corelane, self.allowed = path, kafka, corelane, None
+
+    def __str__(self):
+        return f"{self.path}: Kafka {shorten(self.kafka)}, Corelane {shorten(self.corelane)}"
+
+
+NO_ID = "00000000-0000-0000-0000-000000000000"
+
+
+class Missing:
+    """Stands for a field that is not there."""
+
+    def __repr__(self):
+        return "nothing"
+
+
+MISSING = Missing()
+
+
+def shorten(value):
+    text = repr(value)
+    return text if len(text) <= 160 else text[:160] + "…"
+
+
+class Comparison:
+    """Compares steps; remembers which made-up value of Kafka's stands for which of Corelane's."""
+
+    def __init__(self, kafka, corelane):
+        self.kafka, self.corelane = kafka, corelane
+        self.pairs, self.taken = {}, set()
+
+    def step(self, case, kafka, corelane):
+        """(verdict, differences) of one request's two answers."""
+        if (kafka.api, kafka.version, kafka.note) != (corelane.api, corelane.version,
+                                                      corelane.note):
+            return DIFFERENT, [Difference("request", f"{kafka.api} v{kafka.version} {kafka.note}",
+                                          f"{corelane.api} v{corelane.version} {corelane.note}")]
+        left = dict(leaves(kafka.api, "", kafka.outcome, self.kafka.labels()))
+        right = dict(leaves(corelane.api, "", corelane.outcome, self.corelane.labels()))
+        if "_outcome" in left or "_outcome" in right:
+            # One word says it all: the fields of an answer nobody else gave do not count.
+            left = {"_outcome": left.get("_outcome", "an answer")}
+            right = {"_outcome": right.get("_outcome", "an answer")}
+        found = []
+        for path in list(left) + [path for path in right if path not in left]:
+            mine, theirs = left.get(path, MISSING), right.get(path, MISSING)
+            if not self._same(kafka.api, path, mine, theirs):
+                found.append(Difference(path, mine, theirs))
+        if "_outcome" in left and found:
+            found[0].answers = (kafka.outcome, corelane.outcome)
+        for one in found:
+            one.allowed = next((rule for rule in ALLOWED if rule.covers(case, kafka, one)), None)
+        if not found:
+            return EQUAL, []
+        explained = all(one.allowed and not one.allowed.is_open for one in found)
+        return (ALLOWED_ONLY if explained else DIFFERENT), found
+
+    def _same(self, api, path, kafka, corelane):
+        if kafka == corelane and type(kafka) is type(corelane):
+            return True
+        shape = shape_of(path)
+        rule = rules.rule_for(api, shape)
+        if rule is None or MISSING in (kafka, corelane) or None in (kafka, corelane):
+            return False
+        return rule.same(self, kafka, corelane)
+
+    def paired(self, kind, kafka, corelane):
+        """Whether a made-up value stands for the same thing it stood for before."""
+        if NO_ID in (kafka, corelane):
+            return False
+        known = self.pairs.get((kind, kafka))
+        if known is not None:
+            return known == corelane
+        if (kind, corelane) in self.taken:
+            return False
+        self.pairs[(kind, kafka)] = corelane
+        self.taken.add((kind, corelane))
+        return True
+
+
+def leaves(api, path, value, ids):
+    """(path, value) of every leaf, lists in an order that both brokers share."""
+    if isinstance(value, dict):
+        if not value and path:
+            yield path, {}
+        for name, one in value.items():
+            yield from leaves(api, f"{path}.{name}" if path else name, one, ids)
+    elif isinstance(value, list):
+        shape = shape_of(path)
+        named = rules.name_of(api, shape)
+        if named:
+            for one in value:
+                rest = {name: field for name, field in one.items() if name != named}
+                yield from leaves(api, f"{path}[{one[named]}]", rest, ids)
+            return
+        key = rules.order_of(api, shape, ids)
+        ordered = sorted(value, key=key) if key else value
+        yield f"{path}.length", len(value)
+        for index, one in enumerate(ordered):
+            yield from leaves(api, f"{path}[{index}]", one, ids)
+    elif path.endswith(".Records") and (value is None or isinstance(value, bytes)):
+        parsed = batches.read(value)
+        if parsed is None:
+            yield path, None
+        else:
+            yield from leaves(api, path, parsed, ids)
+    elif isinstance(value, (bytes, uuid.UUID)):
+        yield path, value.hex() if isinstance(value, bytes) else str(value)
+    else:
+        yield path, value

@@ -1,0 +1,135 @@
+"""How fields are compared that no two brokers fill alike, each with its reason.
+
+A rule is looked up by API (or `*`) and path without indexes; a field without a rule is compared as
+it is. `ORDERS` says by what a list is sorted before it is compared.
+"""
+
+import re
+import time
+
+CLOCK_SLACK_MS = 120_000
+
+
+class Rule:
+    """How one kind of field is compared."""
+
+    def __init__(self, reason, same):
+        self.reason, self.same = reason, same
+
+
+def pair(kind, reason):
+    return Rule(reason, lambda comparison, kafka, corelane: comparison.paired(
+        kind, kafka, corelane))
+
+
+def both_now(_, kafka, corelane):
+    now = time.time() * 1000
+    return all(abs(now - one) < CLOCK_SLACK_MS for one in (kafka, corelane))
+
+
+def ports(comparison, kafka, corelane):
+    return kafka == comparison.kafka.address[1] and corelane == comparison.corelane.address[1]
+
+
+# Kafka writes 16-byte ids into its sentences in base64, member ids and ports as they are.
+MADE_UP = re.compile(r"[A-Za-z0-9_-]{22}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def sentences(comparison, kafka, corelane):
+    def plain(text):
+        # Of several unknown keys Kafka names the first of its hash map.
+        text = re.sub(r"^(Unknown topic config name:).*", r"\1 <key>", text)
+        return MADE_UP.sub("<id>", text)
+    return plain(kafka) == plain(corelane)
+
+
+TOPIC_ID = pair("topic id", "each broker draws a topic's id at random")
+MEMBER_ID = pair("member id", "each broker draws the random half of a member id")
+PRODUCER_ID = pair("producer id", "producer ids come from blocks that each broker reserves")
+CLOCK = Rule("both brokers' wall clocks, read at different moments", both_now)
+PORT = Rule("each broker listens on a free port", ports)
+SENTENCE = Rule("ids inside a sentence differ; the words must not", sentences)
+SIZE = Rule("bytes on disk: Kafka counts files, and both are above zero or zero together",
+            lambda _, kafka, corelane: (kafka > 0) == (corelane > 0))
+ANY = Rule("depends on the load of the moment, not on the request", lambda *_: True)
+DISK = Rule("the two brokers look at the same disk at different moments",
+            lambda _, kafka, corelane: abs(kafka - corelane) < 1 << 34)
+
+RULES = [
+    ("*", r"(.*\.)?ThrottleTimeMs", ANY),
+    ("*", r"(.*\.)?TopicId", TOPIC_ID),
+    ("*", r"(.*\.)?(MemberId|Leader)", MEMBER_ID),
+    ("*", r"(.*\.)?ProducerId", PRODUCER_ID),
+    ("*", r"(.*\.)?Port", PORT),
+    ("*", r"(.*\.)?(ErrorMessage|BatchIndexErrorMessage)", SENTENCE),
+    ("*", r"ClusterId", pair("cluster id", "each cluster has its own id")),
+    ("Fetch", r"SessionId", pair("session id", "fetch session ids are drawn at random")),
+    ("Fetch", r".*\.Records\[\]\.(BaseTimestamp|MaxTimestamp)", CLOCK),
+    ("Produce", r".*\.LogAppendTimeMs", CLOCK),
+    ("ListOffsets", r".*\.Timestamp", CLOCK),
+    ("DescribeProducers", r".*\.LastTimestamp", CLOCK),
+    ("DescribeLogDirs", r"Results\[\]\.LogDir", pair("folder", "each broker has its own folder")),
+    ("DescribeLogDirs", r".*\.PartitionSize", SIZE),
+    ("DescribeLogDirs", r"Results\[\]\.(TotalBytes|UsableBytes)", DISK),
+]
+
+BY_NAME = "Kafka answers in the order of a hash map"
+ORDERS = [
+    # (API, list, sorted by, reason)
+    ("Metadata", "Topics", ("Name", "TopicId", "ErrorCode"), BY_NAME),
+    ("Produce", "Responses", ("Name", "TopicId"), BY_NAME),
+    ("Produce", "Responses[].PartitionResponses", ("Index",), BY_NAME),
+    ("ListOffsets", "Topics", ("Name",), BY_NAME),
+    ("ListOffsets", "Topics[].Partitions", ("PartitionIndex",), BY_NAME),
+    ("OffsetForLeaderEpoch", "Topics[].Partitions", ("Partition",), BY_NAME),
+    ("DeleteTopics", "Responses", ("Name", "TopicId", "ErrorCode"),
+     "Kafka shuffles, so that nobody learns from positions what he may not see"),
+    ("CreateTopics", "Topics", ("Name", "ErrorCode"), BY_NAME),
+    ("CreatePartitions", "Results", ("Name", "ErrorCode"), BY_NAME),
+    ("DescribeConfigs", "Results", ("ResourceType", "ResourceName", "ErrorCode"), BY_NAME),
+    ("AlterConfigs", "Responses", ("ResourceType", "ResourceName", "ErrorCode"), BY_NAME),
+    ("IncrementalAlterConfigs", "Responses", ("ResourceType", "ResourceName", "ErrorCode"),
+     BY_NAME),
+    ("DeleteRecords", "Topics", ("Name",), BY_NAME),
+    ("DeleteRecords", "Topics[].Partitions", ("PartitionIndex",), BY_NAME),
+    ("DescribeLogDirs", "Results[].Topics", ("Name",), BY_NAME),
+    ("DescribeLogDirs", "Results[].Topics[].Partitions", ("PartitionIndex",), BY_NAME),
+    ("ListGroups", "Groups", ("GroupId",), BY_NAME),
+    ("DescribeGroups", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
+    ("OffsetFetch", "Topics", ("Name",), BY_NAME),
+    ("OffsetFetch", "Groups[].Topics", ("Name", "TopicId"), BY_NAME),
+    ("DeleteGroups", "Results", ("GroupId",), BY_NAME),
+    ("DescribeProducers", "Topics[].Partitions[].ActiveProducers", ("ProducerId",), BY_NAME),
+    ("DescribeGroups", "Groups[].Members", ("GroupInstanceId", "MemberId"), BY_NAME),
+    ("JoinGroup", "Members", ("GroupInstanceId", "MemberId"), BY_NAME),
+]
+
+# Lists whose elements are told apart by a name of their own; their order means nothing.
+NAMED = {
+    ("ApiVersions", "ApiKeys"): "ApiKey",
+    ("ApiVersions", "SupportedFeatures"): "Name",
+    ("ApiVersions", "FinalizedFeatures"): "Name",
+    ("DescribeConfigs", "Results[].Configs"): "Name",
+    ("CreateTopics", "Topics[].Configs"): "Name",
+}
+
+_compiled = [(api, re.compile(path), rule) for api, path, rule in RULES]
+
+
+def rule_for(api, shape):
+    for of, path, rule in _compiled:
+        if of in ("*", api) and path.fullmatch(shape):
+            return rule
+    return None
+
+
+def order_of(api, shape, ids):
+    for of, path, names, _ in ORDERS:
+        if of == api and path == shape:
+            # An id says nothing; what it stands for does.
+            return lambda one: tuple(str(ids.get(one.get(name), one.get(name))) for name in names)
+    return None
+
+
+def name_of(api, shape):
+    return NAMED.get((api, shape))

@@ -1,0 +1,256 @@
+"""Sends the same requests to Apache Kafka and to Corelane and shows every difference.
+
+Run by `cargo xtask differential`, which starts both brokers. Prints `ok NAME` or
+`not ok NAME: reason` per API, as the programs of `tests/conformance` do.
+"""
+
+import argparse
+import collections
+import importlib
+import os
+import pathlib
+import pkgutil
+import re
+import sys
+import threading
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import cases
+import compare
+from allowed import ALLOWED
+from broker import Broker
+from schema import Schemas
+
+CASE_SECONDS = 60
+SHOWN_PER_CASE = 6
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kafka", required=True, metavar="HOST:PORT")
+    parser.add_argument("--corelane", required=True, metavar="HOST:PORT")
+    parser.add_argument("--libs", required=True, metavar="FOLDER", help="Kafka's jars")
+    parser.add_argument("--only", action="append", default=[], metavar="API|CASE")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--docs", type=pathlib.Path, help="the page whose table is to be written")
+    parser.add_argument("--verbose", action="store_true")
+    return parser.parse_args()
+
+
+class Session:
+    """A run: both brokers, and what was counted so far."""
+
+    def __init__(self, options):
+        self.options = options
+        schemas = Schemas(options.libs)
+        base_ms = int(time.time() * 1000) - 60_000
+        self.brokers = [Broker("Kafka", options.kafka, schemas, base_ms),
+                        Broker("Corelane", options.corelane, schemas, base_ms)]
+        for broker in self.brokers:
+            broker.seed, broker.quick_form = options.seed, options.quick
+        self.comparison = compare.Comparison(*self.brokers)
+        self.counts = collections.defaultdict(collections.Counter)
+        self.differences = collections.defaultdict(list)
+        self.used = collections.Counter()
+        self.used_by = collections.defaultdict(set)
+        self.versions = {}
+
+    def prepare(self):
+        """Both brokers serve, and coordinate groups; learns the versions that both serve."""
+        for broker in self.brokers:
+            broker.begin("warm-up")
+            def coordinates(broker=broker):
+                answer = broker.quiet("OffsetFetch", 7, {
+                    "GroupId": "warm-up", "Topics": None, "RequireStable": False})
+                return answer.get("ErrorCode") == 0
+            # Creates `__consumer_offsets`.
+            broker.quiet("FindCoordinator", 3, {"Key": "warm-up", "KeyType": 0})
+            broker.until("a group coordinator", coordinates)
+            answer = broker.quiet("ApiVersions", 3, {
+                "ClientSoftwareName": "differential", "ClientSoftwareVersion": "1"})
+            ranges = {one["ApiKey"]: (one["MinVersion"], one["MaxVersion"])
+                      for one in answer["ApiKeys"]}
+            for api, message in broker.schemas.requests.items():
+                if message.key in ranges:
+                    low, high = ranges[message.key]
+                    self.versions.setdefault(api, []).append(range(low, high + 1))
+            broker.end()
+        self.versions = {api: sorted(set(both[0]) & set(both[1]))
+                         for api, both in self.versions.items() if len(both) == 2}
+        # Kafka advertises these and refuses them (KAFKA-18659).
+        self.versions["Produce"] = [v for v in self.versions["Produce"] if v >= 3]
+        for broker in self.brokers:
+            broker.served = self.versions
+
+    def plan(self):
+        """(name, api, function with its version) of what is to run."""
+        for one in cases.CASES:
+            if self.options.quick and one.slow:
+                continue
+            if not self.wanted(one.api, one.name):
+                continue
+            if one.api not in self.versions and one.versions == "all":
+                continue
+            if one.versions is None:
+                yield one.name, one.api, one.function
+                continue
+            for version in self.chosen(one.api, one.versions):
+                def run(broker, function=one.function, version=version):
+                    return function(broker, version)
+                yield f"{one.name}-v{version}", one.api, run
+        for function in cases.EVERY_API:
+            for api in sorted(self.versions):
+                name = f"{api}-{function.__name__}".lower().replace("_", "-")
+                if not self.wanted(api, name):
+                    continue
+                for version in self.chosen(api, "all"):
+                    def run(broker, function=function, api=api, version=version):
+                        return function(broker, api, version)
+                    yield f"{name}-v{version}", api, run
+
+    def chosen(self, api, versions):
+        """The versions a case runs in."""
+        served = self.versions[api]
+        if versions != "all":
+            return [version for version in versions if version in served]
+        if self.options.quick:
+            return sorted({served[0], served[len(served) // 2], served[-1]})
+        return served
+
+    def wanted(self, api, name):
+        only = self.options.only
+        return not only or any(api.lower() == one.lower() or re.match(one.lower(), name)
+                               for one in only)
+
+    def run(self, name, api, function):
+        transcripts, errors = [[], []], [None, None]
+
+        def side(index):
+            broker = self.brokers[index]
+            broker.begin(name)
+            try:
+                function(broker)
+            except Exception:
+                errors[index] = traceback.format_exc(limit=-2).strip().replace("\n", " | ")
+            transcripts[index] = broker.end()
+
+        threads = [threading.Thread(target=side, args=(index,), daemon=True) for index in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(CASE_SECONDS)
+            if thread.is_alive():
+                raise SystemExit(f"case {name} still ran after {CASE_SECONDS} s: "
+                                 f"{[len(broker.steps) for broker in self.brokers]} steps, "
+                                 f"{self.brokers[0].steps[-1].note}")
+        self.compare(name, api, transcripts, errors)
+
+    def compare(self, name, api, transcripts, errors):
+        kafka, corelane = transcripts
+        for left, right in zip(kafka, corelane):
+            verdict, found = self.comparison.step(name, left, right)
+            self.counts[left.api][verdict] += 1
+            for one in found:
+                if one.allowed:
+                    self.used[one.allowed] += 1
+                    self.used_by[one.allowed].add(left.api)
+            unexplained = [one for one in found if not one.allowed]
+            if unexplained:
+                what = f"{name}: {left.api} v{left.version} {left.note}"
+                self.differences[left.api].append(what)
+                print(f"DIFFERENT {what}")
+                if self.options.verbose:
+                    print(f"    request {compare.shorten(left.value)}")
+                for one in unexplained[:SHOWN_PER_CASE]:
+                    print(f"    {one}")
+                    for answer in getattr(one, "answers", ()):
+                        print(f"      {str(answer)[:300]}")
+        if len(kafka) != len(corelane) or any(errors):
+            self.counts[api][compare.DIFFERENT] += 1
+            self.differences[api].append(name)
+            print(f"DIFFERENT {name}: {len(kafka)} steps with Kafka, {len(corelane)} with Corelane")
+            for broker, error in zip(self.brokers, errors):
+                if error:
+                    print(f"    {broker.kind}: {error}")
+
+
+def main():
+    options = arguments()
+    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases")
+    for module in pkgutil.iter_modules([here]):
+        importlib.import_module(f"cases.{module.name}")
+    session = Session(options)
+    session.prepare()
+    started = time.monotonic()
+    for name, api, function in session.plan():
+        begun = time.monotonic()
+        session.run(name, api, function)
+        took = time.monotonic() - begun
+        if options.verbose or took > 5:
+            print(f"ran {name} in {took:.1f} s")
+    print(f"seed {options.seed}, {time.monotonic() - started:.0f} s")
+    report(session)
+
+
+def report(session):
+    total = collections.Counter()
+    for api in sorted(session.counts, key=session.brokers[0].schemas.key):
+        counts = session.counts[api]
+        total.update(counts)
+        compared = sum(counts.values())
+        said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in
+                         (compare.EQUAL, compare.ALLOWED_ONLY, compare.DIFFERENT))
+        if session.differences[api]:
+            first = "; ".join(session.differences[api][:3])
+            print(f"not ok {api}: of {compared} answers {said}; not listed: {first}")
+        else:
+            print(f"ok {api} ({compared} answers: {said})")
+    compared = sum(total.values())
+    print(f"{compared} answers compared: {dict(total)}")
+    if not session.options.only and not session.options.quick:
+        for one in ALLOWED:
+            if not session.used[one]:
+                print(f"not ok allowed: never needed: {one.api} {one.path} {one.case}")
+    if session.options.docs and not session.options.only and not session.options.quick:
+        write_docs(session)
+
+
+BEGIN, END = "<!-- generated by `cargo xtask differential` -->", "<!-- end of what is generated -->"
+
+
+def write_docs(session):
+    """Puts the counts and the reasons into the page, between its two marks."""
+    lines = ["| API | answers | equal | allowed | different |", "|---|--:|--:|--:|--:|"]
+    total = collections.Counter()
+    for api in sorted(session.counts, key=session.brokers[0].schemas.key):
+        counts = session.counts[api]
+        total.update(counts)
+        lines.append(row(api, counts))
+    lines.append(row("**all**", total))
+    share = 100 * total[compare.EQUAL] / sum(total.values())
+    lines += ["", f"{share:.2f} % of the answers are equal, field by field. Seed "
+              f"{session.options.seed}. What is allowed, and why:", ""]
+    for is_open, title in ((False, None), (True, "What is different and not yet put right:")):
+        rules = [one for one in ALLOWED if one.is_open == is_open and session.used[one]]
+        if title and rules:
+            lines += ["", title, ""]
+        for reason in dict.fromkeys(one.reason for one in rules):
+            apis = sorted({api for one in rules if one.reason == reason
+                           for api in session.used_by[one]})
+            lines.append(f"- {', '.join(apis)}: {reason}.")
+    text = session.options.docs.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    session.options.docs.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+
+
+def row(name, counts):
+    return (f"| {name} | {sum(counts.values())} | {counts[compare.EQUAL]} "
+            f"| {counts[compare.ALLOWED_ONLY]} | {counts[compare.DIFFERENT]} |")
+
+
+main()
