@@ -148,7 +148,7 @@ pub struct AppendHow {
 pub struct Appended {
     pub base_offset: i64,
     pub last_offset: i64,
-    /// -1 unless the log stamps append time.
+    /// -1 unless the log stamps append time; of a duplicate the original's, as Kafka answers.
     pub log_append_time_ms: i64,
     pub log_start_offset: i64,
     /// `Store::committed(durability)` at or above it: the ack may leave.

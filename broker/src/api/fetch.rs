@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use protocol::error_code::ErrorCode;
 use protocol::hot::{
-    EpochEndOffset, FetchPartition, FetchPartitionResponse, FetchResponseHead, FetchResponseWriter,
-    FetchView, TopicRef,
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchPartitionResponse, FetchResponseHead,
+    FetchResponseWriter, FetchView, TopicRef,
 };
 use protocol::types::Uuid;
+use rustc_hash::FxBuildHasher;
 
 use super::fetch_session::{Session, SessionKey, SessionKind, SessionPartition};
 use crate::shard::Shard;
@@ -19,6 +21,11 @@ use crate::shard::op::{
 };
 use crate::shard::response::{Response, Splice};
 
+/// Partitions of one request, to find those named twice.
+pub(crate) type PartitionSet = HashSet<(Uuid, i32), FxBuildHasher>;
+
+/// First version with sessions, and with a code for the whole request.
+const SESSIONS_SINCE: i16 = 7;
 /// First version with topic ids.
 const TOPIC_IDS_SINCE: i16 = 13;
 /// First version with a flexible header.
@@ -32,6 +39,12 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     };
     let by_id = tag.version >= TOPIC_IDS_SINCE;
     let now_ns = shard.now.mono_ns;
+    if !matches!(view.isolation_level, 0 | 1) && tag.version >= SESSIONS_SINCE {
+        // Kafka answers UNKNOWN_SERVER_ERROR here; a specific code says what is wrong.
+        let response = refuse(shard, tag, ErrorCode::InvalidRequest);
+        shard.complete(tag.slot, Some(response));
+        return;
+    }
     let kind = match shard.sessions.classify(view.session_id, view.session_epoch, by_id, now_ns) {
         Ok(kind) => kind,
         Err(error) => {
@@ -49,6 +62,7 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         deadline_ns: now_ns.saturating_add(wait_ns),
         session_id,
         incremental: matches!(kind, SessionKind::Incremental { .. }),
+        read_committed: view.isolation_level == 1,
     });
     op.max_bytes = u32::try_from(view.max_bytes)
         .unwrap_or(0)
@@ -59,6 +73,13 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         for part in &mut op.parts {
             part.owner = None;
             part.outcome = FetchOutcome::error(ErrorCode::InvalidRequest.code());
+        }
+    }
+    if view.replica_id >= 0 {
+        // No broker follows this one.
+        for part in op.parts.iter_mut().filter(|part| part.owner.is_some()) {
+            part.owner = None;
+            part.outcome = FetchOutcome::error(ErrorCode::NotLeaderOrFollower.code());
         }
     }
     let key = shard.ops.insert(Op::Fetch(op));
@@ -81,41 +102,88 @@ fn plan(
                 let partition = session_partition(&asked);
                 op.parts.push(part(shard, topic, asked.index, &partition));
             }
-            if kind == SessionKind::Sessionless {
-                return 0;
-            }
-            let now_ns = shard.now.mono_ns;
-            let entries = op.parts.iter().zip(view.partitions()).map(|(part, asked)| {
-                let key = SessionKey { topic: part.topic.clone(), partition: part.partition };
-                (key, session_partition(&asked))
-            });
-            shard.sessions.open(by_id, entries, now_ns)
+            let id = if kind == SessionKind::Open {
+                let now_ns = shard.now.mono_ns;
+                let entries = op.parts.iter().zip(view.partitions()).map(|(part, asked)| {
+                    let key = SessionKey { topic: part.topic.clone(), partition: part.partition };
+                    let known = part.topic_id != Uuid::ZERO;
+                    (key, SessionPartition { known, ..session_partition(&asked) })
+                });
+                shard.sessions.open(by_id, entries, now_ns)
+            } else {
+                0
+            };
+            keep_last(op, &mut shard.fetch_seen);
+            unknown_last(op);
+            id
         }
         SessionKind::Incremental { id } => {
             update_session(shard, id, view);
             let mut entries = std::mem::take(&mut shard.fetch_scratch);
             let Some(session) = shard.sessions.get_mut(id) else { return 0 };
-            entries.extend(session.rotate().map(|(key, entry)| (key.clone(), *entry)));
+            entries.extend(session.partitions.iter().map(|(key, entry)| (key.clone(), *entry)));
             for (key, entry) in entries.drain(..) {
                 op.parts.push(part(shard, key.topic, key.partition, &entry));
             }
             shard.fetch_scratch = entries;
+            unknown_last(op);
             id
         }
+    }
+}
+
+/// Of a partition asked for twice the last counts, in the place of the first, as in Kafka's map.
+fn keep_last(op: &mut FetchOp, seen: &mut PartitionSet) {
+    if op.parts.len() < 2 {
+        return;
+    }
+    seen.clear();
+    let known = op.parts.iter().filter(|part| part.owner.is_some());
+    if known.into_iter().all(|part| seen.insert((part.topic_id, part.partition))) {
+        return;
+    }
+    let mut kept: Vec<FetchPart> = Vec::with_capacity(op.parts.len());
+    for part in op.parts.drain(..) {
+        let same = |one: &&mut FetchPart| {
+            one.topic_id == part.topic_id && one.partition == part.partition && one.owner.is_some()
+        };
+        match kept.iter_mut().find(same) {
+            Some(first) if part.owner.is_some() => *first = part,
+            Some(_) | None => kept.push(part),
+        }
+    }
+    op.parts = kept;
+}
+
+/// Kafka answers for what it does not know last: ids first, then names and partitions.
+fn unknown_last(op: &mut FetchOp) {
+    let unknown_id = ErrorCode::UnknownTopicId.code();
+    let unknown_partition = ErrorCode::UnknownTopicOrPartition.code();
+    let place = |part: &FetchPart| match part.outcome.error_code {
+        code if code == unknown_id => 1,
+        code if code == unknown_partition => 2,
+        _ => 0,
+    };
+    if op.parts.iter().any(|part| place(part) > 0) {
+        op.parts.sort_by_key(place);
     }
 }
 
 fn update_session(shard: &mut Shard, id: i32, view: &FetchView<'_>) {
     for asked in view.partitions() {
         let key = SessionKey { topic: part_topic(shard, asked.topic), partition: asked.index };
-        let changed = session_partition(&asked);
+        let known = match &key.topic {
+            PartTopic::Name(name) => shard.topics.find_name(name).is_some(),
+            PartTopic::Id(id) => shard.topics.find_id(*id).is_some(),
+        };
+        let asked = session_partition(&asked);
         let Some(session) = shard.sessions.get_mut(id) else { return };
         let full = session.partitions.len() >= crate::limits::FETCH_SESSION_PARTITIONS_MAX;
         match session.partitions.get_mut(&key) {
-            Some(entry) => *entry = SessionPartition { told: entry.told, ..changed },
+            Some(entry) => *entry = entry.changed(asked),
             None if full => {}
             None => {
-                session.partitions.insert(key, changed);
+                session.partitions.insert(key, SessionPartition { known, ..asked });
             }
         }
     }
@@ -129,13 +197,12 @@ fn update_session(shard: &mut Shard, id: i32, view: &FetchView<'_>) {
 }
 
 fn session_partition(asked: &FetchPartition<'_>) -> SessionPartition {
-    SessionPartition {
-        fetch_offset: asked.fetch_offset,
-        max_bytes: asked.partition_max_bytes,
-        current_leader_epoch: asked.current_leader_epoch,
-        last_fetched_epoch: asked.last_fetched_epoch,
-        told: None,
-    }
+    SessionPartition::new(
+        asked.fetch_offset,
+        asked.partition_max_bytes,
+        asked.current_leader_epoch,
+        asked.last_fetched_epoch,
+    )
 }
 
 /// The topic as it must be named in the answer. Names of known topics are shared, not copied.
@@ -155,6 +222,10 @@ fn part_topic(shard: &Shard, topic: TopicRef<'_>) -> PartTopic {
 fn part(shard: &Shard, topic: PartTopic, partition: i32, asked: &SessionPartition) -> FetchPart {
     let (index, unknown) = match &topic {
         PartTopic::Name(name) => (shard.topics.find_name(name), ErrorCode::UnknownTopicOrPartition),
+        // Of a topic that was deleted while in a session, Kafka remembers the name.
+        PartTopic::Id(id) if asked.known => {
+            (shard.topics.find_id(*id), ErrorCode::UnknownTopicOrPartition)
+        }
         PartTopic::Id(id) => (shard.topics.find_id(*id), ErrorCode::UnknownTopicId),
     };
     let found =
@@ -216,7 +287,7 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
     if client.session_id != 0
         && let Some(session) = shard.sessions.get_mut(client.session_id)
     {
-        remember(session, op);
+        remember(session, op, client.incremental);
     }
     let mut response = begin(shard, tag);
     let included = |part: &FetchPart| !client.incremental || has_news(part);
@@ -235,7 +306,7 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
                 high_watermark: outcome.high_watermark,
                 last_stable_offset: outcome.last_stable_offset,
                 log_start_offset: outcome.log_start_offset,
-                aborted_transactions: None,
+                aborted_transactions: aborted_transactions(client, outcome),
                 preferred_read_replica: -1,
                 records_bytes: Some(outcome.bytes as usize),
                 diverging_epoch: outcome
@@ -256,6 +327,21 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
     shard.complete(tag.slot, Some(response));
 }
 
+/// None of transactions is ever aborted here; Kafka says so with null or with an empty list.
+fn aborted_transactions(
+    client: &ClientFetch,
+    outcome: &FetchOutcome,
+) -> Option<&'static [AbortedTransaction]> {
+    let refused_unread = [
+        ErrorCode::UnknownTopicId,
+        ErrorCode::UnknownTopicOrPartition,
+        ErrorCode::InvalidTopicException,
+    ];
+    let read = outcome.error_code == ErrorCode::None.code();
+    let unread = refused_unread.iter().any(|code| code.code() == outcome.error_code);
+    (unread || (read && client.read_committed)).then_some(&[])
+}
+
 /// Whether an incremental answer must mention the partition (KIP-227).
 fn has_news(part: &FetchPart) -> bool {
     let outcome = &part.outcome;
@@ -265,7 +351,7 @@ fn has_news(part: &FetchPart) -> bool {
         || part.told != Some((outcome.high_watermark, outcome.log_start_offset))
 }
 
-fn remember(session: &mut Session, op: &FetchOp) {
+fn remember(session: &mut Session, op: &FetchOp, incremental: bool) {
     for part in op.parts.iter().filter(|part| has_news(part)) {
         let key = SessionKey { topic: part.topic.clone(), partition: part.partition };
         if let Some(entry) = session.partitions.get_mut(&key) {
@@ -273,7 +359,12 @@ fn remember(session: &mut Session, op: &FetchOp) {
             entry.told = (outcome.error_code == 0)
                 .then_some((outcome.high_watermark, outcome.log_start_offset));
         }
+        // Kafka counts from the second answer on.
+        if incremental && part.outcome.bytes > 0 {
+            session.sent(&key);
+        }
     }
+    session.turn();
 }
 
 /// Neighbouring parts of one topic, leaving out runs without an included part.

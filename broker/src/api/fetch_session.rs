@@ -41,6 +41,35 @@ pub struct SessionPartition {
     /// High watermark and log start the client was last told; `None` before the first answer and
     /// after an error, which is repeated until it heals.
     pub told: Option<(i64, i64)>,
+    /// Whether the topic was there once: its deletion is told in another way than a wrong id.
+    pub known: bool,
+    /// When records of it were last sent, in the session's count.
+    pub sent: u64,
+}
+
+impl SessionPartition {
+    /// As a client asks for it, before the first answer.
+    pub fn new(
+        fetch_offset: i64,
+        max_bytes: i32,
+        current_leader_epoch: i32,
+        last_fetched_epoch: i32,
+    ) -> Self {
+        Self {
+            fetch_offset,
+            max_bytes,
+            current_leader_epoch,
+            last_fetched_epoch,
+            told: None,
+            known: false,
+            sent: 0,
+        }
+    }
+
+    /// The same partition as the client asks for it anew.
+    pub fn changed(self, asked: Self) -> Self {
+        Self { told: self.told, known: self.known, sent: self.sent, ..asked }
+    }
 }
 
 /// One session.
@@ -50,19 +79,26 @@ pub struct Session {
     epoch: i32,
     uses_topic_ids: bool,
     pub partitions: IndexMap<SessionKey, SessionPartition, FixedState>,
-    /// Which partition is read first next time, so that none starves under the answer's bound.
-    rotation: usize,
+    /// Counts the partitions whose records were sent.
+    sent_count: u64,
     used_ns: u64,
 }
 
 impl Session {
-    /// The partitions, beginning with another one each time.
-    pub fn rotate(&mut self) -> impl Iterator<Item = (&SessionKey, &SessionPartition)> {
-        let count = self.partitions.len();
-        let first = if count == 0 { 0 } else { self.rotation % count };
-        self.rotation = first + 1;
-        let (before, after) = (&self.partitions[..first], &self.partitions[first..]);
-        after.iter().chain(before.iter())
+    /// Records of a partition were sent.
+    pub fn sent(&mut self, key: &SessionKey) {
+        if let Some(partition) = self.partitions.get_mut(key) {
+            self.sent_count += 1;
+            partition.sent = self.sent_count;
+        }
+    }
+
+    /// Moves partitions whose records were sent to the end, so that none starves under the answer's
+    /// bound (KIP-227).
+    pub fn turn(&mut self) {
+        if !self.partitions.values().is_sorted_by_key(|partition| partition.sent) {
+            self.partitions.sort_by(|_, left, _, right| left.sent.cmp(&right.sent));
+        }
     }
 }
 
@@ -148,7 +184,7 @@ impl FetchSessions {
         }
         let id = self.fresh_id();
         let session =
-            Session { epoch: 1, uses_topic_ids, partitions: map, rotation: 0, used_ns: now_ns };
+            Session { epoch: 1, uses_topic_ids, partitions: map, sent_count: 0, used_ns: now_ns };
         self.sessions.insert(id, session);
         id
     }
@@ -191,5 +227,25 @@ impl FetchSessions {
             }
             Some(_) | None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_whose_records_were_sent_come_last_next_time() {
+        let mut sessions = FetchSessions::new(ShardId(0), 10, 7);
+        let key = |partition| SessionKey { topic: PartTopic::Name("t".into()), partition };
+        let entries = (0..4).map(|partition| (key(partition), SessionPartition::new(0, 1, -1, -1)));
+        let id = sessions.open(false, entries, 0);
+        let session = sessions.get_mut(id).expect("was opened");
+        for partition in [2, 0] {
+            session.sent(&key(partition));
+        }
+        session.turn();
+        let order: Vec<i32> = session.partitions.keys().map(|key| key.partition).collect();
+        assert_eq!(order, [1, 3, 2, 0]);
     }
 }

@@ -4,6 +4,8 @@
 //! becomes one question per group, and FindCoordinator creates the offsets topic when it is first
 //! needed.
 
+use std::collections::BTreeSet;
+
 use protocol::api::{ApiKey, RequestHeaderRef};
 use protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
@@ -102,8 +104,11 @@ fn questions(
         ApiKey::DeleteGroups => {
             let mut request = shard.decode::<DeleteGroupsRequest>(tag, body)?;
             let groups = std::mem::take(&mut request.groups_names);
+            let mut seen = BTreeSet::new();
             groups
                 .into_iter()
+                // A group named twice is deleted, and answered, once.
+                .filter(|group| seen.insert(group.clone()))
                 .map(|group| {
                     let to = owner(shard, &group);
                     let one = DeleteGroupsRequest { groups_names: vec![group] };

@@ -1,5 +1,7 @@
 //! DescribeLogDirs: bytes per partition in the one data folder.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use protocol::messages::DescribeLogDirsRequest;
 use protocol::messages::describe_log_dirs::{
     DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsResponse,
@@ -15,7 +17,7 @@ use crate::shard::op::RequestTag;
 pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(mut request) = shard.decode::<DescribeLogDirsRequest>(tag, body) else { return };
     // Unknown topics and partitions do not appear, as with Kafka.
-    let topics = match request.topics.take() {
+    let topics: Vec<DescribableLogDirTopic> = match request.topics.take() {
         None => shard
             .topics
             .iter()
@@ -24,15 +26,25 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
                 partitions: (0..topic.partitions.len() as i32).collect(),
             })
             .collect(),
-        Some(mut asked) => {
-            for topic in &mut asked {
-                let index = shard.topics.find_name(&topic.topic);
-                topic.partitions.retain(|partition| {
-                    index.is_some_and(|index| shard.topics.partition(index, *partition).is_some())
-                });
+        Some(asked) => {
+            // Each once, however often it is asked for.
+            let mut found: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+            for topic in asked {
+                let Some(index) = shard.topics.find_name(&topic.topic) else { continue };
+                let there = topic
+                    .partitions
+                    .into_iter()
+                    .filter(|partition| shard.topics.partition(index, *partition).is_some());
+                found.entry(topic.topic).or_default().extend(there);
             }
-            asked.retain(|topic| !topic.partitions.is_empty());
-            asked
+            found
+                .into_iter()
+                .filter(|(_, partitions)| !partitions.is_empty())
+                .map(|(topic, partitions)| DescribableLogDirTopic {
+                    topic,
+                    partitions: partitions.into_iter().collect(),
+                })
+                .collect()
         }
     };
     let mut asks = Vec::new();

@@ -13,6 +13,8 @@ pub mod log_dirs;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
+mod produce_merge;
+mod produce_refusal;
 pub mod producers;
 pub mod rules;
 pub mod served;

@@ -3,12 +3,12 @@
 //! Special timestamps: -1 latest, -2 earliest, -3 the record of the largest timestamp (KIP-734), -4
 //! earliest local (KIP-405), -5 latest tiered (KIP-1005). Codes as Kafka 4.3.1 answers them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::delete_records::{
-    DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteRecordsTopicResult,
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use protocol::messages::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
@@ -39,26 +39,40 @@ pub(crate) enum Found {
     /// Once this is committed.
     After(CommitSeq, Answer),
     /// Once the disk has answered.
-    Reading(ReadToken, i64),
+    Reading(ReadToken, TimeSearch),
+}
+
+/// A search by time that waits for the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeSearch {
+    pub timestamp_ms: i64,
+    /// Records before it were deleted, though their batch may still be there.
+    pub log_start: i64,
 }
 
 /// Takes a ListOffsets request.
 pub fn handle_list(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
-    let Some(request) = shard.decode::<ListOffsetsRequest>(tag, body) else { return };
-    let mut seen = BTreeSet::new();
+    let Some(mut request) = shard.decode::<ListOffsetsRequest>(tag, body) else { return };
+    request.topics = by_topic(request.topics, |topic| (topic.name.clone(), &mut topic.partitions));
+    // A partition asked for twice is answered once, with an error.
     let mut twice = BTreeSet::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            let key = (topic.name.as_str(), partition.partition_index);
-            if !seen.insert(key) {
-                twice.insert(key);
+    for topic in &mut request.topics {
+        let mut seen = BTreeSet::new();
+        topic.partitions.retain(|partition| {
+            let first = seen.insert(partition.partition_index);
+            if !first {
+                twice.insert((topic.name.clone(), partition.partition_index));
             }
-        }
+            first
+        });
     }
+    let isolation_known = matches!(request.isolation_level, 0 | 1);
     let mut asks = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            let refused = if twice.contains(&(topic.name.as_str(), partition.partition_index)) {
+            let asked_twice = twice.contains(&(topic.name.clone(), partition.partition_index));
+            let refused = if asked_twice || !isolation_known {
+                // Kafka answers an unknown isolation level with UNKNOWN_SERVER_ERROR.
                 Some(ErrorCode::InvalidRequest)
             } else if !special_known(partition.timestamp, tag.version) {
                 Some(ErrorCode::UnsupportedVersion)
@@ -79,6 +93,29 @@ pub fn handle_list(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     shard.gather(tag, GatherRequest::ListOffsets(request), asks);
 }
 
+/// One entry per topic, those without partitions left out: Kafka keeps a map of partitions.
+fn by_topic<T, P>(topics: Vec<T>, parts: impl Fn(&mut T) -> (String, &mut Vec<P>)) -> Vec<T> {
+    let mut places = BTreeMap::new();
+    let mut merged: Vec<T> = Vec::with_capacity(topics.len());
+    for mut topic in topics {
+        let (name, partitions) = parts(&mut topic);
+        if partitions.is_empty() {
+            continue;
+        }
+        match places.get(&name) {
+            None => {
+                places.insert(name, merged.len());
+                merged.push(topic);
+            }
+            Some(place) => {
+                let more = std::mem::take(partitions);
+                parts(&mut merged[*place]).1.extend(more);
+            }
+        }
+    }
+    merged
+}
+
 /// Takes an OffsetForLeaderEpoch request.
 pub fn handle_epoch_end(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<OffsetForLeaderEpochRequest>(tag, body) else { return };
@@ -97,7 +134,14 @@ pub fn handle_epoch_end(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
 
 /// Takes a DeleteRecords request.
 pub fn handle_delete(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
-    let Some(request) = shard.decode::<DeleteRecordsRequest>(tag, body) else { return };
+    let Some(mut request) = shard.decode::<DeleteRecordsRequest>(tag, body) else { return };
+    request.topics = by_topic(request.topics, |topic| (topic.name.clone(), &mut topic.partitions));
+    for topic in &mut request.topics {
+        // Of a partition named twice, Kafka hears the last.
+        let last: BTreeMap<i32, DeleteRecordsPartition> =
+            topic.partitions.drain(..).map(|part| (part.partition_index, part)).collect();
+        topic.partitions = last.into_values().collect();
+    }
     let mut asks = Vec::new();
     for topic in &request.topics {
         let internal = shard
@@ -187,7 +231,7 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             };
             match error {
                 Some(error) => Found::Now(offset_error(error.code())),
-                None => find_offset(shard, log, timestamp),
+                None => find_offset(shard, log, ours, timestamp),
             }
         }
         PartitionAsk::EpochEnd { current_leader_epoch, leader_epoch } => {
@@ -201,6 +245,9 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             }
             let end = if leader_epoch == ours {
                 (ours, shard.bounds(log).log_end)
+            } else if leader_epoch < -1 {
+                // An epoch below every epoch of the log ends where the log starts.
+                (leader_epoch, shard.bounds(log).log_start)
             } else {
                 shard
                     .store
@@ -209,7 +256,14 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             };
             Found::Now(Answer::EpochEnd { error_code: 0, leader_epoch: end.0, end_offset: end.1 })
         }
-        PartitionAsk::DeleteRecords { offset } => delete_records(shard, log, offset),
+        PartitionAsk::DeleteRecords { offset } => {
+            let policy = shard.topics.log(log).map(|local| local.topic);
+            let policy = policy.map(|topic| shard.topics.get(topic).config.cleanup_policy);
+            if policy.is_some_and(|policy| policy.compact && !policy.delete) {
+                return Found::Now(refusal(ask, ErrorCode::PolicyViolation.code()));
+            }
+            delete_records(shard, log, offset)
+        }
         PartitionAsk::Size => {
             let bytes = i64::try_from(shard.store.log_bytes(log).unwrap_or(0)).unwrap_or(i64::MAX);
             Found::Now(Answer::Size { error_code: 0, bytes })
@@ -221,11 +275,11 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
     }
 }
 
-fn find_offset(shard: &mut Shard, log: LogId, timestamp: i64) -> Found {
+fn find_offset(shard: &mut Shard, log: LogId, ours: i32, timestamp: i64) -> Found {
     let bounds = shard.bounds(log);
     // With one replica a partition has one epoch at a time, and the one it has now covers both
-    // ends.
-    let leader_epoch = shard.store.latest_epoch(log).unwrap_or(-1);
+    // ends. A leader's epoch begins when it leads, also in a log that holds nothing.
+    let leader_epoch = shard.store.latest_epoch(log).unwrap_or(ours);
     let at = |offset: i64| {
         Found::Now(Answer::Offset { error_code: 0, timestamp: -1, offset, leader_epoch })
     };
@@ -243,16 +297,17 @@ fn find_offset(shard: &mut Shard, log: LogId, timestamp: i64) -> Found {
 }
 
 fn search(shard: &mut Shard, log: LogId, timestamp_ms: i64) -> Found {
+    let search = TimeSearch { timestamp_ms, log_start: shard.bounds(log).log_start };
     match shard.store.find_offset_by_time(log, timestamp_ms) {
-        Ok(FindOutcome::Pending(token)) => Found::Reading(token, timestamp_ms),
-        outcome => Found::Now(finish_search(shard, timestamp_ms, outcome)),
+        Ok(FindOutcome::Pending(token)) => Found::Reading(token, search),
+        outcome => Found::Now(finish_search(shard, search, outcome)),
     }
 }
 
 /// The first record at or after a time, in the batch that storage found.
 pub(crate) fn finish_search(
     shard: &mut Shard,
-    timestamp_ms: i64,
+    search: TimeSearch,
     outcome: Result<FindOutcome, ReadError>,
 ) -> Answer {
     let batch = match outcome {
@@ -266,7 +321,8 @@ pub(crate) fn finish_search(
         &mut shard.codecs,
         batch.as_slice(),
         &mut |header, offset, record_ms, _| {
-            if record_ms >= timestamp_ms && hit.is_none() {
+            let wanted = record_ms >= search.timestamp_ms && offset >= search.log_start;
+            if wanted && hit.is_none() {
                 hit = Some((record_ms, offset, header.partition_leader_epoch));
             }
         },

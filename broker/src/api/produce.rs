@@ -20,7 +20,8 @@ use protocol::primitive::Reader;
 use protocol::types::Uuid;
 use storage::types::{AppendHow, CommitSeq, DurabilityClass, LogId, Origin, PartitionId};
 
-use super::error;
+use super::produce_merge;
+use super::produce_refusal::{self, Place};
 use super::rules;
 use crate::config::TopicConfig;
 use crate::shard::Shard;
@@ -28,9 +29,7 @@ use crate::shard::acks::AckAction;
 use crate::shard::ask::ReplyTo;
 use crate::shard::event::ShardId;
 use crate::shard::mesh::MeshMessage;
-use crate::shard::op::{
-    Op, PartTopic, ProduceErrorDetail, ProduceOp, ProduceOutcome, ProducePart, RequestTag,
-};
+use crate::shard::op::{Op, PartTopic, ProduceOp, ProduceOutcome, ProducePart, RequestTag};
 use crate::shard::response::Response;
 use crate::shard::topics::{TopicIndex, storage_id};
 
@@ -53,6 +52,13 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
         shard.close(tag.slot.conn, Some("a malformed Produce"));
         return;
     };
+    if produce_merge::names_twice(&view) {
+        let Some(body) = produce_merge::merged(tag.version, body) else {
+            shard.close(tag.slot.conn, Some("a malformed Produce"));
+            return;
+        };
+        return handle(shard, tag, header, &body);
+    }
     let admin = header.client_id == Some(ADMIN_CLIENT_ID);
     let mut targets = std::mem::take(&mut shard.produce_targets);
     targets.extend(view.partitions().map(|asked| target(shard, &view, &asked, admin)));
@@ -333,7 +339,12 @@ impl Shard {
         }
         match self.prepare_and_append(topic, log, place.leader_epoch, records, version) {
             Ok(appended) => appended,
-            Err(error) => (self.refusal(log, &error), None),
+            Err(error) => {
+                let topic = &self.topics.get(topic).name;
+                let log_start = self.bounds(log).log_start;
+                let place = Place { topic, partition, log_start };
+                (produce_refusal::of_batch(&error, &place), None)
+            }
         }
     }
 
@@ -377,7 +388,10 @@ impl Shard {
                 let waits = appended.commit > self.store.committed(appended.durability);
                 (outcome, waits.then_some((appended.durability, appended.commit)))
             }
-            Err(error) => (ProduceOutcome::error(error::append_code(&error).code()), None),
+            Err(error) => {
+                let log_start = self.bounds(log).log_start;
+                (produce_refusal::of_append(&error, log_start), None)
+            }
         })
     }
 
@@ -409,23 +423,6 @@ impl Shard {
             );
         }
         Ok(!scratch.is_empty())
-    }
-
-    fn refusal(&self, log: LogId, error: &BatchError) -> ProduceOutcome {
-        let records = match error {
-            BatchError::Records { errors, .. } => errors
-                .iter()
-                .map(|record| (record.batch_index as i32, Some(record.kind.to_string())))
-                .collect(),
-            _ => Vec::new(),
-        };
-        let detail = (!records.is_empty())
-            .then(|| Box::new(ProduceErrorDetail { message: Some(error.to_string()), records }));
-        ProduceOutcome {
-            log_start_offset: self.bounds(log).log_start,
-            detail,
-            ..ProduceOutcome::error(error.error_code())
-        }
     }
 }
 

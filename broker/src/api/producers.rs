@@ -13,6 +13,7 @@ use protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
 use storage::types::LogId;
 
 use super::offsets::partition_ask;
+use crate::image::topic_name;
 use crate::shard::Shard;
 use crate::shard::ask::{Answer, Ask, GatherRequest, PartitionAsk};
 use crate::shard::event::ShardId;
@@ -23,6 +24,10 @@ pub fn handle_init(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<InitProducerIdRequest>(tag, body) else { return };
     let refusal = match request.transactional_id.as_deref() {
         Some("") => Some(ErrorCode::InvalidRequest),
+        // An id and an epoch come together or not at all (KIP-360).
+        Some(_) | None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            Some(ErrorCode::InvalidRequest)
+        }
         Some(_) => Some(ErrorCode::CoordinatorNotAvailable),
         None => None,
     };
@@ -53,7 +58,14 @@ pub fn handle_describe(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let mut asks = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partition_indexes {
-            asks.push(partition_ask(shard, &topic.name, *partition, PartitionAsk::Producers));
+            let ask = partition_ask(shard, &topic.name, *partition, PartitionAsk::Producers);
+            asks.push(match topic_name::validate(&topic.name) {
+                Ok(()) => ask,
+                Err(_) => {
+                    let error_code = ErrorCode::InvalidTopicException.code();
+                    (shard.id(), Err(Answer::Producers { error_code, producers: Vec::new() }))
+                }
+            });
         }
     }
     shard.gather(tag, GatherRequest::DescribeProducers(request), asks);
@@ -67,8 +79,10 @@ pub(crate) fn finish_describe(
     answers: Vec<Answer>,
 ) {
     let mut answers = answers.into_iter();
-    let topics = request.topics.into_iter().map(|topic| TopicResponse {
-        name: topic.name,
+    let known: Vec<bool> =
+        request.topics.iter().map(|topic| shard.topics.find_name(&topic.name).is_some()).collect();
+    let topics = request.topics.into_iter().zip(known).map(|(topic, known)| TopicResponse {
+        name: topic.name.clone(),
         partitions: topic
             .partition_indexes
             .iter()
@@ -76,7 +90,7 @@ pub(crate) fn finish_describe(
                 Some(Answer::Producers { error_code, producers }) => PartitionResponse {
                     partition_index: *index,
                     error_code,
-                    error_message: None,
+                    error_message: if known { None } else { message(error_code, &topic.name) },
                     active_producers: producers,
                 },
                 other => unreachable!("producers are answered by producers, not {other:?}"),
@@ -85,6 +99,14 @@ pub(crate) fn finish_describe(
     });
     let response = DescribeProducersResponse { throttle_time_ms: 0, topics: topics.collect() };
     shard.reply::<DescribeProducersRequest>(tag, &response);
+}
+
+/// What Kafka says beside the codes that a request can bring on itself.
+fn message(error_code: i16, topic: &str) -> Option<String> {
+    if error_code == ErrorCode::UnknownTopicOrPartition.code() {
+        return Some("This server does not host this topic-partition.".to_string());
+    }
+    topic_name::validate(topic).err().map(|error| error.to_string())
 }
 
 /// The producers with state in a log.

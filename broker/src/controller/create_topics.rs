@@ -279,8 +279,9 @@ fn shown_configs(
     topic_entries(image, config, own)
         .into_iter()
         .map(|entry| CreatableTopicConfigs {
+            // As it was given, not as it was understood.
+            value: own.get(&entry.name).cloned().or(entry.value),
             name: entry.name,
-            value: entry.value,
             read_only: entry.read_only,
             config_source: entry.config_source,
             is_sensitive: entry.is_sensitive,

@@ -56,7 +56,9 @@ pub fn decide_delete_topics(
                 records.push(MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id }));
                 results.push(result(Some(name), topic_id, Refusal::bare(ErrorCode::None)));
             }
-            Err(refusal) => results.push(result(one.0.clone(), one.1, refusal)),
+            Err(refusal) => {
+                results.push(result(one.0.clone(), id_of(image, one, &counts), refusal))
+            }
         }
     }
     Decision { records, response: DeleteTopicsResponse { throttle_time_ms: 0, responses: results } }
@@ -112,6 +114,15 @@ fn delete(
                 "This server does not host this topic ID.",
             )),
         },
+    }
+}
+
+/// The id beside a refused topic: the one it was asked by, also when that was in another place.
+fn id_of(image: &Image, wanted: &Wanted, counts: &BTreeMap<&Wanted, usize>) -> Uuid {
+    let named = wanted.0.as_deref().and_then(|name| image.topic(name));
+    match named {
+        Some(topic) if counts.contains_key(&(None, topic.id)) => topic.id,
+        Some(_) | None => wanted.1,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::config::group::resolve_group;
 use crate::config::key::{ConfigType, Key, Unit, Update};
 use crate::config::value::Value;
 use crate::config::{BrokerConfig, ConfigSource, Configs, Layers, TopicConfig, registry};
+use crate::image::describe::INVALID_REQUEST;
 use crate::image::{ConfigResource, Image, ResourceType};
 
 /// One key of an answer, with everything a client may ask of it.
@@ -83,7 +84,7 @@ fn entries(
     let request = |why: String| Err(Refusal::new(ErrorCode::InvalidRequest, why));
     let name = resource.resource_name.as_str();
     let Some(kind) = ResourceType::from_wire(resource.resource_type) else {
-        return request(format!("Unknown resource type {}", resource.resource_type));
+        return request(INVALID_REQUEST.to_string());
     };
     let own = image.configs(&ConfigResource::new(kind, name));
     match kind {

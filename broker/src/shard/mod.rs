@@ -38,6 +38,7 @@ use storage::op::DiskOp;
 use storage::store::Store;
 use storage::types::{CommitSeq, DurabilityClass, LogId, ReadToken, StoreEvent};
 
+use crate::api::fetch::PartitionSet;
 use crate::api::fetch_session::{FetchSessions, SessionKey, SessionPartition};
 use crate::api::produce::Target;
 use crate::config::BrokerConfig;
@@ -86,6 +87,8 @@ pub struct Shard {
     pub(crate) remote_watches: BTreeMap<(ShardId, OpKey), OpKey>,
     /// Memory for copying a session's partitions.
     pub(crate) fetch_scratch: Vec<(SessionKey, SessionPartition)>,
+    /// Memory for finding partitions that a Fetch names twice.
+    pub(crate) fetch_seen: PartitionSet,
     /// Memory for a Produce's targets and for a batch that is stored other than sent.
     pub(crate) produce_targets: Vec<Target>,
     pub(crate) batch_scratch: Vec<u8>,
@@ -410,6 +413,7 @@ impl Shard {
             reads: HashMap::default(),
             remote_watches: BTreeMap::new(),
             fetch_scratch: Vec::new(),
+            fetch_seen: Default::default(),
             produce_targets: Vec::new(),
             batch_scratch: Vec::new(),
             woken: VecDeque::new(),

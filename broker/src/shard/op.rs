@@ -137,6 +137,8 @@ pub struct ClientFetch {
     pub session_id: i32,
     /// Leave out partitions without news (an incremental answer).
     pub incremental: bool,
+    /// Isolation level 1.
+    pub read_committed: bool,
 }
 
 /// One partition of a Fetch.

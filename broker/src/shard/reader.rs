@@ -366,8 +366,8 @@ impl Shard {
     ) {
         match self.reads.remove(&token) {
             None => {}
-            Some(ReadWaiter::Time { reply, timestamp_ms }) => {
-                let answer = api::offsets::finish_search(self, timestamp_ms, result);
+            Some(ReadWaiter::Time { reply, search }) => {
+                let answer = api::offsets::finish_search(self, search, result);
                 self.answer(reply, answer);
             }
             Some(ReadWaiter::Load { .. } | ReadWaiter::Fetch { .. }) => {
@@ -472,7 +472,7 @@ pub enum ReadWaiter {
     /// A search by time.
     Time {
         reply: ReplyTo,
-        timestamp_ms: i64,
+        search: api::offsets::TimeSearch,
     },
 }
 

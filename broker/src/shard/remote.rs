@@ -117,8 +117,8 @@ impl Shard {
             api::offsets::Found::After(commit, answer) => {
                 self.acks.push(commit, AckAction::Answer { reply, answer });
             }
-            api::offsets::Found::Reading(token, timestamp_ms) => {
-                self.reads.insert(token, ReadWaiter::Time { reply, timestamp_ms });
+            api::offsets::Found::Reading(token, search) => {
+                self.reads.insert(token, ReadWaiter::Time { reply, search });
             }
         }
     }

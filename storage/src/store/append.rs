@@ -55,7 +55,7 @@ impl Store {
                     return Ok(Appended {
                         base_offset,
                         last_offset,
-                        log_append_time_ms: if how.log_append_time { timestamp } else { -1 },
+                        log_append_time_ms: timestamp,
                         log_start_offset: log.log_start,
                         commit: CommitSeq(sequence),
                         durability: log.config.durability,

@@ -50,7 +50,7 @@ impl Commit {
                     ErrorCode::UnknownTopicOrPartition
                 };
                 for partition in &topic.partitions {
-                    commit.answer(&topic, partition.partition_index, error);
+                    commit.refuse(&topic, partition.partition_index, error);
                 }
                 continue;
             };
@@ -62,7 +62,7 @@ impl Commit {
             let unknown: Vec<OffsetCommitRequestPartition> = unknown;
             for partition in unknown {
                 let error = ErrorCode::UnknownTopicOrPartition;
-                commit.answer(&topic, partition.partition_index, error);
+                commit.refuse(&topic, partition.partition_index, error);
             }
             if !topic.partitions.is_empty() {
                 commit.topics.push(topic);
@@ -78,15 +78,32 @@ impl Commit {
 
     /// Answers what is left with one code.
     pub(super) fn fail(mut self, error: ErrorCode) -> OffsetCommitResponse {
-        for topic in std::mem::take(&mut self.topics) {
-            for partition in &topic.partitions {
-                self.answer(&topic, partition.partition_index, error);
+        let topics = std::mem::take(&mut self.topics);
+        self.answered(topics.iter().map(|topic| answer(topic, |_| error)).collect())
+    }
+
+    /// The whole answer. A topic the request named twice is answered twice, unless something was
+    /// refused before the group was asked: then answers meet by topic (as in Kafka's builder).
+    fn answered(mut self, topics: Vec<OffsetCommitResponseTopic>) -> OffsetCommitResponse {
+        if self.response.topics.is_empty() {
+            self.response.topics = topics;
+            return self.response;
+        }
+        for topic in topics {
+            let known = self
+                .response
+                .topics
+                .iter_mut()
+                .find(|known| known.name == topic.name && known.topic_id == topic.topic_id);
+            match known {
+                Some(known) => known.partitions.extend(topic.partitions),
+                None => self.response.topics.push(topic),
             }
         }
         self.response
     }
 
-    fn answer(&mut self, topic: &OffsetCommitRequestTopic, partition_index: i32, error: ErrorCode) {
+    fn refuse(&mut self, topic: &OffsetCommitRequestTopic, partition_index: i32, error: ErrorCode) {
         let partition = OffsetCommitResponsePartition { partition_index, error_code: error as i16 };
         let topics = &mut self.response.topics;
         // The last one is the common case: a topic's partitions come together.
@@ -104,6 +121,25 @@ impl Commit {
                 partitions: vec![partition],
             });
         }
+    }
+}
+
+/// One topic's answer, each partition with the code that `judge` gives it.
+fn answer(
+    topic: &OffsetCommitRequestTopic,
+    mut judge: impl FnMut(&OffsetCommitRequestPartition) -> ErrorCode,
+) -> OffsetCommitResponseTopic {
+    OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: judge(partition) as i16,
+            })
+            .collect(),
     }
 }
 
@@ -146,47 +182,48 @@ impl Group {
             retention_ms => now_ms.saturating_add(retention_ms),
         };
         let mut records = Vec::new();
+        let mut topics = Vec::new();
         for topic in std::mem::take(&mut commit.topics) {
-            for partition in &topic.partitions {
+            topics.push(answer(&topic, |partition| {
                 let index = partition.partition_index;
                 let metadata = partition.committed_metadata.as_deref().unwrap_or("");
                 if metadata_too_long(env.config, metadata) {
-                    commit.answer(&topic, index, ErrorCode::OffsetMetadataTooLarge);
-                } else if self.offsets.count() >= limits::OFFSETS_PER_GROUP_MAX
-                    && !self.offsets.holds(&topic.name, index)
-                {
-                    commit.answer(&topic, index, ErrorCode::InvalidCommitOffsetSize);
-                } else {
-                    commit.answer(&topic, index, ErrorCode::None);
-                    self.offsets.begin(&topic.name, index);
-                    records.push(GroupRecord::Offset {
-                        key: OffsetCommitKey {
-                            group: self.id.to_string(),
-                            topic: topic.name.clone(),
-                            partition: index,
-                        },
-                        value: Some(OffsetCommitValue {
-                            offset: partition.committed_offset,
-                            leader_epoch: partition.committed_leader_epoch,
-                            metadata: metadata.to_owned(),
-                            commit_timestamp: now_ms,
-                            expire_timestamp,
-                            // Only versions without an expiry can say it.
-                            topic_id: if expire_timestamp == -1 {
-                                topic.topic_id
-                            } else {
-                                protocol::types::Uuid::ZERO
-                            },
-                        }),
-                    });
+                    return ErrorCode::OffsetMetadataTooLarge;
                 }
-            }
+                let full = self.offsets.count() >= limits::OFFSETS_PER_GROUP_MAX;
+                if full && !self.offsets.holds(&topic.name, index) {
+                    return ErrorCode::InvalidCommitOffsetSize;
+                }
+                self.offsets.begin(&topic.name, index);
+                records.push(GroupRecord::Offset {
+                    key: OffsetCommitKey {
+                        group: self.id.to_string(),
+                        topic: topic.name.clone(),
+                        partition: index,
+                    },
+                    value: Some(OffsetCommitValue {
+                        offset: partition.committed_offset,
+                        leader_epoch: partition.committed_leader_epoch,
+                        metadata: metadata.to_owned(),
+                        commit_timestamp: now_ms,
+                        expire_timestamp,
+                        // Only versions without an expiry can say it.
+                        topic_id: if expire_timestamp == -1 {
+                            topic.topic_id
+                        } else {
+                            protocol::types::Uuid::ZERO
+                        },
+                    }),
+                });
+                ErrorCode::None
+            }));
         }
+        let response = commit.answered(topics);
         if records.is_empty() {
-            env.effects.reply(reply, GroupResponse::OffsetCommit(commit.response));
+            env.effects.reply(reply, GroupResponse::OffsetCommit(response));
         } else {
             let group = self.id.clone();
-            let then = Then::Committed { group, reply, response: commit.response };
+            let then = Then::Committed { group, reply, response };
             env.effects.append(env.now, self.partition, records, then);
         }
     }

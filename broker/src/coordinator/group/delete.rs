@@ -83,22 +83,24 @@ impl Deletions {
 /// An OffsetDelete whose topics are known, and what was already decided about the rest.
 #[derive(Debug)]
 pub(super) struct OffsetDeletion {
-    known: BTreeMap<String, Vec<i32>>,
+    /// Topics with the partitions that exist; the request's order.
+    known: Vec<(String, Vec<i32>)>,
     response: OffsetDeleteResponse,
 }
 
 impl OffsetDeletion {
     pub(super) fn resolve(topics: Vec<OffsetDeleteRequestTopic>, lookup: &dyn TopicLookup) -> Self {
-        let mut deletion =
-            Self { known: BTreeMap::new(), response: OffsetDeleteResponse::default() };
+        let mut deletion = Self { known: Vec::new(), response: OffsetDeleteResponse::default() };
         for topic in topics {
-            for partition in topic.partitions {
-                let index = partition.partition_index;
-                if lookup.has_partition(&topic.name, index) {
-                    deletion.known.entry(topic.name.clone()).or_default().push(index);
-                } else {
-                    deletion.answer(&topic.name, index, ErrorCode::UnknownTopicOrPartition);
-                }
+            let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
+            let (known, unknown): (Vec<i32>, Vec<i32>) =
+                indexes.partition(|index| lookup.has_partition(&topic.name, *index));
+            if !unknown.is_empty() {
+                let code = ErrorCode::UnknownTopicOrPartition;
+                deletion.answer(offset_delete_answer(&topic.name, &unknown, |_| code));
+            }
+            if !known.is_empty() {
+                deletion.known.push((topic.name, known));
             }
         }
         deletion
@@ -109,15 +111,39 @@ impl OffsetDeletion {
         if self.known.is_empty() { Ok(self.response) } else { Err(self) }
     }
 
-    fn answer(&mut self, topic: &str, partition_index: i32, error: ErrorCode) {
-        let partition = OffsetDeleteResponsePartition { partition_index, error_code: error as i16 };
-        match self.response.topics.iter_mut().find(|known| known.name == topic) {
-            Some(known) => known.partitions.push(partition),
-            None => self.response.topics.push(OffsetDeleteResponseTopic {
-                name: topic.to_owned(),
-                partitions: vec![partition],
-            }),
+    /// Adds to what was refused before, by topic.
+    fn answer(&mut self, topic: OffsetDeleteResponseTopic) {
+        match self.response.topics.iter_mut().find(|known| known.name == topic.name) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => self.response.topics.push(topic),
         }
+    }
+
+    /// The whole answer: a topic the request named twice is answered twice, unless something was
+    /// refused before the group was asked (as in Kafka's builder).
+    fn answered(mut self, topics: Vec<OffsetDeleteResponseTopic>) -> OffsetDeleteResponse {
+        if self.response.topics.is_empty() {
+            self.response.topics = topics;
+        } else {
+            topics.into_iter().for_each(|topic| self.answer(topic));
+        }
+        self.response
+    }
+}
+
+/// One topic's answer, each partition with the code that `judge` gives it.
+fn offset_delete_answer(
+    topic: &str,
+    partitions: &[i32],
+    mut judge: impl FnMut(i32) -> ErrorCode,
+) -> OffsetDeleteResponseTopic {
+    let answer = |index: &i32| OffsetDeleteResponsePartition {
+        partition_index: *index,
+        error_code: judge(*index) as i16,
+    };
+    OffsetDeleteResponseTopic {
+        name: topic.to_owned(),
+        partitions: partitions.iter().map(answer).collect(),
     }
 }
 
@@ -190,19 +216,19 @@ impl Group {
             return;
         }
         let mut records = Vec::new();
+        let mut topics = Vec::new();
         for (topic, partitions) in std::mem::take(&mut deletion.known) {
-            for partition in partitions {
+            topics.push(offset_delete_answer(&topic, &partitions, |partition| {
                 if self.is_subscribed_to(&topic) {
-                    deletion.answer(&topic, partition, ErrorCode::GroupSubscribedToTopic);
-                    continue;
+                    return ErrorCode::GroupSubscribedToTopic;
                 }
-                deletion.answer(&topic, partition, ErrorCode::None);
                 if self.offsets.holds(&topic, partition) {
                     records.push(GroupRecord::offset_tombstone(&self.id, &topic, partition));
                 }
-            }
+                ErrorCode::None
+            }));
         }
-        let response = deletion.response;
+        let response = deletion.answered(topics);
         if records.is_empty() {
             env.effects.reply(reply, GroupResponse::OffsetDelete(response));
         } else {

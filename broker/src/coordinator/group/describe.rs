@@ -15,6 +15,19 @@ const GROUP_TYPE: &str = "classic";
 /// From this version a group that does not exist is an error.
 const NOT_FOUND_SINCE: i16 = 6;
 
+/// What anybody may do with a group where nobody is refused: read, delete, describe, describe and
+/// alter its configs, as bits numbered by `AclOperation`.
+const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+
+/// The same answer with the operations that were asked for; an error has none.
+pub(super) fn with_operations(group: DescribedGroup) -> DescribedGroup {
+    if group.error_code == ErrorCode::None as i16 {
+        DescribedGroup { authorized_operations: GROUP_OPERATIONS, ..group }
+    } else {
+        group
+    }
+}
+
 /// A group that does not exist: dead, as far as anyone can tell.
 pub(super) fn not_found(group_id: String, version: i16) -> DescribedGroup {
     let (error, message) = if version >= NOT_FOUND_SINCE {
@@ -63,7 +76,8 @@ impl Filter {
 
 impl Group {
     pub(super) fn describe(&self) -> DescribedGroup {
-        // Before the group is stable its members' metadata and assignments belong to no generation.
+        // Before the group is stable its members' metadata belongs to no generation. Assignments
+        // are those of the last one, until a leader makes others.
         let protocol = match self.state() {
             State::Stable => self.protocol_name.as_deref(),
             State::Empty | State::PreparingRebalance | State::CompletingRebalance | State::Dead => {
@@ -91,16 +105,12 @@ impl Group {
 }
 
 fn describe_member(member: &Member, protocol: Option<&str>) -> DescribedGroupMember {
-    let (member_metadata, member_assignment) = match protocol {
-        Some(protocol) => (member.metadata(protocol), member.assignment.clone()),
-        None => (Bytes::new(), Bytes::new()),
-    };
     DescribedGroupMember {
         member_id: member.id.to_string(),
         group_instance_id: member.instance.as_deref().map(Into::into),
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
-        member_metadata,
-        member_assignment,
+        member_metadata: protocol.map_or_else(Bytes::new, |protocol| member.metadata(protocol)),
+        member_assignment: member.assignment.clone(),
     }
 }

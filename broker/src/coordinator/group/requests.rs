@@ -296,6 +296,10 @@ impl GroupCoordinator {
         topics: &dyn TopicLookup,
     ) {
         let deletion = match OffsetDeletion::resolve(request.topics, topics).decided() {
+            Ok(_) if request.group_id.is_empty() => {
+                let response = offset_delete_error(ErrorCode::InvalidGroupId);
+                return self.effects.reply(reply, GroupResponse::OffsetDelete(response));
+            }
             Ok(response) => {
                 return self.effects.reply(reply, GroupResponse::OffsetDelete(response));
             }
@@ -313,12 +317,16 @@ impl GroupCoordinator {
     }
 
     fn describe(&mut self, version: i16, request: DescribeGroupsRequest, reply: ReplyToken) {
-        let groups = request.groups.into_iter().map(|id| match self.partition_of(&id) {
-            Err(error) => describe::failed(id, error),
-            Ok(_) => match self.group(&id).filter(|group| group.state() != State::Dead) {
-                Some(group) => group.describe(),
-                None => describe::not_found(id, version),
-            },
+        let operations = request.include_authorized_operations;
+        let groups = request.groups.into_iter().map(|id| {
+            let group = match self.partition_of(&id) {
+                Err(error) => describe::failed(id, error),
+                Ok(_) => match self.group(&id).filter(|group| group.state() != State::Dead) {
+                    Some(group) => group.describe(),
+                    None => describe::not_found(id, version),
+                },
+            };
+            if operations { describe::with_operations(group) } else { group }
         });
         let response = DescribeGroupsResponse { groups: groups.collect(), ..Default::default() };
         self.effects.reply(reply, GroupResponse::DescribeGroups(response));

@@ -135,15 +135,14 @@ fn one(
         };
     }
     let name = wanted.name.clone().unwrap_or_default();
-    match image.topic(&name) {
-        Some(topic) => described(topic, request, version),
-        None => {
-            let code = match topic_name::validate(&name) {
-                Ok(()) => ErrorCode::UnknownTopicOrPartition,
-                Err(_) => ErrorCode::InvalidTopicException,
-            };
-            unknown(code, Some(name), Uuid::ZERO)
-        }
+    match (image.topic(&name), topic_name::validate(&name)) {
+        (Some(topic), _) => described(topic, request, version),
+        // A name that could be a topic's has operations, too.
+        (None, Ok(())) => MetadataResponseTopic {
+            topic_authorized_operations: topic_operations(request, version),
+            ..unknown(ErrorCode::UnknownTopicOrPartition, Some(name), Uuid::ZERO)
+        },
+        (None, Err(_)) => unknown(ErrorCode::InvalidTopicException, Some(name), Uuid::ZERO),
     }
 }
 
@@ -159,7 +158,6 @@ fn creatable(
 }
 
 fn described(topic: &Topic, request: &MetadataRequest, version: i16) -> MetadataResponseTopic {
-    let asked = version >= 8 && request.include_topic_authorized_operations;
     MetadataResponseTopic {
         error_code: ErrorCode::None as i16,
         name: Some(topic.name.clone()),
@@ -177,8 +175,13 @@ fn described(topic: &Topic, request: &MetadataRequest, version: i16) -> Metadata
                 offline_replicas: Vec::new(),
             })
             .collect(),
-        topic_authorized_operations: operations(asked, TOPIC_OPERATIONS),
+        topic_authorized_operations: topic_operations(request, version),
     }
+}
+
+fn topic_operations(request: &MetadataRequest, version: i16) -> i32 {
+    let asked = version >= 8 && request.include_topic_authorized_operations;
+    operations(asked, TOPIC_OPERATIONS)
 }
 
 /// What a client is told of a partition with this leader.

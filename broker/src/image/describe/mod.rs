@@ -27,6 +27,11 @@ pub const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 
 /// Operations that were not asked for.
 pub const NO_OPERATIONS: i32 = i32::MIN;
 
+/// What Kafka says of a request that makes no sense.
+pub const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by \
+    the client library or the message was sent to an incompatible broker. See the broker logs for \
+    more details.";
+
 /// The node a client is told controls the cluster; -1 before any broker is known.
 fn controller_id(image: &super::Image) -> i32 {
     image.brokers().keys().next().copied().unwrap_or(-1)

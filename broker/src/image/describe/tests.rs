@@ -146,6 +146,21 @@ fn every_metadata_version_encodes() {
 }
 
 #[test]
+fn operations_of_a_topic_that_could_be_there_are_told() {
+    let request = MetadataRequest {
+        topics: Some(vec![
+            MetadataRequestTopic { name: Some("none".into()), ..Default::default() },
+            MetadataRequestTopic { name: Some("a b".into()), ..Default::default() },
+        ]),
+        include_topic_authorized_operations: true,
+        ..MetadataRequest::default()
+    };
+    let topics = metadata(&image(), &request, 12).response.topics;
+    assert_eq!(topics[0].topic_authorized_operations, TOPIC_OPERATIONS);
+    assert_eq!(topics[1].topic_authorized_operations, i32::MIN);
+}
+
+#[test]
 fn endpoint_types_other_than_brokers_are_refused() {
     let ask = |endpoint_type| {
         let request = DescribeClusterRequest { endpoint_type, ..DescribeClusterRequest::default() };
@@ -281,5 +296,7 @@ fn coordinators_that_are_not_served_say_so() {
     };
     assert_eq!(ask(1, 6), ErrorCode::CoordinatorNotAvailable as i16);
     assert_eq!(ask(2, 5), ErrorCode::InvalidRequest as i16);
+    // The key is no share partition's.
+    assert_eq!(ask(2, 6), ErrorCode::InvalidRequest as i16);
     assert_eq!(ask(7, 6), ErrorCode::InvalidRequest as i16);
 }

@@ -230,3 +230,24 @@ fn offsets_of_an_unreadable_or_unknown_group_stay() {
     rig.send(3, GroupRequest::JoinGroup(request));
     assert_eq!(code(rig.delete_offsets(GROUP, &[("a", 0)])), ErrorCode::NonEmptyGroup as i16);
 }
+
+#[test]
+fn operations_are_told_to_those_who_ask() {
+    let mut rig = Rig::new();
+    rig.commit(commit_request("", -1, &[("a", 0, 1)]));
+    let ask = |rig: &mut Rig, version, group: &str| {
+        let request = DescribeGroupsRequest {
+            groups: vec![group.into()],
+            include_authorized_operations: true,
+        };
+        match rig.ask(version, GroupRequest::DescribeGroups(request)) {
+            GroupResponse::DescribeGroups(response) => response.groups[0].authorized_operations,
+            other => panic!("not a description: {other:?}"),
+        }
+    };
+    let all = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+    assert_eq!(ask(&mut rig, 6, GROUP), all);
+    assert_eq!(ask(&mut rig, 5, "unknown"), all, "dead, which is no error");
+    assert_eq!(ask(&mut rig, 6, "unknown"), i32::MIN, "an error");
+    assert_eq!(rig.describe(GROUP).authorized_operations, i32::MIN, "nobody asked");
+}

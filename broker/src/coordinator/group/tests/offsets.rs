@@ -361,3 +361,13 @@ fn appends_under_way_are_bounded() {
     rig.release();
     assert_eq!(rig.committed("a", 1), 42);
 }
+
+#[test]
+fn a_topic_named_twice_in_a_commit_is_answered_twice() {
+    let mut rig = Rig::new();
+    let request = commit_request("", -1, &[("a", 0, 1), ("a", 1, 2)]);
+    let response = commit_all(&mut rig, 9, request);
+    let partitions: Vec<i32> =
+        response.topics.iter().map(|topic| topic.partitions[0].partition_index).collect();
+    assert_eq!(partitions, [0, 1]);
+}
