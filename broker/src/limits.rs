@@ -16,10 +16,6 @@ pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// closed.
 pub const CONNECTION_HELD_FRAMES_MAX: usize = 4096;
 
-/// Bytes appended on this shard that are not committed yet. At the bound reading stops on
-/// connections that produce, until half of it is committed.
-pub const SHARD_BACKLOG_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Response buffers a shard keeps for reuse, and the largest it keeps. More are freed.
 pub const RESPONSE_POOL_COUNT_MAX: usize = 1024;
 /// See `RESPONSE_POOL_COUNT_MAX`.

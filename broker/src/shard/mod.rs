@@ -44,7 +44,6 @@ use crate::api::produce::Target;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::GroupCoordinator;
 use crate::image::Image;
-use crate::limits;
 use crate::time::Now;
 use acks::{AckAction, AckQueue};
 use config::ShardConfig;
@@ -132,6 +131,7 @@ impl Core for Shard {
         self.store.seal(now.mono_ns);
         self.drain_store();
         self.run_until_quiet();
+        self.let_producers_go();
         self.continue_stop();
         let ops = &self.ops;
         self.timers.drop_dead(|key| ops.is_live(key));
@@ -305,19 +305,24 @@ impl Shard {
         while let Some(action) = self.acks_of(durability).pop_committed(commit) {
             self.run_ack(action, 0);
         }
-        if self.store.backlog_bytes() <= limits::SHARD_BACKLOG_BYTES_MAX / 2 {
-            while let Some(conn) = self.backlogged.pop() {
-                if let Some(connection) = self.connections.get_mut(conn) {
-                    connection.backlogged = false;
-                }
-                self.update_flow(conn);
+    }
+
+    /// Reads again from connections that were held back.
+    fn let_producers_go(&mut self) {
+        if self.backlogged.is_empty() || self.store.is_pressed() {
+            return;
+        }
+        while let Some(conn) = self.backlogged.pop() {
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.backlogged = false;
             }
+            self.update_flow(conn);
         }
     }
 
     /// Stops reading from a connection that produces faster than the disk takes it.
     pub(crate) fn hold_back(&mut self, conn: ConnId) {
-        if self.store.backlog_bytes() >= limits::SHARD_BACKLOG_BYTES_MAX
+        if self.store.is_pressed()
             && let Some(connection) = self.connections.get_mut(conn)
             && !connection.backlogged
         {

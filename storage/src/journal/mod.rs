@@ -232,6 +232,16 @@ impl Journal {
         self.backlog_bytes
     }
 
+    /// Whether producers do well to wait: half of what the backlog may be is used, or a quarter of
+    /// the ring is left. What is under way still finds room; a flush or a commit ends it.
+    pub fn is_pressed(&self) -> bool {
+        let reserve = self.ring.certain_bytes_max() / 4;
+        !self.replaying
+            && !self.failed
+            && (self.backlog_bytes >= BACKLOG_BYTES_MAX / 2
+                || self.ring.certain_bytes() < self.backlog_bytes as u64 + reserve)
+    }
+
     /// Whether the backlog takes a batch of `bytes` more. Whatever it takes must be certain to find
     /// a place without any file being freed: a file is freed by a checkpoint, which waits for the
     /// backlog. What deletions may need is left.

@@ -266,6 +266,12 @@ impl Store {
         self.journal.backlog_bytes()
     }
 
+    /// Whether producers do well to wait until the journal has room again. Not when the disk is
+    /// full: then they are told.
+    pub fn is_pressed(&self) -> bool {
+        self.journal.is_pressed() && !self.flusher.space_low() && !self.flusher.retrying()
+    }
+
     /// Partitions it holds.
     pub fn partitions_count(&self) -> usize {
         self.logs.len()

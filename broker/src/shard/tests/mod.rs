@@ -37,6 +37,8 @@ pub struct Rig {
     /// Answers by shard and connection, oldest first.
     pub sent: Vec<(usize, ConnId, Vec<u8>)>,
     pub closed: Vec<(usize, ConnId)>,
+    /// Whether reading was stopped, by shard and connection, oldest first.
+    pub paused: Vec<(usize, ConnId, bool)>,
     pub now: Now,
     correlation_id: i32,
     /// Whether the disk answers.
@@ -77,6 +79,7 @@ impl Rig {
             disk: SimDisk::new(1, SimDiskConfig::default()),
             sent: Vec::new(),
             closed: Vec::new(),
+            paused: Vec::new(),
             now,
             correlation_id: 0,
             disk_runs: true,
@@ -135,7 +138,9 @@ impl Rig {
                 let to = usize::from(to.0);
                 self.shards[to].handle_event(Event::Mesh { from, message }, self.now);
             }
-            Output::PauseReading { .. } | Output::ResumeReading { .. } | Output::Stopped => {}
+            Output::PauseReading { conn } => self.paused.push((from, conn, true)),
+            Output::ResumeReading { conn } => self.paused.push((from, conn, false)),
+            Output::Stopped => {}
             Output::Log(line) => eprintln!("shard {from}: {}", line.text),
         }
     }

@@ -8,7 +8,7 @@ use protocol::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 
-use super::{Event, Rig, batch};
+use super::{CONN, Event, Rig, batch};
 use crate::config::BrokerConfig;
 
 pub fn produce(topic: &str, partition: i32, records: Vec<u8>) -> ProduceRequest {
@@ -119,4 +119,28 @@ fn settings_read_again_count_for_the_next_batch() {
     let second = rig.request(0, 9, &produce("t", 0, batch(&["b"])));
     assert_eq!(only(&first), (0, 0));
     assert_eq!(only(&second), (ErrorCode::MessageTooLarge.code(), -1));
+}
+
+#[test]
+fn a_producer_faster_than_the_disk_waits_and_is_not_refused() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    rig.disk_runs = false;
+    let value = "x".repeat(500_000);
+    let mut sent = 0;
+    while rig.paused.is_empty() {
+        assert!(sent < 200, "reading stops before the backlog is full");
+        rig.send(0, 9, &produce("t", 0, batch(&[&value])));
+        sent += 1;
+    }
+    assert_eq!(rig.paused, [(0, CONN, true)]);
+    // What was read before the pause took hold is taken all the same.
+    rig.send(0, 9, &produce("t", 0, batch(&[&value])));
+    rig.disk_runs = true;
+    rig.settle();
+    assert_eq!(rig.paused.last(), Some(&(0, CONN, false)));
+    for offset in 0..=sent {
+        let response = rig.take::<ProduceRequest>(9).expect("answered");
+        assert_eq!(only(&response), (0, offset));
+    }
 }
