@@ -170,6 +170,10 @@ impl Codecs {
             scratch = Vec::new();
         }
         let done = self.decompress(compression, input, output_bytes_max, &mut scratch);
+        if done.is_err() && scratch.capacity() > SCRATCH_BYTES_KEPT_MAX {
+            // Nobody reads it: a refused bomb does not keep its memory until the next batch.
+            scratch = Vec::new();
+        }
         self.scratch = scratch;
         done.map(|()| self.scratch.as_slice())
     }

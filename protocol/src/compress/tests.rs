@@ -235,6 +235,16 @@ fn scratch_is_given_back_after_a_huge_batch() {
 }
 
 #[test]
+fn scratch_is_given_back_as_soon_as_a_bomb_is_refused() {
+    let mut codecs = Codecs::new();
+    for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let packed = compressed(codec, &vec![0; 8 << 20]);
+        assert!(codecs.decompress_to_scratch(codec, &packed, 6 << 20).is_err());
+        assert!(codecs.scratch.capacity() <= SCRATCH_BYTES_KEPT_MAX, "{codec:?}");
+    }
+}
+
+#[test]
 fn names_and_numbers_are_kafkas() {
     for (id, codec) in Compression::ALL.into_iter().enumerate() {
         assert_eq!(usize::from(codec.id()), id);
