@@ -6,9 +6,9 @@
 /// connection until half of them are answered. Kafka works on one; stock clients send 5 to 8.
 pub const CONNECTION_REQUESTS_MAX: usize = 256;
 
-/// Bytes of answers a connection has not taken yet. At the bound the shard stops reading from it,
-/// so a client that never reads costs this and no more (one answer may be larger: it is sent from
-/// shared buffers).
+/// Memory of answers a connection has not taken yet, in bytes: what they hold, which for small ones
+/// is several times their length. At the bound the shard stops reading from it, so a client that
+/// never reads costs this and no more (one answer may be larger: it is sent from shared buffers).
 pub const CONNECTION_UNSENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Frames kept while an earlier request of the connection must finish first. Reading is paused with

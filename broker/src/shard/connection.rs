@@ -134,19 +134,19 @@ impl Connection {
             return None;
         }
         self.first_seq += 1;
-        match self.slots.pop_front()? {
-            Slot::Ready(response) => {
-                self.unsent_bytes += response.len();
-                Some(response)
-            }
+        let response = match self.slots.pop_front()? {
+            Slot::Ready(response) => response,
             // Nothing to send, but the edge counts one answer per request.
-            Slot::Silent => Some(Response::default()),
+            Slot::Silent => Response::default(),
             Slot::Waiting => unreachable!("the front was just seen not to wait"),
-        }
+        };
+        self.unsent_bytes += response.held_bytes();
+        Some(response)
     }
 
-    /// The edge has sent `bytes` of answers.
-    pub fn sent(&mut self, bytes: usize) {
+    /// The edge has sent an answer whole.
+    pub fn sent(&mut self, response: &Response) {
+        let bytes = response.held_bytes();
         assert!(bytes <= self.unsent_bytes, "no more is sent than was handed to the edge");
         self.unsent_bytes -= bytes;
     }
@@ -229,5 +229,36 @@ impl Connections {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    /// An answer of ten bytes in the buffer it was encoded into.
+    fn small_answer() -> Response {
+        let mut head = Vec::with_capacity(1024);
+        head.extend_from_slice(&[0; 10]);
+        Response { head, ..Response::default() }
+    }
+
+    #[test]
+    fn small_answers_nobody_reads_count_with_the_memory_they_hold() {
+        let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut unread = Vec::new();
+        while connection.flow() != Flow::Pause {
+            let seq = connection.open_slot();
+            connection.complete(seq, Some(small_answer()));
+            unread.extend(connection.pop_ready());
+        }
+        let held: usize = unread.iter().map(|response| response.head.capacity()).sum();
+        assert!(held <= limits::CONNECTION_UNSENT_BYTES_MAX, "{held} bytes");
+        for response in unread {
+            connection.sent(&response);
+        }
+        assert_eq!(connection.flow(), Flow::Resume);
     }
 }

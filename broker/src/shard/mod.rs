@@ -215,7 +215,7 @@ impl Shard {
 
     fn handle_sent(&mut self, conn: ConnId, response: Response) {
         if let Some(connection) = self.connections.get_mut(conn) {
-            connection.sent(response.len());
+            connection.sent(&response);
         }
         self.pool.give_response(response);
         self.update_flow(conn);
