@@ -41,6 +41,15 @@ enum Task {
     Differential(differential::Options),
     /// Runs everything CI runs, in CI's order
     Ci,
+    /// Puts the release binary under faults: hostile bytes, starvation
+    Faults {
+        /// Only these (may be repeated): hostile, starve
+        #[arg(long, value_name = "NAME")]
+        only: Vec<String>,
+        /// Fewer mutations, and always the same seed: the form that `test` runs
+        #[arg(long)]
+        quick: bool,
+    },
     /// Checks layering and tidiness only
     Tidy {
         /// Breaks comment lines that are too wide first
@@ -89,6 +98,7 @@ fn main() {
         Task::Test(options) => suites::run(&workspace, &options),
         Task::Differential(options) => differential::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
+        Task::Faults { only, quick } => suites::run_faults(&workspace, &only, quick),
         Task::Tidy { fix } => {
             if fix {
                 for path in wrap::all(&workspace.root) {

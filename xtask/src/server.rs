@@ -60,6 +60,8 @@ pub struct Plan {
     java_logging: PathBuf,
     /// Settings on top of the common ones.
     extra: Vec<(&'static str, &'static str)>,
+    /// Descriptors Corelane may have open, from its start on.
+    descriptors_max: Option<u32>,
 }
 
 impl Plan {
@@ -83,6 +85,7 @@ impl Plan {
             java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
             extra: Vec::new(),
             measured_on: None,
+            descriptors_max: None,
         })
     }
 
@@ -95,6 +98,11 @@ impl Plan {
     pub fn with(mut self, key: &'static str, value: &'static str) -> Plan {
         self.extra.push((key, value));
         self
+    }
+
+    /// Allows Corelane this many descriptors from its start on, by util-linux's `prlimit`.
+    pub fn limit_descriptors(&mut self, descriptors_max: u32) {
+        self.descriptors_max = Some(descriptors_max);
     }
 
     /// Starts (again), and waits until it serves.
@@ -115,7 +123,15 @@ impl Plan {
 
     /// Corelane's command line for this plan.
     pub fn command(&self) -> std::process::Command {
-        let mut command = process::command(&self.binary);
+        let mut command = match self.descriptors_max {
+            None => process::command(&self.binary),
+            Some(max) => {
+                // It becomes the broker: the process id stays.
+                let mut command = process::command("prlimit");
+                command.arg(format!("--nofile={max}:{max}")).arg(&self.binary);
+                command
+            }
+        };
         command
             .arg("start")
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod durability;
+pub mod faults;
 pub mod restart;
 pub mod rust;
 pub mod tools;
@@ -15,7 +16,7 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 18] = [
+const SUITES: [&str; 19] = [
     "rust",
     "tidy",
     "pure",
@@ -33,6 +34,7 @@ const SUITES: [&str; 18] = [
     "restart",
     "durability",
     "differential",
+    "faults",
     "conformance",
 ];
 
@@ -71,9 +73,33 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     run.suite(wanted("tools", ""), "tools", tools::run);
     run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
-    // Only when asked for by name: it takes a JVM and minutes.
+    // Only when asked for by name: one takes a JVM and minutes, the other bounds latency, which a
+    // busy machine does not keep.
     let asked = options.only.iter().any(|only| only == "differential");
     run.suite(asked, "differential", crate::differential::suite);
+    let asked = options.only.iter().any(|only| only == "faults");
+    run.suite(asked, "faults", |run| faults::run(run, &[], true));
+    run.tally
+}
+
+/// Runs the faults named, or all, against Corelane.
+pub fn run_faults(workspace: &Workspace, only: &[String], quick: bool) -> Tally {
+    let mut tally = Tally::default();
+    for name in only.iter().filter(|name| !faults::NAMES.contains(&name.as_str())) {
+        tally.fail(name, &format!("no such fault; there are {}", faults::NAMES.join(", ")));
+    }
+    if tally.failed() > 0 {
+        return tally;
+    }
+    let options = TestOptions {
+        only: Vec::new(),
+        quick,
+        server: ServerKind::Corelane,
+        binary: None,
+        list: false,
+    };
+    let mut run = Run { workspace, options: &options, tally, binary_built: None };
+    run.suite(true, "faults", |run| faults::run(run, only, quick));
     run.tally
 }
 
