@@ -11,7 +11,7 @@ pub fn check_bounded(load: &Load, connections_seen: usize) -> Held {
     if load.ops > ops_max {
         return Err(format!("{} operations of {connections_seen} connections", load.ops));
     }
-    if load.backlog_bytes > 2 * limits::SHARD_BACKLOG_BYTES_MAX {
+    if load.backlog_bytes > 2 * storage::limits::BACKLOG_BYTES_MAX {
         return Err(format!("{} bytes wait for the journal", load.backlog_bytes));
     }
     Ok(())
