@@ -255,7 +255,7 @@ impl Store {
         self.memory = 0;
         self.replaying = false;
         self.probe = StoreProbe::default();
-        self.events.clear();
+        while self.poll_event().is_some() {}
     }
 
     fn forget_log(&mut self, log_id: LogId) {

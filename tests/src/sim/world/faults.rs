@@ -246,6 +246,20 @@ impl World {
             }
             let now = self.now();
             match self.node.start(shards, now, &mut self.streams.entropy) {
+                // A partition went offline because of the failing disk: the operator sees to the
+                // disk and starts again, and nothing of it is lost.
+                Ok(notices)
+                    if self.node.disk.is_powered()
+                        && self.disk_refusals() > self.refusals_before
+                        && notices.iter().any(|notice| notice.contains("is offline")) =>
+                {
+                    self.checkers.marks.hit("offline in recovery");
+                    self.refusals_before = self.disk_refusals();
+                    self.node.forget();
+                    self.node.disk.kill(self.streams.operator.next_u64());
+                    self.node.disk.clear_faults();
+                    self.node.disk.set_space(None);
+                }
                 Ok(notices) if self.node.disk.is_powered() => break notices,
                 Ok(_) | Err(_) if !self.node.disk.is_powered() => {
                     cuts += 1;
