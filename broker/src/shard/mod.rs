@@ -46,6 +46,7 @@ use crate::coordinator::group::GroupCoordinator;
 use crate::image::Image;
 use crate::time::Now;
 use acks::{AckAction, AckQueue};
+use ask::Answer;
 use config::ShardConfig;
 use connection::{Connections, Flow, SlotId};
 use control::ControlPlane;
@@ -365,7 +366,15 @@ impl Shard {
                 let outcome = refused(outcome, error_code);
                 self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome });
             }
-            AckAction::Answer { reply, answer } => self.answer(reply, answer),
+            AckAction::Answer { reply, answer } => {
+                let answer = match answer {
+                    Answer::Deleted { .. } if error_code != 0 => {
+                        Answer::Deleted { error_code, low_watermark: -1 }
+                    }
+                    answer => answer,
+                };
+                self.answer(reply, answer);
+            }
             AckAction::Coordinator { append, offset } => {
                 self.finish_coordinator_append(append, offset, error_code);
             }
