@@ -256,6 +256,10 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             };
             Found::Now(Answer::EpochEnd { error_code: 0, leader_epoch: end.0, end_offset: end.1 })
         }
+        // A store that stops takes nothing more; the client finds the partition again afterwards.
+        PartitionAsk::DeleteRecords { .. } if shard.is_flushing() => {
+            Found::Now(refusal(ask, ErrorCode::NotLeaderOrFollower.code()))
+        }
         PartitionAsk::DeleteRecords { offset } => {
             let policy = shard.topics.log(log).map(|local| local.topic);
             let policy = policy.map(|topic| shard.topics.get(topic).config.cleanup_policy);
