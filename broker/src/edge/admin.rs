@@ -90,21 +90,11 @@ async fn metrics(State(process): State<Arc<Process>>) -> impl IntoResponse {
 
 /// What the edges and the shards count, in Prometheus' text format.
 fn exposition(process: &Process) -> String {
+    let of = |handle: &ShardHandle| handle.counters.each().chain(handle.readings()).collect();
+    let shards: Vec<Vec<Reading>> = process.shards.iter().map(of).collect();
     let mut text = String::new();
-    let Some(first) = process.shards.first() else { return text };
-    for (index, (name, kind, help, _)) in first.counters.each().enumerate() {
-        let suffix = if kind == "counter" { "_total" } else { "" };
-        let _ = writeln!(text, "# HELP corelane_{name}{suffix} {}", help.trim());
-        let _ = writeln!(text, "# TYPE corelane_{name}{suffix} {kind}");
-        for (shard, handle) in process.shards.iter().enumerate() {
-            if let Some((_, _, _, value)) = handle.counters.each().nth(index) {
-                let _ = writeln!(text, "corelane_{name}{suffix}{{shard=\"{shard}\"}} {value}");
-            }
-        }
-    }
-    let readings: Vec<Vec<Reading>> = process.shards.iter().map(ShardHandle::readings).collect();
-    // Shards publish the same readings in the same order; one that did not yet has none.
-    let longest = readings.iter().max_by_key(|readings| readings.len());
+    // All have the same readings in the same order; a shard that did not publish yet has the edge's.
+    let longest = shards.iter().max_by_key(|readings| readings.len());
     for (index, reading) in longest.into_iter().flatten().enumerate() {
         let (suffix, kind) = match reading.kind {
             Kind::Counter => ("_total", "counter"),
@@ -113,7 +103,7 @@ fn exposition(process: &Process) -> String {
         let name = reading.name;
         let _ = writeln!(text, "# HELP corelane_{name}{suffix} {}", reading.help);
         let _ = writeln!(text, "# TYPE corelane_{name}{suffix} {kind}");
-        for (shard, readings) in readings.iter().enumerate() {
+        for (shard, readings) in shards.iter().enumerate() {
             if let Some(reading) = readings.get(index) {
                 let value = reading.value;
                 let _ = writeln!(text, "corelane_{name}{suffix}{{shard=\"{shard}\"}} {value}");
@@ -143,8 +133,11 @@ mod tests {
     #[test]
     fn the_page_about_metrics_names_every_counter_of_the_edge() {
         let page = include_str!("../../../docs/metrics.md");
-        for (name, kind, _, _) in crate::edge::counters::Counters::default().each() {
-            let suffix = if kind == "counter" { "_total" } else { "" };
+        for Reading { name, kind, .. } in crate::edge::counters::Counters::default().each() {
+            let (suffix, kind) = match kind {
+                Kind::Counter => ("_total", "counter"),
+                Kind::Gauge => ("", "gauge"),
+            };
             assert!(page.contains(&format!("| `corelane_{name}{suffix}` | {kind} |")), "{name}");
         }
     }

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::shard::probe::{Kind, Reading};
+
 /// A counter with one writer.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -26,11 +28,8 @@ impl Counter {
     }
 }
 
-/// Name, kind, help and value of a counter.
-pub type Reading = (&'static str, &'static str, &'static str, u64);
-
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident: $kind:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $kind:ident;)*) => {
         /// A shard's counters. Aligned so that two shards never write to one cache line.
         #[derive(Debug, Default)]
         #[repr(align(128))]
@@ -39,9 +38,15 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Name, kind (`counter` or `gauge`), help and value of each.
+            /// All of them, always in the same order.
             pub fn each(&self) -> impl Iterator<Item = Reading> {
-                [$((stringify!($name), $kind, concat!($($doc),*), self.$name.get()),)*].into_iter()
+                [$(Reading {
+                    name: stringify!($name),
+                    kind: Kind::$kind,
+                    help: concat!($($doc),*).trim_ascii(),
+                    value: self.$name.get(),
+                },)*]
+                .into_iter()
             }
         }
     };
@@ -49,45 +54,45 @@ macro_rules! counters {
 
 counters! {
     /// Connections accepted.
-    connections_accepted: "counter";
+    connections_accepted: Counter;
     /// Connections refused by a limit.
-    connections_refused: "counter";
+    connections_refused: Counter;
     /// Connections open.
-    connections: "gauge";
+    connections: Gauge;
     /// Bytes received from clients.
-    received_bytes: "counter";
+    received_bytes: Counter;
     /// Bytes sent to clients.
-    sent_bytes: "counter";
+    sent_bytes: Counter;
     /// Request frames handed to the shard.
-    requests: "counter";
+    requests: Counter;
     /// Request frames that had to be put together from several receives.
-    requests_assembled: "counter";
+    requests_assembled: Counter;
     /// Responses sent whole.
-    responses: "counter";
+    responses: Counter;
     /// Send operations; one carries many responses under load.
-    sends: "counter";
+    sends: Counter;
     /// Times the kernel was entered.
-    enters: "counter";
+    enters: Counter;
     /// Turns of the event loop.
-    turns: "counter";
+    turns: Counter;
     /// Completions taken from the ring.
-    completions: "counter";
+    completions: Counter;
     /// Receives that found no free buffer and were started again.
-    receive_buffers_exhausted: "counter";
+    receive_buffers_exhausted: Counter;
     /// Messages sent to other shards.
-    mesh_messages: "counter";
+    mesh_messages: Counter;
     /// Wake-ups sent to sleeping shards.
-    mesh_wakes: "counter";
+    mesh_wakes: Counter;
     /// Disk reads.
-    disk_reads: "counter";
+    disk_reads: Counter;
     /// Bytes read from disk.
-    disk_read_bytes: "counter";
+    disk_read_bytes: Counter;
     /// Disk writes.
-    disk_writes: "counter";
+    disk_writes: Counter;
     /// Bytes written to disk.
-    disk_written_bytes: "counter";
+    disk_written_bytes: Counter;
     /// Separate disk syncs.
-    disk_syncs: "counter";
+    disk_syncs: Counter;
     /// Disk operations that failed.
-    disk_errors: "counter";
+    disk_errors: Counter;
 }

@@ -25,7 +25,6 @@ impl Timers {
     /// Remembers that `op` waits no longer than `at_ns`. `is_live` tells which operations have not
     /// ended.
     pub fn insert(&mut self, at_ns: u64, op: OpKey, is_live: impl Fn(OpKey) -> bool) {
-        self.drop_dead(&is_live);
         if self.heap.len() >= SWEEP_ENTRIES_MIN.max(2 * self.swept_entries) {
             self.heap.retain(|Reverse((_, op))| is_live(*op));
             self.swept_entries = self.heap.len();

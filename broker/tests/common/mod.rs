@@ -251,7 +251,7 @@ impl Edge {
     pub fn counter(&self, name: &str) -> u64 {
         let shards = &self.shards().process().shards;
         let of = |counters: &broker::edge::counters::Counters| {
-            counters.each().find(|(found, ..)| *found == name).expect("a counter's name").3
+            counters.each().find(|reading| reading.name == name).expect("a counter's name").value
         };
         shards.iter().map(|shard| of(&shard.counters)).sum()
     }

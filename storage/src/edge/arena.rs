@@ -12,9 +12,9 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use super::free_slots::FreeSlots;
 use crate::buffer::{Region, RegionSource};
 use crate::limits::{ARENA_CHUNK_BYTES, ARENA_CHUNKS_AHEAD, BLOCK_BYTES};
 
@@ -91,33 +91,16 @@ impl Drop for Pages {
 struct Chunk {
     pages: Pages,
     slot_bytes: usize,
-    /// One bit per slot: set while free.
-    free: Vec<AtomicU64>,
+    free: FreeSlots,
 }
 
 impl Chunk {
     fn cut(pages: Pages, slot_bytes: usize) -> Self {
-        let slots = pages.bytes / slot_bytes;
-        let words = (0..slots.div_ceil(64)).map(|word| {
-            let in_word = (slots - word * 64).min(64);
-            AtomicU64::new(if in_word == 64 { u64::MAX } else { (1 << in_word) - 1 })
-        });
-        Self { free: words.collect(), pages, slot_bytes }
+        Self { free: FreeSlots::new(pages.bytes / slot_bytes), pages, slot_bytes }
     }
 
     fn take(self: &Arc<Self>) -> Option<Slot> {
-        for (index, word) in self.free.iter().enumerate() {
-            // Acquire pairs with the Release of a slot's drop: its last reads come before our
-            // writes.
-            let bits = word.load(Ordering::Acquire);
-            if bits != 0 {
-                let bit = bits.trailing_zeros();
-                // Only the arena clears bits, so the bit is still set.
-                word.fetch_and(!(1 << bit), Ordering::Acquire);
-                return Some(Slot { chunk: Arc::clone(self), index: index * 64 + bit as usize });
-            }
-        }
-        None
+        self.free.take(0).map(|index| Slot { chunk: Arc::clone(self), index })
     }
 }
 
@@ -212,7 +195,7 @@ impl Region for Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.chunk.free[self.index / 64].fetch_or(1 << (self.index % 64), Ordering::Release);
+        self.chunk.free.give_back(self.index);
     }
 }
 

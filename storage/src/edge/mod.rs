@@ -8,6 +8,7 @@
 pub mod arena;
 pub mod blocking;
 pub mod files;
+mod free_slots;
 mod helper;
 pub mod region;
 pub mod ring;

@@ -14,8 +14,8 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::free_slots::FreeSlots;
 use crate::buffer::{Region, RegionSource};
 use crate::limits::BLOCK_BYTES;
 
@@ -26,13 +26,12 @@ struct Mapping {
     start: NonNull<u8>,
     bytes: usize,
     slot_bytes: usize,
-    /// One bit per slot: set while free.
-    free: Vec<AtomicU64>,
+    free: FreeSlots,
     file: File,
 }
 
 // SAFETY: the mapping is plain memory that lives until `Drop`; a slot is handed to one region at a
-// time (the bit in `free` decides), and only that region touches its bytes.
+// time (`free` decides), and only that region touches its bytes.
 unsafe impl Send for Mapping {}
 // SAFETY: as above; `free` is atomic.
 unsafe impl Sync for Mapping {}
@@ -86,42 +85,14 @@ impl SharedMemory {
             return Err(io::Error::last_os_error());
         }
         let start = NonNull::new(start.cast()).expect("mmap returns no null mapping");
-        let free = (0..slots.div_ceil(64)).map(|word| {
-            let in_word = (slots - word * 64).min(64);
-            AtomicU64::new(if in_word == 64 { u64::MAX } else { (1 << in_word) - 1 })
-        });
-        let free = free.collect();
+        let free = FreeSlots::new(slots);
         let mapping = Arc::new(Mapping { start, bytes, slot_bytes, free, file });
         Ok(Self { mapping, reserved: vec![false; slots], next: 0 })
     }
 
     /// Slots not lent out.
     pub fn slots_free(&self) -> usize {
-        let free = &self.mapping.free;
-        free.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
-    }
-
-    fn take_slot(&mut self) -> Option<usize> {
-        let words = self.mapping.free.len();
-        for step in 0..words {
-            let index = (self.next + step) % words;
-            let word = &self.mapping.free[index];
-            // Acquire pairs with the Release of the region's drop: its last writes come before
-            // ours.
-            let bits = word.load(Ordering::Acquire);
-            if bits != 0 {
-                let bit = bits.trailing_zeros();
-                // Only this source clears bits, so the bit is still set.
-                word.fetch_and(!(1 << bit), Ordering::Acquire);
-                self.next = index;
-                return Some(index * 64 + bit as usize);
-            }
-        }
-        None
-    }
-
-    fn give_back(&self, slot: usize) {
-        self.mapping.free[slot / 64].fetch_or(1 << (slot % 64), Ordering::Release);
+        self.mapping.free.count()
     }
 
     fn reserve(&mut self, slot: usize) -> bool {
@@ -142,9 +113,10 @@ impl RegionSource for SharedMemory {
         if bytes > self.mapping.slot_bytes {
             return None;
         }
-        let slot = self.take_slot()?;
+        let slot = self.mapping.free.take(self.next)?;
+        self.next = slot;
         if !self.reserve(slot) {
-            self.give_back(slot);
+            self.mapping.free.give_back(slot);
             return None;
         }
         Some(Box::new(Slot { mapping: Arc::clone(&self.mapping), slot, bytes }))
@@ -184,6 +156,6 @@ impl Region for Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.mapping.free[self.slot / 64].fetch_or(1 << (self.slot % 64), Ordering::Release);
+        self.mapping.free.give_back(self.slot);
     }
 }
