@@ -21,6 +21,11 @@ pub enum Command {
     E2e(Box<E2eArgs>),
     /// Put one load on two brokers in turn, A B B A, and say what differs beyond chance
     Compare(Box<CompareArgs>),
+    /// Put a produce load on a server that does the least possible, and on a broker in turn
+    Floor(Box<FloorArgs>),
+    /// The server of `floor`: prints its address, ends with its standard input
+    #[command(hide = true)]
+    FloorServer(FloorServerArgs),
     /// Draw results (files of --format json) as one HTML page that needs nothing else
     Report(ReportArgs),
 }
@@ -32,7 +37,7 @@ impl Command {
             Self::Produce(args) => Some(&mut args.common),
             Self::Consume(args) => Some(&mut args.common),
             Self::E2e(args) => Some(&mut args.produce.common),
-            Self::Compare(_) | Self::Report(_) => None,
+            Self::Compare(_) | Self::Report(_) | Self::Floor(_) | Self::FloorServer(_) => None,
         }
     }
 }
@@ -67,6 +72,51 @@ pub struct CompareArgs {
     /// The load: produce, consume or e2e with its options
     #[arg(last = true, required = true, value_name = "LOAD")]
     pub load: Vec<String>,
+}
+
+/// Options of `bench floor`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FloorArgs {
+    /// The broker to put beside it, HOST:PORT; the floor alone if not said
+    #[arg(long, value_name = "HOST:PORT")]
+    pub server: Option<String>,
+    /// Process of the broker
+    #[arg(long, value_name = "PID", requires = "server")]
+    pub server_pid: Option<u32>,
+    /// Core of the floor's server: the one that the broker uses
+    #[arg(long, default_value_t = 0, value_name = "CORE")]
+    pub core: usize,
+    /// Append every request durably, to a file in this folder, before it is answered
+    #[arg(long, value_name = "DIR")]
+    pub durable: Option<PathBuf>,
+    /// Rounds of both; fewer than 4 cannot give a verdict
+    #[arg(
+        long,
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=20)
+    )]
+    pub rounds: u32,
+    /// Exit with 0 though the client, not the server, set figures
+    #[arg(long)]
+    pub allow_slow_client: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// The load: produce with its options
+    #[arg(last = true, required = true, value_name = "LOAD")]
+    pub load: Vec<String>,
+}
+
+/// Options of the floor's server.
+#[derive(Debug, Clone, clap::Args)]
+pub struct FloorServerArgs {
+    /// Its core
+    #[arg(long, value_name = "CORE")]
+    pub core: usize,
+    /// Folder of the file that takes appends
+    #[arg(long, value_name = "DIR")]
+    pub durable: Option<PathBuf>,
 }
 
 /// Options of `bench report`.
@@ -386,8 +436,7 @@ impl Common {
     /// The load's cores.
     pub fn cores(&self) -> Result<Vec<usize>, BenchError> {
         let Some(list) = &self.cores else {
-            let count = std::thread::available_parallelism().map_or(1, |count| count.get());
-            return Ok(vec![count - 1]);
+            return Ok(vec![crate::system::last_core().unwrap_or(0)]);
         };
         let wrong = || usage(format!("--cores {list}: write core numbers like 1 or 1,3-5"));
         let mut cores = Vec::new();

@@ -102,7 +102,8 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, BenchErro
     Ok(if sound { Verdict::Sound } else { Verdict::Doubtful })
 }
 
-fn parse(load: &[String]) -> Result<Command, BenchError> {
+/// The load that is written after `--`.
+pub fn parse(load: &[String]) -> Result<Command, BenchError> {
     let words: Vec<&String> = load.iter().collect();
     let parsed = Load::try_parse_from(words).map_err(|error| {
         let text = error.render().to_string();

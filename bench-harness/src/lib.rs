@@ -6,7 +6,8 @@
 //! latency counts from then. Closed loop is a mode with a name of its own.
 //!
 //! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and
-//! `table` how it is printed; `compare` and `report` stand on those. The broker's binary mounts
+//! `table` how it is printed; `compare`, `floor` and `report` stand
+//! on those. The broker's binary mounts
 //! [`Command`] and calls [`run`].
 #![expect(
     clippy::disallowed_methods,
@@ -21,6 +22,7 @@ pub mod connection;
 pub mod consume;
 pub mod error;
 pub mod fetch;
+pub mod floor;
 pub mod host;
 pub mod limits;
 pub mod outcome;
@@ -58,6 +60,8 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<Verdict, BenchError
         Command::E2e(args) => (args.produce.common.format, args.produce.common.allow_slow_client),
         Command::Compare(args) => return compare::run(args, out),
         Command::Report(args) => return report::run(args, out),
+        Command::Floor(args) => return floor::run(args, out),
+        Command::FloorServer(args) => return floor::run_server(args, out),
     };
     let outcome = measure(command)?;
     table::print(&outcome, format, out)?;
@@ -70,6 +74,8 @@ fn measure(command: &Command) -> Result<Outcome, BenchError> {
         Command::Produce(args) => produce::measure(args),
         Command::Consume(args) => consume::measure(args),
         Command::E2e(args) => produce::measure_e2e(args),
-        Command::Compare(_) | Command::Report(_) => panic!("only a load is measured"),
+        Command::Compare(_) | Command::Report(_) | Command::Floor(_) | Command::FloorServer(_) => {
+            panic!("only a load is measured")
+        }
     }
 }

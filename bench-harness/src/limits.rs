@@ -34,3 +34,6 @@ pub const DISPATCH_RUN_MAX: u32 = 256;
 pub const DRAIN_NS_MAX: u64 = 5_000_000_000;
 /// Timestamps of a replay file. More are a usage error: they are kept in memory.
 pub const REPLAY_TIMES_MAX: usize = 50_000_000;
+/// Topics that the floor's server remembers. One more closes the connection that wants it: the load
+/// makes one and deletes it.
+pub const FLOOR_TOPICS_MAX: usize = 1000;

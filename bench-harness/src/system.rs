@@ -43,6 +43,19 @@ pub fn bind_to(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+/// The highest core that the calling thread may run on: under `taskset` and in containers not the
+/// machine's last, and not the number of cores less one either.
+pub fn last_core() -> Option<usize> {
+    // SAFETY: an all-zero set is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes a set that lives through the call; 0 is the calling thread.
+    if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) } != 0 {
+        return None;
+    }
+    // SAFETY: every core is below the set's size.
+    (0..libc::CPU_SETSIZE as usize).rev().find(|&core| unsafe { libc::CPU_ISSET(core, &set) })
+}
+
 /// Bytes of a memory page.
 pub fn page_bytes() -> u64 {
     // SAFETY: has no precondition.
@@ -66,6 +79,20 @@ pub fn raise_open_files() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_core_is_the_last_of_those_allowed() {
+        // A thread of its own: the mask goes with it.
+        let allowed = std::thread::spawn(|| {
+            let all = last_core().expect("the mask");
+            bind_to(&[0]).map(|()| (all, last_core()))
+        });
+        // Core 0 may be one that this machine does not lend.
+        if let Ok((all, only)) = allowed.join().expect("no panic") {
+            assert_eq!(only, Some(0));
+            assert!(all < libc::CPU_SETSIZE as usize);
+        }
+    }
 
     #[test]
     fn a_process_has_used_its_own_cpu() {

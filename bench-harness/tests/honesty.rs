@@ -14,33 +14,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bench_harness::floor::answers::Answers;
 use bench_harness::outcome::Outcome;
 use bench_harness::{Command, produce};
 use clap::Parser;
-use protocol::message::Message;
-use protocol::messages::api_versions::ApiVersion;
-use protocol::messages::create_topics::CreatableTopicResult;
-use protocol::messages::metadata::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
-use protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
-use protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest, MetadataResponse, ProduceRequest,
-    ProduceResponse,
-};
-use protocol::{ApiKey, Request, RequestHeaderRef, frame};
 
 const PERIOD: Duration = Duration::from_millis(2000);
 const FREEZE: Duration = Duration::from_millis(400);
 const ATTEMPTS: u32 = 5;
-const SERVED: [ApiKey; 5] = [
-    ApiKey::Produce,
-    ApiKey::Metadata,
-    ApiKey::ApiVersions,
-    ApiKey::CreateTopics,
-    ApiKey::DeleteTopics,
-];
 
 #[derive(Parser)]
 struct Cli {
@@ -103,14 +84,14 @@ fn start() -> SocketAddr {
         for stream in listener.incoming().flatten() {
             thread::spawn(move || {
                 // The client closing its connection is the ordinary end.
-                let _ = serve(stream, address, origin);
+                let _ = serve(stream, Answers::new(address), origin);
             });
         }
     });
     address
 }
 
-fn serve(mut stream: TcpStream, address: SocketAddr, origin: Instant) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, mut answers: Answers, origin: Instant) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut out = Vec::new();
     loop {
@@ -119,81 +100,11 @@ fn serve(mut stream: TcpStream, address: SocketAddr, origin: Instant) -> std::io
         let mut request = vec![0; u32::from_be_bytes(length) as usize];
         stream.read_exact(&mut request)?;
         out.clear();
-        answer(&request, address, &mut out);
+        answers.answer(&request, &mut out).expect("the load's requests");
         let phase = Duration::from_nanos((origin.elapsed().as_nanos() % PERIOD.as_nanos()) as u64);
         if phase < FREEZE {
             thread::sleep(FREEZE - phase);
         }
         stream.write_all(&out)?;
     }
-}
-
-fn answer(request: &[u8], address: SocketAddr, out: &mut Vec<u8>) {
-    let (header, at) = RequestHeaderRef::parse(request).expect("a request header");
-    let (version, id) = (header.api_version, header.correlation_id);
-    match header.api_key {
-        ApiKey::ApiVersions => {
-            let api_keys = SERVED.map(|key| {
-                let versions = key.versions();
-                ApiVersion {
-                    api_key: key as i16,
-                    min_version: versions.min,
-                    max_version: versions.max,
-                }
-            });
-            let body = ApiVersionsResponse { api_keys: api_keys.to_vec(), ..Default::default() };
-            put::<ApiVersionsRequest>(out, version, id, &body);
-        }
-        ApiKey::Metadata => {
-            let broker = MetadataResponseBroker {
-                node_id: 1,
-                host: address.ip().to_string(),
-                port: address.port().into(),
-                ..Default::default()
-            };
-            let partition = MetadataResponsePartition { leader_id: 1, ..Default::default() };
-            let topic = MetadataResponseTopic {
-                name: Some("corelane-bench".to_owned()),
-                partitions: vec![partition],
-                ..Default::default()
-            };
-            let body = MetadataResponse {
-                brokers: vec![broker],
-                topics: vec![topic],
-                ..Default::default()
-            };
-            put::<MetadataRequest>(out, version, id, &body);
-        }
-        ApiKey::CreateTopics => {
-            let body = CreateTopicsResponse {
-                topics: vec![CreatableTopicResult::default()],
-                ..Default::default()
-            };
-            put::<CreateTopicsRequest>(out, version, id, &body);
-        }
-        ApiKey::DeleteTopics => {
-            put::<DeleteTopicsRequest>(out, version, id, &DeleteTopicsResponse::default());
-        }
-        ApiKey::Produce => {
-            let body = bytes::Bytes::copy_from_slice(&request[at..]);
-            let asked = ProduceRequest::from_bytes(&body, version).expect("a produce request");
-            let topic = &asked.topic_data[0];
-            let partition = PartitionProduceResponse {
-                index: topic.partition_data[0].index,
-                ..Default::default()
-            };
-            let topic = TopicProduceResponse {
-                name: topic.name.clone(),
-                topic_id: topic.topic_id,
-                partition_responses: vec![partition],
-            };
-            let body = ProduceResponse { responses: vec![topic], ..Default::default() };
-            put::<ProduceRequest>(out, version, id, &body);
-        }
-        other => panic!("{other} was not offered"),
-    }
-}
-
-fn put<R: Request>(out: &mut Vec<u8>, version: i16, correlation_id: i32, body: &R::Response) {
-    frame::encode_response::<R>(out, version, correlation_id, body).expect("it encodes");
 }

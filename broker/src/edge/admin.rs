@@ -93,7 +93,8 @@ fn exposition(process: &Process) -> String {
     let of = |handle: &ShardHandle| handle.counters.each().chain(handle.readings()).collect();
     let shards: Vec<Vec<Reading>> = process.shards.iter().map(of).collect();
     let mut text = String::new();
-    // All have the same readings in the same order; a shard that did not publish yet has the edge's.
+    // All have the same readings in the same order; a shard that did not publish yet has the
+    // edge's.
     let longest = shards.iter().max_by_key(|readings| readings.len());
     for (index, reading) in longest.into_iter().flatten().enumerate() {
         let (suffix, kind) = match reading.kind {
