@@ -211,6 +211,9 @@ pub struct Common {
     /// How load cores wait: spin in an open loop and park in a closed one if not said
     #[arg(long, value_enum)]
     pub wait: Option<Wait>,
+    /// Writes latencies as an HdrHistogram interval log too
+    #[arg(long, value_name = "FILE")]
+    pub hdr_log: Option<PathBuf>,
     /// Exit with 0 though the client, not the broker, set the figures
     #[arg(long)]
     pub allow_slow_client: bool,

@@ -110,11 +110,12 @@ pub fn parse(load: &[String]) -> Result<Command, BenchError> {
         BenchError::Usage(text.lines().next().unwrap_or("no load").to_owned())
     })?;
     let mut command = parsed.command;
-    if command.common_mut().is_none() {
-        let what = "compare runs a load: produce, consume or e2e with its options after --";
-        return Err(BenchError::Usage(what.to_owned()));
-    }
-    Ok(command)
+    let what = match command.common_mut() {
+        Some(common) if common.hdr_log.is_none() => return Ok(command),
+        Some(_) => "--hdr-log keeps one run: measure without compare",
+        None => "compare runs a load: produce, consume or e2e with its options after --",
+    };
+    Err(BenchError::Usage(what.to_owned()))
 }
 
 /// Names and values of what is compared.
@@ -265,5 +266,6 @@ mod tests {
         assert!(parse(&words("produce --closed")).is_ok());
         assert!(parse(&words("compare a b -- produce")).is_err());
         assert!(parse(&words("produce --no-such-option")).is_err());
+        assert!(parse(&words("produce --hdr-log x.hlog")).is_err(), "each run would replace it");
     }
 }

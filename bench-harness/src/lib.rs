@@ -23,6 +23,7 @@ pub mod consume;
 pub mod error;
 pub mod fetch;
 pub mod floor;
+pub mod hdr_log;
 pub mod host;
 pub mod limits;
 pub mod outcome;

@@ -149,17 +149,23 @@ impl Recorder {
         }
     }
 
+    /// Latencies of each interval that has any: its start in nanoseconds from the window's, its
+    /// length, and they.
+    pub fn intervals(&self) -> impl Iterator<Item = (u64, u64, &Histogram<u64>)> {
+        let found = self.intervals.iter().enumerate();
+        found.filter_map(|(index, interval)| {
+            Some((index as u64 * self.interval_ns, self.interval_ns, interval.as_ref()?))
+        })
+    }
+
     /// Latency over time; intervals without a request are left out.
     pub fn course(&self) -> Vec<Interval> {
-        let found = self.intervals.iter().enumerate().filter_map(|(index, interval)| {
-            let interval = interval.as_ref()?;
-            Some(Interval {
-                at_ns: index as u64 * self.interval_ns,
-                count: interval.len(),
-                p50_ns: interval.value_at_quantile(0.5),
-                p99_ns: interval.value_at_quantile(0.99),
-                max_ns: interval.max(),
-            })
+        let found = self.intervals().map(|(at_ns, _, interval)| Interval {
+            at_ns,
+            count: interval.len(),
+            p50_ns: interval.value_at_quantile(0.5),
+            p99_ns: interval.value_at_quantile(0.99),
+            max_ns: interval.max(),
         });
         found.collect()
     }

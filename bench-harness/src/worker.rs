@@ -6,13 +6,14 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::args::{Common, Wait};
 use crate::clock::Clock;
 use crate::error::BenchError;
+use crate::hdr_log;
 use crate::pacing;
 use crate::process::{self, Machine, Usage};
 use crate::recorder::Recorder;
@@ -143,6 +144,7 @@ where
         (system::process_cpu_ns(0).unwrap_or(0), server, process::machine())
     };
     clock.sleep_until(window.start);
+    let began = SystemTime::now();
     let before = counters();
     clock.sleep_until(window.end);
     let after = counters();
@@ -155,6 +157,9 @@ where
         if let Some(found) = ended {
             recorder.merge(&found?);
         }
+    }
+    if let Some(path) = &common.hdr_log {
+        hdr_log::write(path, &recorder, began)?;
     }
     Ok(Ran {
         recorder,
