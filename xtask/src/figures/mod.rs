@@ -2,16 +2,22 @@
 //!
 //! Both brokers run at the same time, idle while the other is measured; rounds alternate who goes
 //! first (ABBA), and medians are compared, so that a slow phase of the machine hits both. All
-//! measuring is `corelane bench`; this file only says with which options, and divides.
+//! measuring is `corelane bench`; `rows` says with which options, this file divides, `history`
+//! keeps.
+
+mod history;
+mod rows;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use rows::{Bound, FLOORS, FloorRow, Metric, ROWS, Row};
 
 use crate::ServerKind;
 use crate::process;
@@ -47,176 +53,13 @@ pub struct Options {
     /// Writes every single result, as JSON lines, to this file too
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
+    /// Appends the figures to bench-harness/history, and names what got worse since the last entry
+    #[arg(long, conflicts_with = "only")]
+    record: bool,
     /// Lists the rows and ends
     #[arg(long)]
     list: bool,
 }
-
-/// One figure of one run: where it is in the JSON of `corelane bench`.
-#[derive(Debug, Clone, Copy)]
-struct Metric {
-    label: &'static str,
-    at: &'static [&'static str],
-    /// From the JSON's unit to the table's.
-    scale: f64,
-    bound: Bound,
-}
-
-/// What the ratio Corelane / Kafka has to be.
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-    None,
-}
-
-/// A load that both brokers get.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    name: &'static str,
-    what: &'static str,
-    /// Arguments of `corelane bench`.
-    load: &'static [&'static str],
-    /// Kafka's alone: what makes it keep the same promise.
-    kafka_only: &'static [&'static str],
-    metrics: &'static [Metric],
-    /// What must be in the topic before: arguments of a `bench produce`.
-    data: Option<&'static [&'static str]>,
-}
-
-const CPU_PER_GB: &[&str] = &["server", "cpu_seconds_per_gigabyte"];
-const CPU_PER_MILLION: &[&str] = &["server", "cpu_seconds_per_million_requests"];
-const REQUESTS: &[&str] = &["load", "requests_per_second"];
-
-const fn at_most(
-    label: &'static str,
-    at: &'static [&'static str],
-    scale: f64,
-    ratio: f64,
-) -> Metric {
-    Metric { label, at, scale, bound: Bound::AtMost(ratio) }
-}
-
-const fn shown(label: &'static str, at: &'static [&'static str], scale: f64) -> Metric {
-    Metric { label, at, scale, bound: Bound::None }
-}
-
-const LONE: [Metric; 3] = [
-    at_most("CPU-s per million requests", CPU_PER_MILLION, 1.0, 1.0 / 8.0),
-    shown("requests/s", REQUESTS, 1.0),
-    shown("p99, µs", &["latency", "p99_ns"], 1e-3),
-];
-
-const ROWS: [Row; 8] = [
-    Row {
-        name: "produce-gb",
-        what: "1 KiB records in 64 KiB batches, acks=all, 4 connections × 2 in flight",
-        load: &[
-            "produce",
-            "--closed",
-            "--connections",
-            "4",
-            "--in-flight",
-            "2",
-            "--batch-bytes",
-            "65536",
-        ],
-        kafka_only: &[],
-        metrics: &[
-            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 1.0 / 3.0),
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
-        data: None,
-    },
-    Row {
-        name: "lone-1",
-        what: "1-record produces of 1 KiB, 16 connections × 8, 1 partition",
-        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
-        kafka_only: &[],
-        metrics: &LONE,
-        data: None,
-    },
-    Row {
-        name: "lone-200",
-        what: "the same over 200 partitions",
-        load: &[
-            "produce",
-            "--closed",
-            "--connections",
-            "16",
-            "--in-flight",
-            "8",
-            "--partitions",
-            "200",
-        ],
-        kafka_only: &[],
-        metrics: &LONE,
-        data: None,
-    },
-    Row {
-        name: "lone-1000",
-        what: "the same over 1000 partitions",
-        load: &[
-            "produce",
-            "--closed",
-            "--connections",
-            "16",
-            "--in-flight",
-            "8",
-            "--partitions",
-            "1000",
-        ],
-        kafka_only: &[],
-        metrics: &LONE,
-        data: None,
-    },
-    Row {
-        name: "lone-synced",
-        what: "1-record produces, Kafka with flush.messages=1",
-        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
-        kafka_only: &["--topic-config", "flush.messages=1"],
-        metrics: &[
-            Metric { label: "requests/s", at: REQUESTS, scale: 1.0, bound: Bound::AtLeast(15.0) },
-            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
-        ],
-        data: None,
-    },
-    Row {
-        name: "fetch-hot",
-        what: "reading the last 128 MB again and again, 2 connections",
-        load: &["consume", "--connections", "2", "--read-again"],
-        kafka_only: &[],
-        metrics: &[
-            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
-        data: Some(&["--rate", "2000", "--batch-bytes", "65536", "--duration", "1s"]),
-    },
-    Row {
-        name: "fetch-cold",
-        what: "reading 1 GB from the start after the page cache was dropped, 1 connection",
-        load: &["consume", "--connections", "1", "--duration", "1s", "--warm-up", "100ms"],
-        kafka_only: &[],
-        metrics: &[
-            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
-        data: Some(&["--rate", "4000", "--batch-bytes", "65536", "--duration", "4s"]),
-    },
-    Row {
-        name: "e2e",
-        what: "5,000 records/s of 256 B, open loop, from intended time to the reader",
-        load: &["e2e", "--rate", "5000", "--record-bytes", "256"],
-        kafka_only: &[],
-        metrics: &[
-            at_most("p50, µs", &["latency", "p50_ns"], 1e-3, 1.0),
-            at_most("p99, µs", &["latency", "p99_ns"], 1e-3, 0.25),
-            at_most("p99.9, µs", &["latency", "p99_9_ns"], 1e-3, 0.2),
-            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
-        ],
-        data: None,
-    },
-];
 
 /// Rows that concern Corelane alone.
 const IDLE: &str = "idle";
@@ -228,10 +71,16 @@ pub fn run(workspace: &Workspace, options: &Options) -> Tally {
         for row in &ROWS {
             println!("{:<12} {}", row.name, row.what);
         }
+        for row in &FLOORS {
+            println!("{:<12} {}", row.name, row.what);
+        }
         println!("{IDLE:<12} resident memory and start to ready with 100 partitions");
         return tally;
     }
-    let known = |name: &String| name == IDLE || ROWS.iter().any(|row| row.name == name);
+    let known = |name: &String| {
+        let is_floor = FLOORS.iter().any(|row| row.name == name);
+        name == IDLE || is_floor || ROWS.iter().any(|row| row.name == name)
+    };
     if let Some(name) = options.only.iter().find(|name| !known(name)) {
         tally.fail(&format!("figures: no row {name}"), "--list names the rows");
         return tally;
@@ -240,10 +89,15 @@ pub fn run(workspace: &Workspace, options: &Options) -> Tally {
         Ok(lines) => {
             println!("\n| figure | load | Corelane | Kafka 4.3.1 | ratio | bound |");
             println!("|---|---|---|---|---|---|");
-            for line in lines {
+            for line in &lines {
                 println!("{}", line.text);
                 // A figure that misses its bound is a result, not a failure of measuring.
                 tally.pass_many(1);
+            }
+            if options.record
+                && let Err(reason) = history::record(workspace, &lines)
+            {
+                tally.fail("figures: history", &reason);
             }
         }
         Err(reason) => tally.fail("figures", &reason),
@@ -253,6 +107,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Tally {
 
 /// A line of the table.
 struct Line {
+    name: String,
+    ours: Option<f64>,
+    /// Kafka's; `None` for what concerns Corelane alone.
+    theirs: Option<f64>,
     text: String,
 }
 
@@ -267,6 +125,7 @@ fn measure(workspace: &Workspace, options: &Options) -> Result<Vec<Line>, String
     let wanted =
         |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let rows: Vec<&Row> = ROWS.iter().filter(|row| wanted(row.name)).collect();
+    let floors: Vec<&FloorRow> = FLOORS.iter().filter(|row| wanted(row.name)).collect();
     let mut lines = Vec::new();
     if !rows.is_empty() {
         provision::java(workspace)?;
@@ -284,6 +143,15 @@ fn measure(workspace: &Workspace, options: &Options) -> Result<Vec<Line>, String
         }
         bench.corelane.stop()?;
         bench.kafka.stop()?;
+    }
+    if !floors.is_empty() {
+        let corelane = Plan::new(workspace, ServerKind::Corelane, binary.clone(), "figures-floor")?
+            .measured_on(BROKER_CORE)
+            .start()?;
+        for row in floors {
+            lines.push(floor(workspace, &binary, options, &corelane, row)?);
+        }
+        corelane.stop()?;
     }
     if wanted(IDLE) {
         lines.extend(idle(workspace, binary)?);
@@ -320,11 +188,7 @@ impl Bench<'_> {
         command.args(["--bootstrap", &server.bootstrap, "--server-pid", &pid]);
         command.args(["--cores", CLIENT_CORE, "--format", "json", "--allow-slow-client"]);
         let done = process::run(&mut command, RUN_TIMEOUT, |_| {}).map_err(|e| e.to_string())?;
-        let start = done.output.find('{');
-        let end = done.output.rfind('}');
-        let json = start.zip(end).and_then(|(start, end)| done.output.get(start..=end));
-        let parsed = json.and_then(|json| serde_json::from_str(json).ok());
-        parsed.ok_or_else(|| format!("bench {}: {}", load.join(" "), done.reason()))
+        json_in(&done.output).ok_or_else(|| format!("bench {}: {}", load.join(" "), done.reason()))
     }
 
     fn row(&self, row: &Row) -> Result<Vec<Line>, String> {
@@ -429,16 +293,56 @@ fn line(row: &Row, metric: &Metric, ours: Option<f64>, theirs: Option<f64>) -> L
         rounded(theirs),
         ratio.map_or("-".to_string(), |ratio| format!("{ratio:.3}")),
     );
-    Line { text }
+    let name = format!("{}: {}", row.name, metric.label);
+    Line { name, ours, theirs, text }
+}
+
+/// The broker and the floor in turns.
+fn floor(
+    workspace: &Workspace,
+    binary: &Path,
+    options: &Options,
+    server: &Server,
+    row: &FloorRow,
+) -> Result<Line, String> {
+    println!("{}: {}", row.name, row.what);
+    let mut command = process::command(binary);
+    let pid = server.pid().to_string();
+    command.args(["bench", "floor", "--core", &BROKER_CORE.to_string()]);
+    command.args(["--server", &server.bootstrap, "--server-pid", &pid, "--format", "json"]);
+    command.args(["--allow-slow-client", "--rounds", &options.rounds.to_string()]);
+    if row.durable {
+        command.arg("--durable").arg(&workspace.target);
+    }
+    let seconds = format!("{}s", options.seconds);
+    command.arg("--").args(row.load).args(["--cores", CLIENT_CORE, "--duration", &seconds]);
+    let rounds = options.rounds.max(1);
+    let done = process::run(&mut command, RUN_TIMEOUT * rounds, |_| {});
+    let done = done.map_err(|error| error.to_string())?;
+    let comparison = json_in(&done.output)
+        .ok_or_else(|| format!("bench floor {}: {}", row.load.join(" "), done.reason()))?;
+    let figures = comparison["figures"].as_array().into_iter().flatten();
+    let found = figures.into_iter().find(|figure| figure["name"] == row.figure);
+    let value = |key: &[&str]| found.and_then(|figure| number(figure, key));
+    let (ours, theirs) = (value(&["a", "median"]), value(&["b", "median"]));
+    println!("  corelane {}, floor {}", rounded(ours), rounded(theirs));
+    let ratio = value(&["ratio"]);
+    Ok(alone(
+        &format!("{}: {} against the floor's", row.name, row.figure),
+        row.what,
+        ratio.map(|ratio| (ratio, format!("{ratio:.2}"))),
+        row.at_most,
+    ))
 }
 
 /// A line of Corelane's alone: the value itself is bound.
 fn alone(name: &str, what: &str, value: Option<(f64, String)>, most: f64) -> Line {
-    let met = value.as_ref().is_some_and(|(value, _)| *value <= most);
+    let ours = value.as_ref().map(|(value, _)| *value);
+    let met = ours.is_some_and(|value| value <= most);
     let mark = if met { "" } else { " **not met**" };
     let shown = value.map_or("-".to_string(), |(_, shown)| shown);
     let text = format!("| {name} | {what} | {shown} | | | ≤ {most}{mark} |");
-    Line { text }
+    Line { name: name.to_owned(), ours, theirs: None, text }
 }
 
 /// Resident memory of an idle broker, and how soon one with 100 partitions serves.
@@ -496,6 +400,12 @@ fn enters_and_requests(server: &Server) -> Option<(f64, f64)> {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     };
     Some((sum("corelane_enters_total"), sum("corelane_requests_total")))
+}
+
+/// The JSON document in a program's output.
+fn json_in(output: &str) -> Option<Value> {
+    let (start, end) = output.find('{').zip(output.rfind('}'))?;
+    serde_json::from_str(output.get(start..=end)?).ok()
 }
 
 fn number(value: &Value, at: &[&str]) -> Option<f64> {

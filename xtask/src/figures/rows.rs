@@ -1,0 +1,218 @@
+//! What `cargo xtask figures` measures: loads, where their figures are, and what they have to be.
+//!
+//! Rows only; `super` runs them.
+
+/// One figure of one run: where it is in the JSON of `corelane bench`.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    pub label: &'static str,
+    pub at: &'static [&'static str],
+    /// From the JSON's unit to the table's.
+    pub scale: f64,
+    pub bound: Bound,
+}
+
+/// What the ratio Corelane / Kafka has to be.
+#[derive(Debug, Clone, Copy)]
+pub enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+    None,
+}
+
+/// A load that both brokers get.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Arguments of `corelane bench`.
+    pub load: &'static [&'static str],
+    /// Kafka's alone: what makes it keep the same promise.
+    pub kafka_only: &'static [&'static str],
+    pub metrics: &'static [Metric],
+    /// What must be in the topic before: arguments of a `bench produce`.
+    pub data: Option<&'static [&'static str]>,
+}
+
+const CPU_PER_GB: &[&str] = &["server", "cpu_seconds_per_gigabyte"];
+const CPU_PER_MILLION: &[&str] = &["server", "cpu_seconds_per_million_requests"];
+const REQUESTS: &[&str] = &["load", "requests_per_second"];
+
+const fn at_most(
+    label: &'static str,
+    at: &'static [&'static str],
+    scale: f64,
+    ratio: f64,
+) -> Metric {
+    Metric { label, at, scale, bound: Bound::AtMost(ratio) }
+}
+
+const fn shown(label: &'static str, at: &'static [&'static str], scale: f64) -> Metric {
+    Metric { label, at, scale, bound: Bound::None }
+}
+
+const LONE: [Metric; 3] = [
+    at_most("CPU-s per million requests", CPU_PER_MILLION, 1.0, 1.0 / 8.0),
+    shown("requests/s", REQUESTS, 1.0),
+    shown("p99, µs", &["latency", "p99_ns"], 1e-3),
+];
+
+/// Against Kafka.
+pub const ROWS: [Row; 8] = [
+    Row {
+        name: "produce-gb",
+        what: "1 KiB records in 64 KiB batches, acks=all, 4 connections × 2 in flight",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "4",
+            "--in-flight",
+            "2",
+            "--batch-bytes",
+            "65536",
+        ],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 1.0 / 3.0),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: None,
+    },
+    Row {
+        name: "lone-1",
+        what: "1-record produces of 1 KiB, 16 connections × 8, 1 partition",
+        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-200",
+        what: "the same over 200 partitions",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "16",
+            "--in-flight",
+            "8",
+            "--partitions",
+            "200",
+        ],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-1000",
+        what: "the same over 1000 partitions",
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "16",
+            "--in-flight",
+            "8",
+            "--partitions",
+            "1000",
+        ],
+        kafka_only: &[],
+        metrics: &LONE,
+        data: None,
+    },
+    Row {
+        name: "lone-synced",
+        what: "1-record produces, Kafka with flush.messages=1",
+        load: &["produce", "--closed", "--connections", "16", "--in-flight", "8"],
+        kafka_only: &["--topic-config", "flush.messages=1"],
+        metrics: &[
+            Metric { label: "requests/s", at: REQUESTS, scale: 1.0, bound: Bound::AtLeast(15.0) },
+            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
+        ],
+        data: None,
+    },
+    Row {
+        name: "fetch-hot",
+        what: "reading the last 128 MB again and again, 2 connections",
+        load: &["consume", "--connections", "2", "--read-again"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: Some(&["--rate", "2000", "--batch-bytes", "65536", "--duration", "1s"]),
+    },
+    Row {
+        name: "fetch-cold",
+        what: "reading 1 GB from the start after the page cache was dropped, 1 connection",
+        load: &["consume", "--connections", "1", "--duration", "1s", "--warm-up", "100ms"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 0.7),
+            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
+        ],
+        data: Some(&["--rate", "4000", "--batch-bytes", "65536", "--duration", "4s"]),
+    },
+    Row {
+        name: "e2e",
+        what: "5,000 records/s of 256 B, open loop, from intended time to the reader",
+        load: &["e2e", "--rate", "5000", "--record-bytes", "256"],
+        kafka_only: &[],
+        metrics: &[
+            at_most("p50, µs", &["latency", "p50_ns"], 1e-3, 1.0),
+            at_most("p99, µs", &["latency", "p99_ns"], 1e-3, 0.25),
+            at_most("p99.9, µs", &["latency", "p99_9_ns"], 1e-3, 0.2),
+            shown("CPU-s per million requests", CPU_PER_MILLION, 1.0),
+        ],
+        data: None,
+    },
+];
+
+/// A load that takes turns with the floor's: `corelane bench floor`.
+#[derive(Debug, Clone, Copy)]
+pub struct FloorRow {
+    pub name: &'static str,
+    pub what: &'static str,
+    /// Whether the floor appends durably.
+    pub durable: bool,
+    pub load: &'static [&'static str],
+    /// The figure of the comparison that counts, and what its ratio has to be.
+    pub figure: &'static str,
+    pub at_most: f64,
+}
+
+/// Against the floor.
+pub const FLOORS: [FloorRow; 3] = [
+    FloorRow {
+        name: "floor-gb",
+        what: "64 KiB batches against receive, check, one copy, durable append",
+        durable: true,
+        load: &["produce", "--closed", "--connections", "4", "--batch-bytes", "65536"],
+        figure: "CPU-s per GB",
+        at_most: 1.3,
+    },
+    FloorRow {
+        name: "floor-lone",
+        what: "1-record produces against receive, check, one copy, durable append",
+        durable: true,
+        load: &["produce", "--closed", "--connections", "16"],
+        figure: "CPU-s per million requests",
+        at_most: 1.3,
+    },
+    FloorRow {
+        name: "floor-memory",
+        what: "1-record produces on `memory` against an echo",
+        durable: false,
+        load: &[
+            "produce",
+            "--closed",
+            "--connections",
+            "16",
+            "--topic-config",
+            "corelane.durability=memory",
+        ],
+        figure: "CPU-s per million requests",
+        at_most: 1.3,
+    },
+];
