@@ -12,6 +12,7 @@ pub mod coordinator;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod image;
+pub mod ledger;
 pub mod limits;
 pub mod shard;
 pub mod time;

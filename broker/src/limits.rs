@@ -40,5 +40,15 @@ pub const LOAD_READ_BYTES: u32 = 1024 * 1024;
 /// Metadata records appended since the last snapshot that make a new one worth writing.
 pub const METADATA_SNAPSHOT_RECORDS: u64 = 10_000;
 
+/// Records of finished requests a shard keeps until the edge takes them, once per turn. More are
+/// lost: only a turn that sees more answers sent than this, or an edge that does not ask.
+pub const LEDGER_FINISHED_MAX: usize = 16 * 1024;
+
+/// Slowest requests of a window that keep all their times. A faster one gives way.
+pub const LEDGER_SLOWEST_COUNT: usize = 32;
+
+/// How long a request can be among the slowest: from one to two of these, in nanoseconds.
+pub const LEDGER_WINDOW_NS: u64 = 10_000_000_000;
+
 const _: () = assert!(CONNECTION_REQUESTS_MAX <= CONNECTION_HELD_FRAMES_MAX);
 const _: () = assert!(RESPONSE_POOL_BYTES_MAX <= CONNECTION_UNSENT_BYTES_MAX);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use broker::boot::{self, Settings};
 use broker::config::BrokerConfig;
+use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
 use broker::shard::event::{ConnId, Core, Event, Output};
 use broker::time::Now;
@@ -74,6 +75,8 @@ struct Rig {
     allocations: u64,
     answers: usize,
     answer_bytes: usize,
+    /// Of the ledger: taken as the edge does.
+    records: Vec<Record>,
 }
 
 impl Rig {
@@ -99,7 +102,15 @@ impl Rig {
         let mut disk = SimDisk::new(1, SimDiskConfig::default());
         let booted = boot::boot(&mut disk, Vec::new(), &settings).expect("an empty folder boots");
         let shard = booted.shards.into_iter().next().expect("one shard");
-        let mut rig = Self { shard, disk, now, allocations: 0, answers: 0, answer_bytes: 0 };
+        let mut rig = Self {
+            shard,
+            disk,
+            now,
+            allocations: 0,
+            answers: 0,
+            answer_bytes: 0,
+            records: Vec::new(),
+        };
         rig.event(Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) });
         rig.settle();
         rig
@@ -146,6 +157,10 @@ impl Rig {
                     self.event(Event::Disk(done));
                 }
             }
+            let mut records = std::mem::take(&mut self.records);
+            records.clear();
+            self.counted(|shard| shard.swap_finished(&mut records));
+            self.records = records;
             if !moved {
                 return;
             }
@@ -154,7 +169,8 @@ impl Rig {
 
     fn request(&mut self, frame: &[u8]) {
         self.now.mono_ns += 10_000;
-        self.event(Event::Frame { conn: CONN, frame });
+        let arrival = Arrival::at(self.now.mono_ns);
+        self.event(Event::Frame { conn: CONN, frame, arrival });
         self.settle();
     }
 }
@@ -267,7 +283,8 @@ fn a_long_poll_woken_by_a_produce_allocates_nothing() {
             rig.allocations = 0;
         }
         let answers = rig.answers;
-        rig.event(Event::Frame { conn: CONN, frame: poll });
+        let arrival = Arrival::at(rig.now.mono_ns);
+        rig.event(Event::Frame { conn: CONN, frame: poll, arrival });
         rig.settle();
         assert_eq!(rig.answers, answers, "it waits");
         rig.request(&produce);

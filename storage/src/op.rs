@@ -187,6 +187,17 @@ impl DiskOp {
 pub struct DiskDone {
     pub op: OpId,
     pub result: Result<DiskOk, DiskError>,
+    pub times: DiskTimes,
+}
+
+/// When an operation reached what, in monotonic nanoseconds, as far as its executor noticed. Only
+/// to be shown; 0: not noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct DiskTimes {
+    /// It was handed to the kernel.
+    pub submitted_ns: u64,
+    /// Its bytes were moved, before a sync of its own was done.
+    pub moved_ns: u64,
 }
 
 /// What a successful operation returns.

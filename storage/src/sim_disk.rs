@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use crate::buffer::AlignedBuf;
 use crate::limits::BLOCK_BYTES;
 use crate::op::{
-    BlockingDisk, DirEntry, DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId,
-    OpenMode, Root,
+    BlockingDisk, DirEntry, DiskDone, DiskError, DiskOk, DiskOp, DiskPath, DiskTimes, Durability,
+    FileId, OpenMode, Root,
 };
 use crate::prng::Prng;
 
@@ -440,7 +440,7 @@ impl SimDisk {
             Some(Effect::Short) => self.execute_short(waiting),
             Some(Effect::Slow { .. } | Effect::Stuck) | None => self.execute_whole(waiting),
         };
-        Some(DiskDone { op, result })
+        Some(DiskDone { op, result, times: DiskTimes::default() })
     }
 
     /// Some sectors of a write that does not complete.
@@ -727,7 +727,8 @@ impl BlockingDisk for SimDisk {
     /// Without power every operation fails with EIO.
     fn execute(&mut self, op: DiskOp) -> DiskDone {
         let id = op.id();
-        let dead = DiskDone { op: id, result: Err(DiskError::Io { errno: EIO }) };
+        let times = DiskTimes::default();
+        let dead = DiskDone { op: id, result: Err(DiskError::Io { errno: EIO }), times };
         if !self.powered {
             return dead;
         }

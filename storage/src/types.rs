@@ -55,6 +55,17 @@ impl fmt::Debug for PartitionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LogId(pub u32);
 
+/// When a durable write of the journal reached what, in monotonic nanoseconds. Only to be shown.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct WriteTimes {
+    /// It was handed to the disk.
+    pub submitted_ns: u64,
+    /// Its bytes were written, where the sync is an operation of its own; 0 elsewhere.
+    pub written_ns: u64,
+    /// It was on stable storage, and the store heard of it.
+    pub synced_ns: u64,
+}
+
 /// Names the journal frame an append went into. Grows with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct CommitSeq(pub u64);

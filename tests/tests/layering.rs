@@ -66,6 +66,7 @@ const CORE: &[&str] = &[
     "broker/src/coordinator",
     "broker/src/security",
     "broker/src/image",
+    "broker/src/ledger",
 ];
 
 const RULES: &[Rule] = &[

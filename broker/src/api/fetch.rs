@@ -82,7 +82,11 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
             part.outcome = FetchOutcome::error(ErrorCode::NotLeaderOrFollower.code());
         }
     }
+    let subject = op.parts.first().map(|part| (part.topic_id, part.partition));
     let key = shard.ops.insert(Op::Fetch(op));
+    if let Some((topic, partition)) = subject {
+        shard.note_subject(tag.slot, topic, partition);
+    }
     shard.evaluate_fetch(key);
 }
 

@@ -24,6 +24,7 @@ use super::produce_merge;
 use super::produce_refusal::{self, Place};
 use super::rules;
 use crate::config::TopicConfig;
+use crate::ledger::AppendPath;
 use crate::shard::Shard;
 use crate::shard::acks::AckAction;
 use crate::shard::ask::ReplyTo;
@@ -62,6 +63,9 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
     let admin = header.client_id == Some(ADMIN_CLIENT_ID);
     let mut targets = std::mem::take(&mut shard.produce_targets);
     targets.extend(view.partitions().map(|asked| target(shard, &view, &asked, admin)));
+    if let (Some(first), Some(asked)) = (targets.first(), view.partitions().next()) {
+        note_subject(shard, tag, first, asked.index);
+    }
     if targets.iter().any(|target| matches!(target, Target::Remote(..))) {
         append_gathered(shard, tag, &view, &targets);
     } else {
@@ -111,6 +115,17 @@ fn target(
         Target::Local(index)
     } else {
         Target::Remote(partition.owner, topic.id)
+    }
+}
+
+fn note_subject(shard: &mut Shard, tag: RequestTag, target: &Target, partition: i32) {
+    match *target {
+        Target::Refused(_) => {}
+        Target::Local(index) => {
+            let topic = shard.topics.get(index).id;
+            shard.note_subject(tag.slot, topic, partition);
+        }
+        Target::Remote(_, topic) => shard.note_subject(tag.slot, topic, partition),
     }
 }
 
@@ -190,19 +205,21 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
         .collect();
     let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
     let silent = view.acks == 0;
-    let key = shard.ops.insert(Op::Produce(ProduceOp { tag, silent, parts, pending }));
+    let path = AppendPath::default();
+    let key = shard.ops.insert(Op::Produce(ProduceOp { tag, silent, parts, pending, path }));
     for (part, (asked, target)) in view.partitions().zip(targets).enumerate() {
         let part = part as u32;
         let records = asked.records.unwrap_or_default();
         match *target {
             Target::Refused(error) => {
-                shard.finish_produce_part(key, part, ProduceOutcome::error(error.code()));
+                let outcome = ProduceOutcome::error(error.code());
+                shard.finish_produce_part(key, part, outcome, path);
             }
             Target::Local(topic) => {
                 let (outcome, commit) =
                     shard.append_local(topic, asked.index, records, tag.version);
                 match commit {
-                    None => shard.finish_produce_part(key, part, outcome),
+                    None => shard.finish_produce_part(key, part, outcome, path),
                     Some((durability, commit)) => {
                         let action = AckAction::Part { op: key, part, outcome };
                         shard.acks_of(durability).push(commit, action);
@@ -223,7 +240,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
 /// Answers a Produce whose parts are all committed or refused.
 pub(crate) fn respond_gathered(shard: &mut Shard, op: ProduceOp) {
     if op.silent {
-        shard.complete(op.tag.slot, None);
+        shard.complete_after(op.tag.slot, None, Some(&op.path));
         if op.parts.iter().any(|part| part.outcome.error_code != 0) {
             shard.close(op.tag.slot.conn, Some("a produce with acks=0 failed"));
         }
@@ -245,7 +262,7 @@ pub(crate) fn respond_gathered(shard: &mut Shard, op: ProduceOp) {
     }
     writer.finish(0, &[]);
     finish(&mut response);
-    shard.complete(op.tag.slot, Some(response));
+    shard.complete_after(op.tag.slot, Some(response), Some(&op.path));
 }
 
 /// A topic whose partition list is empty does not appear in the answer, as with Kafka.

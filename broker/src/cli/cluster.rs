@@ -7,11 +7,14 @@ use clap::{Args, Subcommand};
 use protocol::messages::{DescribeClusterRequest, MetadataRequest};
 use protocol::{ApiKey, ErrorCode};
 
+use super::admin::AdminUrl;
 use super::client::{ANY_VERSION, Client, Target};
 use super::clock;
 use super::error::{CliError, Outcome, Result, refusal};
+use super::limits::CORE_STUCK_NS;
 use super::options::Connect;
 use super::output::{Cell, FormatOption, Report, Table, print_report};
+use crate::edge::ledger_page::LedgerPage;
 
 /// Round trips measured per broker.
 const ROUND_TRIPS: usize = 10;
@@ -40,6 +43,9 @@ pub struct Info {
 /// `cluster health`.
 #[derive(Debug, Args)]
 pub struct Health {
+    /// Also ask a broker's admin endpoint whether its cores turn and its disk works
+    #[arg(long, env = "CORELANE_ADMIN_URL", value_name = "URL")]
+    admin_url: Option<AdminUrl>,
     #[command(flatten)]
     format: FormatOption,
     #[command(flatten)]
@@ -160,7 +166,14 @@ impl Health {
             brokers.push(row);
         }
         let has_controller = metadata.controller_id >= 0;
-        let healthy = problems.is_empty() && silent == 0 && has_controller;
+        let mut cores = Table::new(&["core", "problem"]);
+        if let Some(admin) = &self.admin_url {
+            match admin.ledger(self.connect.connect_timeout()) {
+                Ok(page) => check_cores(&page, &mut cores),
+                Err(why) => cores.push(vec![Cell::Absent, why.to_string().into()]),
+            }
+        }
+        let healthy = problems.is_empty() && cores.is_empty() && silent == 0 && has_controller;
         let mut report = Report::new();
         report.field("healthy", healthy);
         report.field("cluster_id", metadata.cluster_id);
@@ -169,8 +182,36 @@ impl Health {
         report.field("partitions_count", partitions);
         report.table("brokers", brokers);
         report.table("problems", problems);
+        report.table("core_problems", cores);
         print_report(out, self.format.format, &report)?;
         Ok(if healthy { Outcome::Done } else { Outcome::Partial })
+    }
+}
+
+/// What the ledger says against a broker.
+fn check_cores(page: &LedgerPage, problems: &mut Table) {
+    if page.status != "ok" {
+        problems.push(vec![Cell::Absent, format!("the broker is {}", page.status).into()]);
+    }
+    for shard in &page.shards {
+        let ago_ns = shard.core.turned_ago_ns;
+        if ago_ns > CORE_STUCK_NS {
+            let problem = format!(
+                "stuck: its event loop last turned {:.1} s ago; its log says more",
+                ago_ns as f64 / 1e9
+            );
+            problems.push(vec![shard.shard.into(), problem.into()]);
+        }
+        let count = |name: &str| shard.counters.get(name).copied().unwrap_or(0);
+        if count("journal_failed") > 0 {
+            let problem = "its journal failed: it refuses produces until a restart".to_owned();
+            problems.push(vec![shard.shard.into(), problem.into()]);
+        }
+        if count("partitions_failed") > 0 {
+            let failed = count("partitions_failed");
+            let problem = format!("{failed} partitions went offline; its log names them");
+            problems.push(vec![shard.shard.into(), problem.into()]);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::error::{Outcome, Result, exit_code};
 use super::group::GroupCommand;
 use super::log::LogCommand;
 use super::produce::Produce;
+use super::top::Top;
 use super::topic::TopicCommand;
 use super::tune::TuneCommand;
 
@@ -38,6 +39,8 @@ pub enum Command {
     /// Show the cluster and check its health
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Watch a broker's cores and where its requests' time goes
+    Top(Top),
     /// Read the files of a stopped broker
     #[command(subcommand)]
     Log(LogCommand),
@@ -70,6 +73,7 @@ fn dispatch(command: Command, root: &mut clap::Command, out: &mut dyn Write) -> 
         Command::Group(group) => group.run(out),
         Command::Config(config) => config.run(out),
         Command::Cluster(cluster) => cluster.run(out),
+        Command::Top(top) => top.run(out),
         Command::Log(log) => log.run(out),
         Command::Bench(command) => bench::run(&command, out),
         Command::Tune(tune) => tune.run(out),

@@ -25,3 +25,10 @@ pub const ERROR_LINES_MAX: usize = 20;
 
 /// Largest file `log dump` reads; Kafka's segments end at 2 GiB.
 pub const LOG_FILE_BYTES_MAX: u64 = i32::MAX as u64 + 1;
+
+/// Bytes of an answer of the admin endpoint: 100 cores that use 20 APIs need a tenth. A larger one
+/// is an error.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// A core whose event loop has not turned for so long is stuck: an idle one turns once a second.
+pub const CORE_STUCK_NS: u64 = 5_000_000_000;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 something failed, 2 the command line or the configuration is wrong, with
 //! one line that says what to do.
 
+pub mod admin;
 pub mod base64;
 pub mod bench;
 pub mod client;
@@ -23,6 +24,7 @@ pub mod output;
 pub mod produce;
 pub mod record_format;
 pub mod start;
+pub mod top;
 pub mod topic;
 pub mod tune;
 

@@ -33,7 +33,7 @@ pub struct StartArgs {
     /// Where clients connect (listeners); port 0 picks a free one [default: 127.0.0.1:9092]
     #[arg(long, value_name = "HOST:PORT")]
     pub listen: Option<Endpoint>,
-    /// Health and metrics over HTTP (corelane.admin.listen) [default: 127.0.0.1:9644]
+    /// Health, metrics and the ledger over HTTP (corelane.admin.listen) [default: 127.0.0.1:9644]
     #[arg(long, value_name = "HOST:PORT")]
     pub admin_listen: Option<Endpoint>,
     /// Cores that run a shard, as in 0,2-5 (corelane.cores) [default: all]
@@ -45,6 +45,9 @@ pub struct StartArgs {
     /// Spin instead of sleeping: lower latency, cores always at 100 % (corelane.busy.poll)
     #[arg(long)]
     pub busy_poll: bool,
+    /// Keep no latency ledger: only to measure what it costs
+    #[arg(long, hide = true)]
+    pub no_ledger: bool,
 }
 
 /// Runs a broker. `boot` recovers the data and makes a core per shard.
@@ -55,7 +58,7 @@ pub fn execute<C: Core + Send + 'static>(
     let prepared = configs(args)
         .and_then(|configs| BrokerConfig::from_fixed(configs).map_err(usage))
         .and_then(|(config, warnings)| Ok((edge_config(&config)?, config, warnings)));
-    let (edge, config, warnings) = match prepared {
+    let (mut edge, config, warnings) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             say(LogLevel::Error, error.line);
@@ -65,6 +68,7 @@ pub fn execute<C: Core + Send + 'static>(
     for warning in warnings {
         say(LogLevel::Warn, warning.to_string());
     }
+    edge.ledger = !args.no_ledger;
     let again = args.clone();
     let started = config.clone();
     let on_hang_up = Box::new(move |log: &log::Logger| match &again.config {

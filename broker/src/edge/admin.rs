@@ -1,4 +1,4 @@
-//! The admin endpoint: `/health` and `/metrics` over HTTP, on a thread of its own that is pinned to
+//! The admin endpoint: `/health`, `/metrics` and `/ledger` over HTTP, on a thread of its own that is pinned to
 //! no core.
 //!
 //! It only reads counters; it never waits for a shard and no shard ever waits for it.
@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
@@ -18,6 +18,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::handle::{Process, ShardHandle};
+use super::ledger_page::{self, LedgerPage};
 use crate::shard::probe::{Kind, Reading};
 
 /// The running endpoint. Dropping it stops it.
@@ -73,7 +74,11 @@ impl Drop for Admin {
 }
 
 fn router(process: Arc<Process>) -> Router {
-    Router::new().route("/health", get(health)).route("/metrics", get(metrics)).with_state(process)
+    Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .route("/ledger", get(ledger))
+        .with_state(process)
 }
 
 async fn health(State(process): State<Arc<Process>>) -> Json<Health> {
@@ -86,6 +91,14 @@ async fn health(State(process): State<Arc<Process>>) -> Json<Health> {
 
 async fn metrics(State(process): State<Arc<Process>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exposition(&process))
+}
+
+async fn ledger(
+    RawQuery(query): RawQuery,
+    State(process): State<Arc<Process>>,
+) -> Json<LedgerPage> {
+    let with_buckets = query.is_some_and(|query| query.split('&').any(|part| part == "buckets=1"));
+    Json(LedgerPage::read(&process, with_buckets))
 }
 
 /// What the edges and the shards count, in Prometheus' text format.
@@ -111,6 +124,7 @@ fn exposition(process: &Process) -> String {
             }
         }
     }
+    ledger_page::expose(process, &mut text);
     text
 }
 
@@ -119,8 +133,11 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpStream;
 
+    use protocol::api::ApiKey;
+
     use super::*;
     use crate::edge::config::EdgeConfig;
+    use crate::ledger::{Arrival, Point, Record};
 
     fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).expect("the endpoint listens");
@@ -164,5 +181,64 @@ mod tests {
         assert!(metrics.contains("# TYPE corelane_connections gauge\n"), "{metrics}");
         assert!(metrics.contains("\ncorelane_partitions{shard=\"0\"} 7\n"), "{metrics}");
         assert!(get(admin.address(), "/other").starts_with("HTTP/1.1 404"));
+    }
+
+    fn served(ledger: impl FnOnce(&Process)) -> (Admin, impl Fn(&str) -> String) {
+        let bounds = EdgeConfig::new("data").connections;
+        let process = Arc::new(Process::new(1, bounds).expect("eventfds"));
+        ledger(&process);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let admin = Admin::start(listener, process).expect("a thread");
+        let address = admin.address();
+        (admin, move |path: &str| get(address, path))
+    }
+
+    fn one_request(process: &Process) {
+        let mut record = Record::new(ApiKey::Produce, Arrival::at(1_000), 1_000, 100);
+        record.pass(Point::Synced, 3_001_000);
+        record.pass(Point::Sent, 3_002_000);
+        process.shards[0].ledger.add(record.api, &record.split());
+    }
+
+    #[test]
+    fn the_ledger_is_served_with_and_without_buckets() {
+        let (_admin, get) = served(one_request);
+        let body = |answer: String| {
+            let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+            serde_json::from_str::<LedgerPage>(body).expect("a ledger")
+        };
+        let page = body(get("/ledger"));
+        let produce = &page.shards[0].apis[0];
+        assert_eq!((produce.api.as_str(), produce.total.sum_ns), ("Produce", 3_001_000));
+        let stages = produce.stages.iter();
+        let stages: Vec<_> = stages.map(|s| (s.stage.as_str(), s.durations.sum_ns)).collect();
+        assert_eq!(stages, [("sync", 3_000_000), ("send", 1_000)]);
+        assert!(produce.total.buckets.is_empty());
+        let page = body(get("/ledger?buckets=1"));
+        let buckets = &page.shards[0].apis[0].total.buckets;
+        assert!(matches!(buckets[..], [(max_ns, 1)] if max_ns >= 3_001_000), "{buckets:?}");
+    }
+
+    #[test]
+    fn the_ledgers_metrics_are_histograms_and_listed_on_the_page_about_metrics() {
+        let (_admin, get) = served(one_request);
+        let metrics = get("/metrics");
+        let labels = "shard=\"0\",api=\"Produce\",stage=\"sync\"";
+        let name = "corelane_request_stage_duration_seconds";
+        for (bound, count) in [("0.002097152", 0), ("0.004194304", 1), ("+Inf", 1)] {
+            let line = format!("{name}_bucket{{{labels},le=\"{bound}\"}} {count}\n");
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
+        assert!(metrics.contains(&format!("{name}_sum{{{labels}}} 0.003\n")), "{metrics}");
+        let page = include_str!("../../../docs/metrics.md");
+        let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        for named in types {
+            let (name, kind) = named.split_once(' ').expect("a name and a kind");
+            assert!(page.contains(&format!("| `{name}` | {kind} |")), "{name}");
+        }
+        for stage in crate::ledger::STAGES {
+            let page = include_str!("../../../docs/ledger.md");
+            assert!(page.contains(&format!("| `{stage}` |")), "{stage}");
+        }
     }
 }

@@ -102,6 +102,30 @@ pub struct EdgeConfig {
     /// Receive buffers per shard; a power of two.
     pub receive_buffers: u16,
     pub receive_buffer_bytes: usize,
+    /// Keep the latency ledger. Off only to measure what it costs.
+    pub ledger: bool,
+    /// For tests: time lost at one place of every turn that comes by it.
+    pub delay: Option<Delay>,
+}
+
+/// A delay to be found again in the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delay {
+    pub place: DelayPlace,
+    pub ns: u64,
+}
+
+/// Where it happens, and so the stage that must show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DelayPlace {
+    /// Before requests go to the shard: `admit`.
+    Admit,
+    /// After they did, before the turn ends: `append`.
+    Append,
+    /// Before completions of the disk are looked at: `sync`.
+    Sync,
+    /// Before responses go to the kernel: `send`.
+    Send,
 }
 
 impl EdgeConfig {
@@ -131,6 +155,8 @@ impl EdgeConfig {
             sync_path: SyncPath::Dsync,
             receive_buffers: 128,
             receive_buffer_bytes: 64 * 1024,
+            ledger: true,
+            delay: None,
         }
     }
 

@@ -56,8 +56,9 @@ struct Connection {
     /// The peer sends nothing more.
     ended: bool,
     reader: FrameReader,
-    /// Bytes that arrived while paused.
+    /// Bytes that arrived while paused, and when the first of them did.
     held: Vec<u8>,
+    held_since_ns: u64,
     outbox: Outbox,
     /// Frames handed to the shard and not answered.
     unanswered: u32,
@@ -176,6 +177,7 @@ impl Connections {
             ended: false,
             reader: FrameReader::default(),
             held: Vec::new(),
+            held_since_ns: 0,
             outbox: Outbox::default(),
             unanswered: 0,
             is_dirty: false,
@@ -242,7 +244,7 @@ impl Connections {
             if let Ok(bytes @ 1..) = usize::try_from(result) {
                 connection.active_ns = now_ns;
                 counters.received_bytes.add(bytes as u64);
-                self.feed(slot, buffers.received(buffer, bytes), counters, deliver);
+                self.feed(slot, buffers.received(buffer, bytes), now_ns, counters, deliver);
             }
             buffers.give_back(buffer);
         }
@@ -287,6 +289,7 @@ impl Connections {
         &mut self,
         slot: u32,
         bytes: &[u8],
+        now_ns: u64,
         counters: &Counters,
         deliver: &mut impl FnMut(Event<'_>),
     ) {
@@ -297,6 +300,9 @@ impl Connections {
             Phase::Draining | Phase::Ending => return,
         }
         if connection.paused || !connection.held.is_empty() {
+            if connection.held.is_empty() {
+                connection.held_since_ns = now_ns;
+            }
             connection.held.extend_from_slice(bytes);
             return;
         }
@@ -304,11 +310,12 @@ impl Connections {
         let mut frames = 0u32;
         let fed = connection.reader.feed(
             bytes,
+            now_ns,
             self.limits.frame_bytes_max,
             &mut self.spare_buffers,
-            |frame| {
+            |frame, arrival| {
                 frames += 1;
-                deliver(Event::Frame { conn, frame });
+                deliver(Event::Frame { conn, frame, arrival });
             },
         );
         connection.unanswered += frames;
@@ -418,7 +425,8 @@ impl Connections {
             let Some(connection) = self.slots.get_mut(slot as usize) else { continue };
             if !connection.paused {
                 let held = std::mem::take(&mut connection.held);
-                self.feed(slot, &held, counters, deliver);
+                let since_ns = connection.held_since_ns;
+                self.feed(slot, &held, since_ns, counters, deliver);
                 self.spare_buffers.give_back(held);
                 self.mark_dirty(slot);
                 self.arm(slot, ring);

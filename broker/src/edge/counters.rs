@@ -12,6 +12,11 @@ use crate::shard::probe::{Kind, Reading};
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Nothing counted.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds. Only the owner calls it: a load and a store, no locked instruction.
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed) + count, Ordering::Relaxed);

@@ -4,6 +4,8 @@
 //! straddles receives is put together in a buffer that grows with the bytes really received, so
 //! that a peer's promise of 50 MiB costs nothing. Which frame means what is the shard's business.
 
+use crate::ledger::Arrival;
+
 /// Bytes of the length before each frame.
 const LENGTH_BYTES: usize = 4;
 
@@ -58,17 +60,20 @@ impl SpareBuffers {
 pub struct FrameReader {
     /// The frame under way with its length, empty between frames.
     partial: Vec<u8>,
+    /// When its first bytes came.
+    partial_since_ns: u64,
 }
 
 impl FrameReader {
-    /// Takes received bytes and hands on every frame they complete; says how many had to be
-    /// assembled.
+    /// Takes bytes received at `now_ns` and hands on every frame they complete, with when it came;
+    /// says how many had to be assembled.
     pub fn feed(
         &mut self,
         mut bytes: &[u8],
+        now_ns: u64,
         frame_bytes_max: u32,
         spare: &mut SpareBuffers,
-        mut on_frame: impl FnMut(&[u8]),
+        mut on_frame: impl FnMut(&[u8], Arrival),
     ) -> Result<u64, FrameError> {
         let mut assembled = 0;
         if !self.partial.is_empty() {
@@ -81,18 +86,20 @@ impl FrameReader {
             if self.partial.len() < end {
                 return Ok(assembled);
             }
-            on_frame(&self.partial[LENGTH_BYTES..]);
+            let arrival = Arrival { ready_ns: self.partial_since_ns, framed_ns: now_ns };
+            on_frame(&self.partial[LENGTH_BYTES..], arrival);
             assembled += 1;
             spare.give_back(std::mem::take(&mut self.partial));
         }
         while bytes.len() >= LENGTH_BYTES {
             let end = LENGTH_BYTES + frame_length(bytes, frame_bytes_max)?;
             let Some(frame) = bytes.get(LENGTH_BYTES..end) else { break };
-            on_frame(frame);
+            on_frame(frame, Arrival::at(now_ns));
             bytes = &bytes[end..];
         }
         if !bytes.is_empty() {
             self.partial = spare.take();
+            self.partial_since_ns = now_ns;
             let wanted = match bytes.get(..LENGTH_BYTES) {
                 Some(_) => LENGTH_BYTES + frame_length(bytes, frame_bytes_max)?,
                 None => LENGTH_BYTES,
@@ -154,7 +161,7 @@ mod tests {
         out: &mut Vec<Vec<u8>>,
     ) -> Result<u64, FrameError> {
         let mut spare = SpareBuffers::default();
-        reader.feed(bytes, 1 << 20, &mut spare, |frame| out.push(frame.to_vec()))
+        reader.feed(bytes, 1, 1 << 20, &mut spare, |frame, _| out.push(frame.to_vec()))
     }
 
     #[test]
@@ -175,12 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_in_pieces_arrived_when_its_first_and_its_last_did() {
+        let mut reader = FrameReader::default();
+        let mut spare = SpareBuffers::default();
+        let bytes = stream(&[b"first", b"second"]);
+        let mut arrivals = Vec::new();
+        for (part, now_ns) in [(&bytes[..3], 10), (&bytes[3..12], 20), (&bytes[12..], 30)] {
+            let note = |_: &[u8], arrival| arrivals.push(arrival);
+            reader.feed(part, now_ns, 1 << 20, &mut spare, note).expect("well formed");
+        }
+        let pieces = [(10, 20), (20, 30)];
+        assert_eq!(arrivals, pieces.map(|(ready_ns, framed_ns)| Arrival { ready_ns, framed_ns }));
+    }
+
+    #[test]
     fn a_promised_length_costs_only_what_arrived() {
         let mut reader = FrameReader::default();
         let mut spare = SpareBuffers::default();
         let promise = 50_000_000i32.to_be_bytes();
         for byte in promise.iter().chain(&[0; 100]) {
-            let fed = reader.feed(std::slice::from_ref(byte), 1 << 26, &mut spare, |_| {});
+            let byte = std::slice::from_ref(byte);
+            let fed = reader.feed(byte, 1, 1 << 26, &mut spare, |_, _| {});
             fed.expect("within the limit");
         }
         assert!(reader.partial.capacity() <= FIRST_BYTES);

@@ -17,6 +17,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::config::ConnectionBounds;
 use super::counters::Counters;
+use super::ledger::{CoreTime, Ledger, SlowRequest};
 use crate::config::BrokerConfig;
 use crate::shard::probe::Reading;
 
@@ -102,6 +103,10 @@ pub struct ShardHandle {
     readings: Mutex<Vec<Reading>>,
     doing: AtomicU8,
     pub counters: Counters,
+    pub ledger: Ledger,
+    pub time: CoreTime,
+    /// The slowest requests of the last seconds, about a second old.
+    slowest: Mutex<Vec<SlowRequest>>,
 }
 
 impl ShardHandle {
@@ -115,6 +120,9 @@ impl ShardHandle {
             readings: Mutex::default(),
             doing: AtomicU8::new(0),
             counters: Counters::default(),
+            ledger: Ledger::default(),
+            time: CoreTime::default(),
+            slowest: Mutex::default(),
         })
     }
 
@@ -138,6 +146,19 @@ impl ShardHandle {
     /// What the shard last published.
     pub fn readings(&self) -> Vec<Reading> {
         self.readings.lock().expect("no thread panics holding it").clone()
+    }
+
+    /// Publishes the slowest requests, unless somebody reads them just now.
+    pub fn publish_slowest(&self, fill: impl FnOnce(&mut Vec<SlowRequest>)) {
+        if let Ok(mut slowest) = self.slowest.try_lock() {
+            slowest.clear();
+            fill(&mut slowest);
+        }
+    }
+
+    /// The slowest requests as last published, the slowest first.
+    pub fn slowest(&self) -> Vec<SlowRequest> {
+        self.slowest.lock().expect("no thread panics holding it").clone()
     }
 
     /// Notes what the shard does next.

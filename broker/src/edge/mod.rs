@@ -13,6 +13,8 @@ pub mod counters;
 pub mod cpu;
 mod frames;
 pub mod handle;
+pub mod ledger;
+pub mod ledger_page;
 pub mod listener;
 pub mod lock;
 pub mod log;

@@ -17,14 +17,17 @@ use storage::edge::uring_disk::UringDisk;
 
 use super::buffers::ReceiveBuffers;
 use super::clock;
+use super::config::{Delay, DelayPlace};
 use super::connection::Connections;
 use super::counters::Counters;
 use super::handle::{Doing, Process, Refused, ShardHandle};
+use super::ledger::Slowest;
 use super::listener::{self, Accepted, Listener};
 use super::log::Logger;
 use super::mesh::MeshEnd;
 use super::run;
 use super::user_data::{self, Kind};
+use crate::ledger::Record;
 use crate::shard::event::{Core, Event, Output, ShardId};
 use crate::shard::mesh::MeshMessage;
 use crate::time::Now;
@@ -53,15 +56,58 @@ pub(super) struct Reactor<C> {
     pub(super) mesh: MeshEnd<MeshMessage>,
     pub(super) log: Logger,
     pub(super) busy_poll: bool,
+    pub(super) delay: Option<Delay>,
+    /// `None`: no ledger is kept.
+    pub(super) slowest: Option<Slowest>,
     pub(super) ring: Ring,
     pub(super) buffers: ReceiveBuffers,
     /// The kernel writes the bell's count here.
     pub(super) bell_count: Box<u64>,
 }
 
+/// What the time between two turns went to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Spent {
+    /// In the kernel, which was not asked to wait.
+    Entering,
+    /// In the kernel, which was.
+    Waiting,
+    /// Looking for work.
+    Spinning,
+}
+
+/// Reads the clock for one in so many requests of a turn: the others take the time of the last.
+struct Pace {
+    events: u32,
+    on: bool,
+}
+
+/// About 8 µs of work. Reading the clock costs about 20 ns.
+const PACE_EVENTS: u32 = 8;
+
+impl Pace {
+    fn new(on: bool) -> Self {
+        Self { events: 0, on }
+    }
+
+    fn next(&mut self, now: &mut Now) {
+        self.events += 1;
+        if self.on && self.events.is_multiple_of(PACE_EVENTS) {
+            now.mono_ns = clock::mono_ns();
+        }
+    }
+}
+
 /// What the loop remembers between turns.
 struct State {
     now: Now,
+    /// When the turn began.
+    turn_ns: u64,
+    /// Requests until this turn, and whether this one has a response: for `Delay`.
+    requests_before: u64,
+    sends: bool,
+    /// Records taken from the core, empty between turns.
+    finished: Vec<Record>,
     batch: Vec<Completion>,
     /// Completions are left in the ring, or messages in the mesh.
     more: bool,
@@ -106,6 +152,10 @@ impl<C: Core> Reactor<C> {
         let handle = &process.shards[usize::from(self.shard.0)];
         let mut state = State {
             now: clock::now(),
+            turn_ns: clock::mono_ns(),
+            requests_before: 0,
+            sends: false,
+            finished: Vec::new(),
             batch: Vec::with_capacity(storage::edge::ring::REAP_MAX),
             more: false,
             mesh_waiting: false,
@@ -123,12 +173,24 @@ impl<C: Core> Reactor<C> {
                 listener.arm(index as u32, &mut self.ring, state.now.mono_ns);
             }
             handle.set_doing(Doing::Waiting);
-            self.wait(&mut state)?;
+            let entered_ns = clock::mono_ns();
+            self.disk.note_submitted(entered_ns);
+            let spent = self.wait(&mut state, entered_ns)?;
             state.now = clock::now();
+            handle.time.note_turn(state.turn_ns, entered_ns, state.now.mono_ns, spent);
+            state.turn_ns = state.now.mono_ns;
+            state.requests_before = handle.counters.requests.get();
+            state.sends = false;
             self.take_completions(handle, &mut state);
             self.take_messages(handle, &mut state);
             self.take_times(handle, &mut state);
             handle.set_doing(Doing::EndTurn);
+            if handle.counters.requests.get() > state.requests_before {
+                self.lose_time(DelayPlace::Append, &mut state);
+            }
+            if self.slowest.is_some() {
+                state.now.mono_ns = clock::mono_ns();
+            }
             self.core.end_turn(state.now);
             handle.set_doing(Doing::Outputs);
             self.do_outputs(&mut state);
@@ -150,11 +212,10 @@ impl<C: Core> Reactor<C> {
     }
 
     /// Enters the kernel, and sleeps there when nothing is to be done.
-    fn wait(&mut self, state: &mut State) -> io::Result<()> {
+    fn wait(&mut self, state: &mut State, now_ns: u64) -> io::Result<Spent> {
         if state.more || self.connections.has_work() {
-            return self.ring.enter(Wait::Not);
+            return self.ring.enter(Wait::Not).map(|()| Spent::Entering);
         }
-        let now_ns = clock::mono_ns();
         let mut until = state.sweep_at_ns;
         let times = [
             self.core.poll_timeout(),
@@ -166,17 +227,17 @@ impl<C: Core> Reactor<C> {
             until = until.min(time);
         }
         if until <= now_ns {
-            return self.ring.enter(Wait::Not);
+            return self.ring.enter(Wait::Not).map(|()| Spent::Entering);
         }
         if self.busy_poll {
-            return self.spin(until);
+            return self.spin(until).map(|()| Spent::Spinning);
         }
         if !self.mesh.prepare_sleep() {
-            return self.ring.enter(Wait::Not);
+            return self.ring.enter(Wait::Not).map(|()| Spent::Entering);
         }
         let result = self.ring.enter(Wait::AtMost(until - now_ns));
         self.mesh.wake_up();
-        result
+        result.map(|()| Spent::Waiting)
     }
 
     /// Looks for work without sleeping. The yield after each empty look lets the kernel's workers
@@ -197,31 +258,37 @@ impl<C: Core> Reactor<C> {
         let mut batch = std::mem::take(&mut state.batch);
         state.more = self.ring.reap(&mut batch);
         handle.counters.completions.add(batch.len() as u64);
-        let now = state.now;
+        self.disk.set_now(state.now.mono_ns);
+        let mut pace = Pace::new(self.slowest.is_some());
         for &completion in &batch {
             if completion.user_data & DISK_BIT != 0 {
+                self.lose_time(DelayPlace::Sync, state);
                 self.disk.handle_completion(&mut self.ring, completion);
                 while let Some(done) = self.disk.poll_done() {
-                    tell!(self, handle, now, Event::Disk(done));
+                    tell!(self, handle, state.now, Event::Disk(done));
                 }
                 continue;
             }
             match user_data::kind(completion.user_data) {
                 Kind::Receive => {
-                    let core = &mut self.core;
+                    let arrived_ns = state.turn_ns;
+                    self.lose_time(DelayPlace::Admit, state);
+                    let (core, now) = (&mut self.core, &mut state.now);
                     self.connections.handle_receive(
                         completion,
-                        now.mono_ns,
+                        arrived_ns,
                         &mut self.ring,
                         &mut self.buffers,
                         &handle.counters,
                         &mut |event| {
                             handle.set_doing(doing(&event));
-                            core.handle_event(event, now);
+                            pace.next(now);
+                            core.handle_event(event, *now);
                         },
                     );
                 }
                 Kind::Send => {
+                    let now = state.now;
                     let core = &mut self.core;
                     self.connections.handle_send(
                         completion,
@@ -337,10 +404,16 @@ impl<C: Core> Reactor<C> {
             self.connections.sweep(now.mono_ns);
             let core = &self.core;
             handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
+            handle.time.cpu_ns.set(clock::thread_cpu_ns());
+            if let Some(slowest) = &mut self.slowest {
+                slowest.turn_window(now.mono_ns);
+                handle.publish_slowest(|list| slowest.fill(list, |id| core.topic_name(id)));
+            }
             if self.folders.take_buffered_notice() {
                 self.log.warn(run::BUFFERED_NOTICE);
             }
         }
+        let now = state.now;
         let core = &mut self.core;
         self.connections.deliver_local(&mut self.ring, &handle.counters, &mut |event| {
             handle.set_doing(doing(&event));
@@ -351,7 +424,10 @@ impl<C: Core> Reactor<C> {
     fn do_outputs(&mut self, state: &mut State) {
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Send { conn, response } => self.connections.send(conn, response),
+                Output::Send { conn, response } => {
+                    state.sends = true;
+                    self.connections.send(conn, response);
+                }
                 Output::Close { conn, reason } => self.connections.close(conn, reason),
                 Output::Disk(op) => self.disk.submit(&mut self.ring, op),
                 Output::Mesh { to, message } => self.mesh.send(to.0, message),
@@ -371,6 +447,9 @@ impl<C: Core> Reactor<C> {
     fn finish_turn(&mut self, handle: &ShardHandle, state: &mut State) {
         let counters = &handle.counters;
         self.buffers.publish();
+        if state.sends {
+            self.lose_time(DelayPlace::Send, state);
+        }
         self.connections.flush(&mut self.ring, counters);
         let (ring, process) = (&mut self.ring, &self.process);
         state.mesh_waiting = self.mesh.flush(|peer| {
@@ -384,6 +463,27 @@ impl<C: Core> Reactor<C> {
             self.log.warn(notice);
         }
         self.publish(counters);
+        self.take_finished(handle, state);
+    }
+
+    /// Adds the requests whose responses are out to the ledger.
+    fn take_finished(&mut self, handle: &ShardHandle, state: &mut State) {
+        let Some(slowest) = &mut self.slowest else { return };
+        self.core.swap_finished(&mut state.finished);
+        for record in state.finished.drain(..) {
+            let split = record.split();
+            handle.ledger.add(record.api, &split);
+            slowest.offer(&record, &split);
+        }
+    }
+
+    /// A test's delay.
+    fn lose_time(&self, place: DelayPlace, state: &mut State) {
+        let Some(delay) = self.delay.filter(|delay| delay.place == place) else { return };
+        let until_ns = clock::mono_ns() + delay.ns;
+        while state.now.mono_ns < until_ns {
+            state.now.mono_ns = clock::mono_ns();
+        }
     }
 
     fn publish(&self, counters: &Counters) {

@@ -20,6 +20,7 @@ use super::config::EdgeConfig;
 use super::connection::{ConnectionLimits, Connections};
 use super::cpu;
 use super::handle::Process;
+use super::ledger::Slowest;
 use super::listener::{Bound, Listener};
 use super::log::{self, Logger};
 use super::mesh::{self, MeshEnd};
@@ -174,7 +175,10 @@ fn serve<C: Core>(seat: Seat<C>) {
 }
 
 fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>), ShardsError> {
-    let Seat { shard, core, mesh, process, folders, log, config, free_cores, listeners, .. } = seat;
+    let Seat {
+        shard, mut core, mesh, process, folders, log, config, free_cores, listeners, ..
+    } = seat;
+    core.keep_ledger(config.ledger);
     let failed = |what| move |error| ShardsError::Start { shard, what, error };
     let ring = Ring::new(RingOptions::default())?;
     limit_kernel_workers(&ring, &free_cores);
@@ -204,6 +208,8 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         mesh,
         log,
         busy_poll: config.busy_poll,
+        delay: config.delay,
+        slowest: config.ledger.then(Slowest::default),
         ring,
         buffers,
         bell_count: Box::new(0),

@@ -12,6 +12,7 @@ use super::ask::{Answer, ReplyTo};
 use super::op::{OpKey, ProduceOutcome, RequestTag};
 use super::response::Response;
 use crate::coordinator::group::AppendToken;
+use crate::ledger::AppendPath;
 
 /// What happens once the records are committed.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub enum AckAction {
     /// One part of a Produce whose other parts are elsewhere.
     Part { op: OpKey, part: u32, outcome: ProduceOutcome },
     /// A batch that another shard sent here.
-    Remote { reply: ReplyTo, outcome: ProduceOutcome },
+    Remote { reply: ReplyTo, outcome: ProduceOutcome, taken_ns: u64 },
     /// Answer a question of a shard.
     Answer { reply: ReplyTo, answer: Answer },
     /// Records of the group coordinator.
@@ -33,7 +34,17 @@ pub enum AckAction {
 /// Actions in commit order.
 #[derive(Debug, Default)]
 pub struct AckQueue {
-    queue: VecDeque<(CommitSeq, AckAction)>,
+    queue: VecDeque<Waiting>,
+    /// How many at the front know when they were ordered.
+    ordered: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    commit: CommitSeq,
+    /// When its records had their offsets; 0 until the turn that appended them ends.
+    ordered_ns: u64,
+    action: AckAction,
 }
 
 impl AckQueue {
@@ -41,21 +52,38 @@ impl AckQueue {
     pub fn push(&mut self, commit: CommitSeq, action: AckAction) {
         // A duplicate names the frame of its original, which may be older than the last one here:
         // it waits with the last one, at most one frame longer than it must.
-        let commit = self.queue.back().map_or(commit, |(last, _)| commit.max(*last));
-        self.queue.push_back((commit, action));
+        let commit = self.queue.back().map_or(commit, |last| commit.max(last.commit));
+        self.queue.push_back(Waiting { commit, ordered_ns: 0, action });
     }
 
-    /// The next action whose records are committed.
-    pub fn pop_committed(&mut self, committed: CommitSeq) -> Option<AckAction> {
-        if self.queue.front()?.0 > committed {
+    /// What was pushed since the last call is ordered now.
+    pub fn note_ordered(&mut self, now_ns: u64) {
+        for waiting in self.queue.range_mut(self.ordered..) {
+            waiting.ordered_ns = now_ns;
+        }
+        self.ordered = self.queue.len();
+    }
+
+    /// The next action whose records are committed, with `path` completed by when they were
+    /// ordered.
+    pub fn pop_committed(
+        &mut self,
+        committed: CommitSeq,
+        path: &mut AppendPath,
+    ) -> Option<AckAction> {
+        if self.queue.front()?.commit > committed {
             return None;
         }
-        self.queue.pop_front().map(|(_, action)| action)
+        let waiting = self.queue.pop_front()?;
+        self.ordered = self.ordered.saturating_sub(1);
+        path.ordered_ns = waiting.ordered_ns;
+        Some(waiting.action)
     }
 
     /// The next action, whatever is committed: storage has failed.
     pub fn pop_any(&mut self) -> Option<AckAction> {
-        self.queue.pop_front().map(|(_, action)| action)
+        self.ordered = self.ordered.saturating_sub(1);
+        self.queue.pop_front().map(|waiting| waiting.action)
     }
 
     /// How many wait.

@@ -20,6 +20,7 @@ use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::image;
 use crate::image::{Change, MetadataRecord, ResourceType};
+use crate::ledger::AppendPath;
 
 impl Shard {
     /// Makes the topics of the image this shard's own, once, at its start.
@@ -222,6 +223,7 @@ impl Shard {
         local.failed = true;
         let (topic, partition) = (local.topic, local.partition);
         let name = Arc::clone(&self.topics.get(topic).name);
+        self.partitions_failed += 1;
         self.log(LogLevel::Error, format!("{name}-{partition} is offline: {why}"));
         if &*name == OFFSETS_TOPIC {
             self.coordinator.unload(partition);
@@ -246,7 +248,7 @@ impl Shard {
         waiting.extend(std::iter::from_fn(|| self.acks.pop_any()));
         waiting.extend(std::iter::from_fn(|| self.memory_acks.pop_any()));
         for action in waiting {
-            self.run_ack(action, code);
+            self.run_ack(action, code, AppendPath::default());
         }
     }
 }

@@ -13,6 +13,7 @@ use rustc_hash::FxBuildHasher;
 use super::event::ConnId;
 use super::op::OpKey;
 use super::response::Response;
+use crate::ledger::{AppendPath, Arrival, Point, Record};
 use crate::limits;
 
 /// The place of one request in its connection's order.
@@ -41,7 +42,11 @@ pub struct Connection {
     /// The request that must finish before the next one starts.
     barrier: Option<u64>,
     /// Frames behind the barrier.
-    held: VecDeque<Vec<u8>>,
+    held: VecDeque<(Vec<u8>, Arrival)>,
+    /// Of every request whose response was not sent, in order; empty without a ledger.
+    records: VecDeque<Record>,
+    /// Sequence of `records[0]`.
+    first_record_seq: u64,
     paused: bool,
     unsent_bytes: usize,
     closing: bool,
@@ -67,6 +72,8 @@ impl Connection {
             first_seq: 0,
             barrier: None,
             held: VecDeque::new(),
+            records: VecDeque::new(),
+            first_record_seq: 0,
             paused: false,
             unsent_bytes: 0,
             closing: false,
@@ -81,25 +88,27 @@ impl Connection {
     }
 
     /// Keeps a frame until the barrier falls. `false` when the bound is reached.
-    pub fn hold(&mut self, frame: &[u8]) -> bool {
+    pub fn hold(&mut self, frame: &[u8], arrival: Arrival) -> bool {
         if self.held.len() >= limits::CONNECTION_HELD_FRAMES_MAX {
             return false;
         }
-        self.held.push_back(frame.to_vec());
+        self.held.push_back((frame.to_vec(), arrival));
         true
     }
 
     /// The next held frame, when nothing stands before it.
-    pub fn take_held(&mut self) -> Option<Vec<u8>> {
+    pub fn take_held(&mut self) -> Option<(Vec<u8>, Arrival)> {
         if self.barrier.is_some() || self.closing {
             return None;
         }
         self.held.pop_front()
     }
 
-    /// Opens a slot for a request that was just read.
-    pub fn open_slot(&mut self) -> u64 {
+    /// Opens a slot for a request that was just read. Either all requests of a connection have a
+    /// record or none has.
+    pub fn open_slot(&mut self, record: Option<Record>) -> u64 {
         self.slots.push_back(Slot::Waiting);
+        self.records.extend(record);
         self.first_seq + self.slots.len() as u64 - 1
     }
 
@@ -115,9 +124,27 @@ impl Connection {
         matches!(self.slots.get(index as usize), Some(Slot::Waiting))
     }
 
-    /// Fills the slot of `seq`. `None` means no answer is due.
-    pub fn complete(&mut self, seq: u64, response: Option<Response>) {
+    /// The record of a request whose response was not sent.
+    pub fn record_mut(&mut self, seq: u64) -> Option<&mut Record> {
+        self.records.get_mut(seq.checked_sub(self.first_record_seq)? as usize)
+    }
+
+    /// Fills the slot of `seq`. `None` means no answer is due. `path` is what the last append of
+    /// the request went through.
+    pub fn complete(
+        &mut self,
+        seq: u64,
+        response: Option<Response>,
+        path: Option<&AppendPath>,
+        now_ns: u64,
+    ) {
         assert!(self.is_waiting(seq), "a request is answered once, and only if it was read");
+        if let Some(record) = self.record_mut(seq) {
+            if let Some(path) = path {
+                record.take_path(path);
+            }
+            record.answer(now_ns, response.as_ref().map_or(0, Response::len));
+        }
         let index = (seq - self.first_seq) as usize;
         self.slots[index] = match response {
             Some(response) => Slot::Ready(response),
@@ -129,9 +156,12 @@ impl Connection {
     }
 
     /// The next answer that may leave: every request before it has been answered.
-    pub fn pop_ready(&mut self) -> Option<Response> {
+    pub fn pop_ready(&mut self, now_ns: u64) -> Option<Response> {
         if matches!(self.slots.front()?, Slot::Waiting) {
             return None;
+        }
+        if let Some(record) = self.record_mut(self.first_seq) {
+            record.pass(Point::Queued, now_ns);
         }
         self.first_seq += 1;
         let response = match self.slots.pop_front()? {
@@ -144,11 +174,15 @@ impl Connection {
         Some(response)
     }
 
-    /// The edge has sent an answer whole.
-    pub fn sent(&mut self, response: &Response) {
+    /// The edge has sent an answer whole: gives its request's record out.
+    pub fn sent(&mut self, response: &Response, now_ns: u64) -> Option<Record> {
         let bytes = response.held_bytes();
         assert!(bytes <= self.unsent_bytes, "no more is sent than was handed to the edge");
         self.unsent_bytes -= bytes;
+        let mut record = self.records.pop_front()?;
+        self.first_record_seq += 1;
+        record.pass(Point::Sent, now_ns);
+        Some(record)
     }
 
     /// Whether reading should stop or go on, by the bounds on work under way.
@@ -250,14 +284,14 @@ mod tests {
         let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let mut unread = Vec::new();
         while connection.flow() != Flow::Pause {
-            let seq = connection.open_slot();
-            connection.complete(seq, Some(small_answer()));
-            unread.extend(connection.pop_ready());
+            let seq = connection.open_slot(None);
+            connection.complete(seq, Some(small_answer()), None, 0);
+            unread.extend(connection.pop_ready(0));
         }
         let held: usize = unread.iter().map(|response| response.head.capacity()).sum();
         assert!(held <= limits::CONNECTION_UNSENT_BYTES_MAX, "{held} bytes");
         for response in unread {
-            connection.sent(&response);
+            connection.sent(&response, 0);
         }
         assert_eq!(connection.flow(), Flow::Resume);
     }

@@ -15,24 +15,25 @@ use super::connection::SlotId;
 use super::event::{ConnId, LogLevel};
 use super::op::RequestTag;
 use crate::api::{self, served};
+use crate::ledger::{Arrival, Record};
 
 impl Shard {
-    pub(crate) fn handle_frame(&mut self, conn: ConnId, frame: &[u8]) {
+    pub(crate) fn handle_frame(&mut self, conn: ConnId, frame: &[u8], arrival: Arrival) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if connection.is_closing() {
             return;
         }
         if connection.must_hold() {
-            if !connection.hold(frame) {
+            if !connection.hold(frame, arrival) {
                 self.close(conn, Some("too many requests behind one that is not answered yet"));
             }
         } else {
-            self.dispatch(conn, frame);
+            self.dispatch(conn, frame, arrival);
         }
         self.update_flow(conn);
     }
 
-    pub(crate) fn dispatch(&mut self, conn: ConnId, frame: &[u8]) {
+    pub(crate) fn dispatch(&mut self, conn: ConnId, frame: &[u8], arrival: Arrival) {
         let Ok((header, body_at)) = RequestHeaderRef::parse(frame) else {
             self.close(conn, Some("not a Kafka request"));
             return;
@@ -45,8 +46,10 @@ impl Shard {
             self.close(conn, Some("an API or version that is not served"));
             return;
         }
+        let now_ns = self.now.mono_ns;
+        let record = self.ledger_on.then(|| Record::new(key, arrival, now_ns, frame.len()));
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let seq = connection.open_slot();
+        let seq = connection.open_slot(record);
         let tag = RequestTag {
             slot: SlotId { conn, seq },
             correlation_id: header.correlation_id,

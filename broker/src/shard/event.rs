@@ -6,12 +6,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use protocol::types::Uuid;
 use storage::op::{DiskDone, DiskOp};
 
 use super::mesh::MeshMessage;
 use super::probe::Reading;
 use super::response::Response;
 use crate::config::BrokerConfig;
+use crate::ledger::{Arrival, Record};
 
 /// A shard of this process, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -28,7 +30,7 @@ pub enum Event<'a> {
     Connected { conn: ConnId, peer: IpAddr },
     /// One whole request frame arrived, without its four length bytes. The bytes are the edge's:
     /// the shard copies what it keeps before `handle_event` returns.
-    Frame { conn: ConnId, frame: &'a [u8] },
+    Frame { conn: ConnId, frame: &'a [u8], arrival: Arrival },
     /// The edge gives back a response whose last byte the kernel has taken.
     Sent { conn: ConnId, response: Response },
     /// The peer is gone, or the edge closed the connection after `Output::Close`. No more events of
@@ -97,4 +99,12 @@ pub trait Core {
     fn poll_timeout(&self) -> Option<u64>;
     /// Hands out what it counts, always in the same order.
     fn probe(&self, _put: &mut dyn FnMut(Reading)) {}
+    /// Whether requests are recorded in the ledger. Called before the first connection, if at all.
+    fn keep_ledger(&mut self, _on: bool) {}
+    /// Takes the records of requests whose responses were sent, in exchange for an empty vector.
+    fn swap_finished(&mut self, _records: &mut Vec<Record>) {}
+    /// The topic of an id, for people.
+    fn topic_name(&self, _topic: Uuid) -> Option<Arc<str>> {
+        None
+    }
 }

@@ -12,6 +12,7 @@ use storage::types::PartitionId;
 use super::ask::{Answer, Ask, ReplyTo};
 use super::op::{FetchOutcome, OpKey, ProduceOutcome};
 use crate::image::MetadataRecord;
+use crate::ledger::AppendPath;
 
 /// A message from one shard to another.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub enum MeshMessage {
     Appended {
         reply: ReplyTo,
         outcome: ProduceOutcome,
+        path: AppendPath,
     },
     /// Read partitions; answered with `FetchData`. With `watch`, a `FetchWoken` follows when one of
     /// them advances, unless `Unwatch` comes first.
@@ -41,6 +43,9 @@ pub enum MeshMessage {
         round: u32,
         parts: Vec<(u32, FetchOutcome)>,
         buffers: Vec<SharedBuf>,
+        /// When the question was taken, and when records were read from disk; 0: they were not.
+        taken_ns: u64,
+        read_ns: u64,
     },
     FetchWoken {
         op: OpKey,

@@ -33,6 +33,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use protocol::compress::Codecs;
+use protocol::types::Uuid;
 use rustc_hash::FxBuildHasher;
 use storage::op::DiskOp;
 use storage::store::Store;
@@ -44,6 +45,8 @@ use crate::api::produce::Target;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::GroupCoordinator;
 use crate::image::Image;
+use crate::ledger::{AppendPath, Record};
+use crate::limits;
 use crate::time::Now;
 use acks::{AckAction, AckQueue};
 use ask::Answer;
@@ -99,8 +102,13 @@ pub struct Shard {
     /// Connections whose held frames may go on.
     unblocked: VecDeque<ConnId>,
     outputs: VecDeque<Output>,
+    pub(crate) ledger_on: bool,
+    /// Records of requests whose responses were sent, for the edge.
+    finished: Vec<Record>,
     /// Set when the journal failed: nothing is acknowledged any more.
     pub(crate) journal_failed: bool,
+    /// Partitions that went offline since the start.
+    partitions_failed: usize,
     stopping: stop::Stopping,
     turn_over: bool,
 }
@@ -111,7 +119,7 @@ impl Core for Shard {
         self.turn_over = false;
         match event {
             Event::Connected { conn, peer } => self.connections.insert(conn, peer),
-            Event::Frame { conn, frame } => self.handle_frame(conn, frame),
+            Event::Frame { conn, frame, arrival } => self.handle_frame(conn, frame, arrival),
             Event::Sent { conn, response } => self.handle_sent(conn, response),
             Event::Disconnected { conn } => self.handle_disconnected(conn),
             Event::Disk(done) if snapshot::is_own(done.op) => self.handle_own_disk(done),
@@ -129,6 +137,8 @@ impl Core for Shard {
     fn end_turn(&mut self, now: Now) {
         self.now = now;
         self.run_until_quiet();
+        self.acks.note_ordered(now.mono_ns);
+        self.memory_acks.note_ordered(now.mono_ns);
         self.store.seal(now.mono_ns);
         self.drain_store();
         self.run_until_quiet();
@@ -164,6 +174,21 @@ impl Core for Shard {
     fn probe(&self, put: &mut dyn FnMut(Reading)) {
         self.read_probe(put);
     }
+
+    fn keep_ledger(&mut self, on: bool) {
+        assert!(self.connections.is_empty(), "all requests of a connection are recorded or none");
+        self.ledger_on = on;
+    }
+
+    fn swap_finished(&mut self, records: &mut Vec<Record>) {
+        assert!(records.is_empty(), "what is given in exchange was used up");
+        std::mem::swap(records, &mut self.finished);
+    }
+
+    fn topic_name(&self, topic: Uuid) -> Option<Arc<str>> {
+        let index = self.topics.find_id(topic)?;
+        Some(Arc::clone(&self.topics.get(index).name))
+    }
 }
 
 impl Shard {
@@ -192,14 +217,25 @@ impl Shard {
 
     /// Fills a request's slot and sends what may leave. `None`: no answer is due (`acks=0`).
     pub(crate) fn complete(&mut self, slot: SlotId, response: Option<Response>) {
+        self.complete_after(slot, response, None);
+    }
+
+    /// As `complete`, for a request whose last append took this path.
+    pub(crate) fn complete_after(
+        &mut self,
+        slot: SlotId,
+        response: Option<Response>,
+        path: Option<&AppendPath>,
+    ) {
+        let now_ns = self.now.mono_ns;
         let Some(connection) = self.connections.get_mut(slot.conn) else {
             if let Some(response) = response {
                 self.pool.give_response(response);
             }
             return;
         };
-        connection.complete(slot.seq, response);
-        while let Some(response) = connection.pop_ready() {
+        connection.complete(slot.seq, response, path, now_ns);
+        while let Some(response) = connection.pop_ready(now_ns) {
             self.outputs.push_back(Output::Send { conn: slot.conn, response });
         }
         self.unblocked.push_back(slot.conn);
@@ -215,8 +251,11 @@ impl Shard {
     }
 
     fn handle_sent(&mut self, conn: ConnId, response: Response) {
-        if let Some(connection) = self.connections.get_mut(conn) {
-            connection.sent(&response);
+        if let Some(connection) = self.connections.get_mut(conn)
+            && let Some(record) = connection.sent(&response, self.now.mono_ns)
+            && self.finished.len() < limits::LEDGER_FINISHED_MAX
+        {
+            self.finished.push(record);
         }
         self.pool.give_response(response);
         self.update_flow(conn);
@@ -269,8 +308,10 @@ impl Shard {
     }
 
     fn continue_connection(&mut self, conn: ConnId) {
-        while let Some(frame) = self.connections.get_mut(conn).and_then(|c| c.take_held()) {
-            self.dispatch(conn, &frame);
+        while let Some((frame, arrival)) =
+            self.connections.get_mut(conn).and_then(|c| c.take_held())
+        {
+            self.dispatch(conn, &frame, arrival);
         }
         self.update_flow(conn);
     }
@@ -303,9 +344,36 @@ impl Shard {
     }
 
     fn handle_committed(&mut self, durability: DurabilityClass, commit: CommitSeq) {
-        while let Some(action) = self.acks_of(durability).pop_committed(commit) {
-            self.run_ack(action, 0);
+        let mut path = AppendPath { committed_ns: self.now.mono_ns, ..AppendPath::default() };
+        match durability {
+            DurabilityClass::Persisted => {
+                let write = self.store.last_write();
+                path.submitted_ns = write.submitted_ns;
+                path.written_ns = write.written_ns;
+                path.synced_ns = write.synced_ns;
+            }
+            // Committed by being sealed, in memory that outlives the process.
+            DurabilityClass::Memory => {}
         }
+        while let Some(action) = self.acks_of(durability).pop_committed(commit, &mut path) {
+            self.run_ack(action, 0, path);
+        }
+    }
+
+    /// Notes what a request is about: the first partition it names.
+    pub(crate) fn note_subject(&mut self, slot: SlotId, topic: Uuid, partition: i32) {
+        if let Some(record) = self.record_mut(slot) {
+            record.topic = topic;
+            record.partition = partition;
+        }
+    }
+
+    /// The record of a request that is under way, when there is a ledger.
+    pub(crate) fn record_mut(&mut self, slot: SlotId) -> Option<&mut Record> {
+        if !self.ledger_on {
+            return None;
+        }
+        self.connections.get_mut(slot.conn)?.record_mut(slot.seq)
     }
 
     /// Reads again from connections that were held back.
@@ -350,21 +418,22 @@ impl Shard {
     }
 
     /// Runs an action whose records are committed, or refused with `error_code`.
-    pub(crate) fn run_ack(&mut self, action: AckAction, error_code: i16) {
+    pub(crate) fn run_ack(&mut self, action: AckAction, error_code: i16, path: AppendPath) {
         match action {
             AckAction::Respond { tag, response } => {
                 if error_code == 0 {
-                    self.complete(tag.slot, Some(response));
+                    self.complete_after(tag.slot, Some(response), Some(&path));
                 } else {
                     crate::api::produce::refuse_encoded(self, tag, &response, error_code);
                 }
             }
             AckAction::Part { op, part, outcome } => {
-                self.finish_produce_part(op, part, refused(outcome, error_code));
+                self.finish_produce_part(op, part, refused(outcome, error_code), path);
             }
-            AckAction::Remote { reply, outcome } => {
+            AckAction::Remote { reply, outcome, taken_ns } => {
                 let outcome = refused(outcome, error_code);
-                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome });
+                let path = AppendPath { hop_out_ns: taken_ns, ..path };
+                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome, path });
             }
             AckAction::Answer { reply, answer } => {
                 let answer = match answer {
@@ -434,7 +503,10 @@ impl Shard {
             backlogged: Vec::new(),
             unblocked: VecDeque::new(),
             outputs: VecDeque::new(),
+            ledger_on: true,
+            finished: Vec::new(),
             journal_failed: false,
+            partitions_failed: 0,
             stopping: stop::Stopping::default(),
             turn_over: true,
             config,

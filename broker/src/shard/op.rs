@@ -13,6 +13,7 @@ use storage::types::LogId;
 use super::ask::{Answer, GatherRequest};
 use super::connection::SlotId;
 use super::event::ShardId;
+use crate::ledger::AppendPath;
 
 /// Names one operation of one shard, once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -46,6 +47,8 @@ pub struct ProduceOp {
     pub parts: Vec<ProducePart>,
     /// Parts whose append is not committed yet.
     pub pending: u32,
+    /// What the append went through that was acknowledged last.
+    pub path: AppendPath,
 }
 
 /// One partition of a Produce.
@@ -112,6 +115,9 @@ pub struct FetchOp {
     pub woken: bool,
     /// Waiting for a watched log to advance.
     pub parked: bool,
+    /// For another shard's fetch: when it came, and when records of it came from disk; 0: never.
+    pub taken_ns: u64,
+    pub read_ns: u64,
     /// Its deadline is among the shard's timers.
     pub timed: bool,
     /// Shards that watch for this operation.
@@ -212,6 +218,8 @@ impl FetchOp {
             max_bytes: 0,
             woken: false,
             parked: false,
+            taken_ns: 0,
+            read_ns: 0,
             timed: false,
             watching: Vec::new(),
             numbers: Vec::new(),
@@ -227,6 +235,8 @@ impl FetchOp {
         self.max_bytes = 0;
         self.woken = false;
         self.parked = false;
+        self.taken_ns = 0;
+        self.read_ns = 0;
         self.timed = false;
         self.watching.clear();
         self.numbers.clear();

@@ -67,5 +67,9 @@ impl Shard {
         gauge("tail_bytes", "Memory of recent batches.", self.store.tail_bytes());
         gauge("requests_under_way", "Requests waiting for something.", self.ops.len());
         gauge("fetch_sessions", "Fetch sessions kept.", self.sessions.len());
+        let help = "1: the journal failed, nothing is acknowledged until a restart.";
+        gauge("journal_failed", help, usize::from(self.journal_failed));
+        let help = "Partitions that went offline since the start.";
+        gauge("partitions_failed", help, self.partitions_failed);
     }
 }

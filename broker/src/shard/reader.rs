@@ -11,6 +11,7 @@ use protocol::error_code::ErrorCode;
 
 use super::Shard;
 use super::ask::ReplyTo;
+use super::connection::SlotId;
 use super::event::ShardId;
 use super::mesh::{MeshMessage, RemotePart};
 use super::op::{FetchHome, FetchOp, FetchOutcome, FetchPart, Op, OpKey, PartTopic};
@@ -209,7 +210,9 @@ impl Shard {
                 let outcomes = op.parts.iter().map(|part| part.outcome);
                 let parts = op.numbers.iter().copied().zip(outcomes).collect();
                 let buffers = std::mem::take(&mut op.buffers);
-                let message = MeshMessage::FetchData { op: home, round, parts, buffers };
+                let (taken_ns, read_ns) = (op.taken_ns, op.read_ns);
+                let message =
+                    MeshMessage::FetchData { op: home, round, parts, buffers, taken_ns, read_ns };
                 self.send_mesh(shard, message);
                 if !watch {
                     self.end_fetch(key, op);
@@ -284,7 +287,8 @@ impl Shard {
         self.unwatch(key, &op);
         op.parked = false;
         match op.home {
-            FetchHome::Client(_) => {
+            FetchHome::Client(client) => {
+                self.note_woken(client.tag.slot);
                 self.ops.put_back(key, Op::Fetch(op));
                 self.evaluate_fetch(key);
             }
@@ -321,8 +325,16 @@ impl Shard {
             self.ops.put_back(key, Op::Fetch(op));
             return;
         }
+        self.note_woken(client.tag.slot);
         api::fetch::respond(self, &client, &mut op);
         self.end_fetch(key, op);
+    }
+
+    fn note_woken(&mut self, slot: SlotId) {
+        let now_ns = self.now.mono_ns;
+        if let Some(record) = self.record_mut(slot) {
+            record.wake(now_ns);
+        }
     }
 
     /// A disk read came back.
@@ -352,6 +364,13 @@ impl Shard {
                         op.buffers.extend(records);
                     }
                     Err(error) => *outcome = FetchOutcome::error(read_error(error)),
+                }
+                op.read_ns = self.now.mono_ns;
+                if let FetchHome::Client(client) = &op.home {
+                    let (slot, now_ns) = (client.tag.slot, self.now.mono_ns);
+                    if let Some(record) = self.record_mut(slot) {
+                        record.read_here(now_ns);
+                    }
                 }
                 self.settle_fetch(key, op);
             }
@@ -390,6 +409,7 @@ impl Shard {
         let mut op = self.pool.fetch();
         op.home = FetchHome::Shard { shard: from, op: home, round, watch };
         op.max_bytes = max_bytes;
+        op.taken_ns = self.now.mono_ns;
         for asked in parts {
             op.numbers.push(asked.part);
             op.parts.push(FetchPart {
@@ -417,11 +437,18 @@ impl Shard {
         round: u32,
         parts: Vec<(u32, FetchOutcome)>,
         buffers: Vec<SharedBuf>,
+        (taken_ns, read_ns): (u64, u64),
     ) {
         let Some(Op::Fetch(mut op)) = self.ops.take(key) else { return };
         if op.round != round {
             self.ops.put_back(key, Op::Fetch(op));
             return;
+        }
+        let now_ns = self.now.mono_ns;
+        if let FetchHome::Client(client) = &op.home
+            && let Some(record) = self.record_mut(client.tag.slot)
+        {
+            record.read_there(taken_ns, read_ns, now_ns);
         }
         op.pending -= 1;
         let base = op.buffers.len() as u32;

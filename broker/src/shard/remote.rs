@@ -15,6 +15,7 @@ use super::op::{GatherOp, Op, OpKey, ProduceOutcome, RequestTag};
 use super::reader::ReadWaiter;
 use super::topics::topic_uuid;
 use crate::api;
+use crate::ledger::AppendPath;
 
 impl Shard {
     pub(crate) fn handle_mesh(&mut self, from: ShardId, message: MeshMessage) {
@@ -22,14 +23,15 @@ impl Shard {
             MeshMessage::Append { reply, id, batch, version } => {
                 self.handle_remote_append(reply, id, &batch, version);
             }
-            MeshMessage::Appended { reply, outcome } => {
-                self.finish_produce_part(reply.op, reply.part, outcome);
+            MeshMessage::Appended { reply, outcome, path } => {
+                let path = AppendPath { hop_in_ns: self.now.mono_ns, ..path };
+                self.finish_produce_part(reply.op, reply.part, outcome, path);
             }
             MeshMessage::FetchRead { op, round, max_bytes, watch, parts } => {
                 self.handle_fetch_read(from, op, round, max_bytes, watch, &parts);
             }
-            MeshMessage::FetchData { op, round, parts, buffers } => {
-                self.handle_fetch_data(op, round, parts, buffers);
+            MeshMessage::FetchData { op, round, parts, buffers, taken_ns, read_ns } => {
+                self.handle_fetch_data(op, round, parts, buffers, (taken_ns, read_ns));
             }
             MeshMessage::FetchWoken { op, round } => self.handle_fetch_woken(op, round),
             MeshMessage::Unwatch { op } => self.forget_remote_watch(from, op),
@@ -57,9 +59,13 @@ impl Shard {
         };
         match commit {
             Some((durability, commit)) => {
-                self.acks_of(durability).push(commit, AckAction::Remote { reply, outcome });
+                let action = AckAction::Remote { reply, outcome, taken_ns: self.now.mono_ns };
+                self.acks_of(durability).push(commit, action);
             }
-            None => self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome }),
+            None => {
+                let path = AppendPath { hop_out_ns: self.now.mono_ns, ..AppendPath::default() };
+                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome, path });
+            }
         }
     }
 
@@ -147,8 +153,15 @@ impl Shard {
     }
 
     /// One part of a Produce with remote parts is committed or refused.
-    pub(crate) fn finish_produce_part(&mut self, key: OpKey, part: u32, outcome: ProduceOutcome) {
+    pub(crate) fn finish_produce_part(
+        &mut self,
+        key: OpKey,
+        part: u32,
+        outcome: ProduceOutcome,
+        path: AppendPath,
+    ) {
         let Some(Op::Produce(op)) = self.ops.get_mut(key) else { return };
+        op.path = path;
         op.parts[part as usize].outcome = outcome;
         op.pending -= 1;
         if op.pending > 0 {

@@ -6,6 +6,8 @@
 
 use storage::buffer::SharedBuf;
 
+use crate::ledger::Record;
+
 /// A complete response frame, the four length bytes included.
 #[derive(Debug, Default)]
 pub struct Response {
@@ -28,11 +30,12 @@ impl Response {
         self.head.len() + self.splices.iter().map(|splice| splice.records.len()).sum::<usize>()
     }
 
-    /// Memory that the response holds while it waits to be sent, in bytes: of a small answer that
-    /// is several times its length. The same from when it was encoded until it is cleared.
+    /// Memory that the response holds while it waits to be sent, in bytes, with its request's
+    /// record: of a small answer that is several times its length. The same from when it was encoded until it is cleared.
     pub fn held_bytes(&self) -> usize {
         let spliced = self.splices.iter().map(|splice| splice.records.len()).sum::<usize>();
         size_of::<Self>()
+            + size_of::<Record>()
             + self.head.capacity()
             + self.splices.capacity() * size_of::<Splice>()
             + spliced

@@ -113,7 +113,7 @@ impl Core for EchoCore {
             Event::Connected { .. } => {
                 self.seen.connected.fetch_add(1, Ordering::Relaxed);
             }
-            Event::Frame { conn, frame } => {
+            Event::Frame { conn, frame, .. } => {
                 if self.paused.contains(&conn) {
                     self.seen.frames_while_paused.fetch_add(1, Ordering::Relaxed);
                 }

@@ -13,7 +13,7 @@ use rustc_hash::FxBuildHasher;
 use super::files::{self, Folders, PathOp, disk_error};
 use crate::buffer::AlignedBuf;
 use crate::limits::BLOCK_BYTES;
-use crate::op::{BlockingDisk, DiskDone, DiskError, DiskOk, DiskOp, Durability, FileId};
+use crate::op::{BlockingDisk, DiskDone, DiskError, DiskOk, DiskOp, DiskTimes, Durability, FileId};
 
 /// `BlockingDisk` on the operating system.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl BlockingDisk for PlainDisk {
                 path_op(PathOp::ReadFile { path, bytes_max })
             }
         };
-        DiskDone { op: id, result }
+        DiskDone { op: id, result, times: DiskTimes::default() }
     }
 }
 

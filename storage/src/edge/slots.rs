@@ -45,6 +45,9 @@ pub(super) struct Slot {
     /// Result of the round's transfer and, when one is linked, of its sync.
     pub(super) result: i32,
     pub(super) sync_result: i32,
+    /// See `DiskTimes`.
+    pub(super) submitted_ns: u64,
+    pub(super) moved_ns: u64,
 }
 
 impl Slot {
@@ -59,6 +62,8 @@ impl Slot {
             waiting: 0,
             result: 0,
             sync_result: 0,
+            submitted_ns: 0,
+            moved_ns: 0,
         }
     }
 }

@@ -26,7 +26,7 @@ use super::helper::{Helper, Job, JobDone};
 use super::ring::{Completion, DISK_BIT, Ring};
 use super::slots::{PIECES_MAX, Pending, Slot, Slots};
 use crate::limits::BLOCK_BYTES;
-use crate::op::{DiskDone, DiskError, DiskOk, DiskOp, Durability, FileId, OpId};
+use crate::op::{DiskDone, DiskError, DiskOk, DiskOp, DiskTimes, Durability, FileId, OpId};
 
 const PART_SHIFT: u32 = 32;
 const PART_TRANSFER: u64 = 0;
@@ -77,6 +77,10 @@ pub struct UringDisk {
     bell: Box<u64>,
     bell_armed: bool,
     counters: DiskCounters,
+    /// The owner's clock when it last looked, for `DiskTimes`.
+    now_ns: u64,
+    /// Operations that the kernel has not been handed yet.
+    fresh: Vec<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -121,6 +125,8 @@ impl UringDisk {
             bell: Box::new(0),
             bell_armed: false,
             counters: DiskCounters::default(),
+            now_ns: 0,
+            fresh: Vec::with_capacity(64),
         })
     }
 
@@ -147,6 +153,18 @@ impl UringDisk {
     /// Chooses how durable writes are made from the next one on.
     pub fn set_sync_path(&mut self, sync_path: SyncPath) {
         self.sync_path = sync_path;
+    }
+
+    /// The time from which completions are taken.
+    pub fn set_now(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+    }
+
+    /// The ring is about to be entered.
+    pub fn note_submitted(&mut self, now_ns: u64) {
+        while let Some(index) = self.fresh.pop() {
+            self.slots.get_mut(index).submitted_ns = now_ns;
+        }
     }
 
     /// The next completed operation.
@@ -246,6 +264,7 @@ impl UringDisk {
 
     fn start(&mut self, ring: &mut Ring, slot: Slot) {
         let index = self.slots.insert(slot);
+        self.fresh.push(index);
         self.push_round(ring, index);
     }
 
@@ -322,6 +341,9 @@ impl UringDisk {
                 let slot = self.slots.get_mut(index);
                 slot.result = completion.result;
                 slot.waiting -= 1;
+                if slot.waiting > 0 {
+                    slot.moved_ns = self.now_ns;
+                }
             }
             PART_SYNC => {
                 let slot = self.slots.get_mut(index);
@@ -409,7 +431,8 @@ impl UringDisk {
                 DiskOk::Done
             }
         };
-        self.done.push_back(DiskDone { op: slot.op, result: result.map(|_| ok) });
+        let times = DiskTimes { submitted_ns: slot.submitted_ns, moved_ns: slot.moved_ns };
+        self.done.push_back(DiskDone { op: slot.op, result: result.map(|_| ok), times });
     }
 
     fn handle_helper(&mut self, ring: &mut Ring) {
@@ -418,9 +441,12 @@ impl UringDisk {
             self.helper_waiting -= 1;
             let done = match answer {
                 JobDone::Opened { op, file, result } => {
-                    DiskDone { op, result: result.map(|opened| self.adopt(ring, file, opened)) }
+                    let result = result.map(|opened| self.adopt(ring, file, opened));
+                    DiskDone { op, result, times: DiskTimes::default() }
                 }
-                JobDone::Other { op, result } => DiskDone { op, result },
+                JobDone::Other { op, result } => {
+                    DiskDone { op, result, times: DiskTimes::default() }
+                }
             };
             self.counters.errors += u64::from(done.result.is_err());
             self.done.push_back(done);

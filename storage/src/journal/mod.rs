@@ -18,9 +18,9 @@ use self::pool::{FrameBuf, FramePool};
 use self::ring::Ring;
 use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::limits::{BACKLOG_BYTES_MAX, BLOCK_BYTES, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
-use crate::op::{DiskError, DiskOk, DiskOp, Durability, WriteBuf};
+use crate::op::{DiskError, DiskOk, DiskOp, DiskTimes, Durability, WriteBuf};
 use crate::store::ops::{Ops, Purpose};
-use crate::types::LogId;
+use crate::types::{LogId, WriteTimes};
 
 /// A log that has entries in a frame.
 #[derive(Clone, Copy, Debug)]
@@ -103,6 +103,7 @@ struct InFlight {
     bytes: u64,
     number: u32,
     position: u64,
+    started_ns: u64,
 }
 
 /// The journal of one shard in one life.
@@ -132,6 +133,9 @@ pub(crate) struct Journal {
     spare_touched: Vec<Vec<Touched>>,
     pub writes_count: u64,
     pub written_bytes: u64,
+    /// The time its owner last told, for `WriteTimes`.
+    pub now_ns: u64,
+    pub last_write: WriteTimes,
     failed: bool,
     batch_bytes_max: usize,
     /// Recovery's way: frames are durable when sealed, because they came from a journal.
@@ -160,6 +164,8 @@ impl Journal {
             spare_touched: Vec::new(),
             writes_count: 0,
             written_bytes: 0,
+            now_ns: 0,
+            last_write: WriteTimes::default(),
             failed: false,
             batch_bytes_max: 0,
             replaying,
@@ -430,6 +436,7 @@ impl Journal {
     pub fn handle_written(
         &mut self,
         result: Result<DiskOk, DiskError>,
+        times: DiskTimes,
     ) -> Result<(), (u32, u64, DiskError)> {
         let write = self.in_flight.take().expect("a completion belongs to the write in flight");
         let error = match result {
@@ -444,6 +451,12 @@ impl Journal {
             self.failed = true;
             return Err((write.number, write.position, error));
         }
+        let submitted_ns = match times.submitted_ns {
+            0 => write.started_ns,
+            noticed_ns => noticed_ns,
+        };
+        self.last_write =
+            WriteTimes { submitted_ns, written_ns: times.moved_ns, synced_ns: self.now_ns };
         let first = (self.durable + 1 - self.first) as usize;
         self.durable = write.last;
         let count = (self.durable + 1 - self.first) as usize - first;
@@ -597,7 +610,13 @@ impl Journal {
         self.writes_count += 1;
         self.written_bytes += bytes as u64;
         self.group_bytes_last = bytes;
-        self.in_flight =
-            Some(InFlight { last, bytes: bytes as u64, number: place.number, position });
+        let started_ns = self.now_ns;
+        self.in_flight = Some(InFlight {
+            last,
+            bytes: bytes as u64,
+            number: place.number,
+            position,
+            started_ns,
+        });
     }
 }

@@ -34,7 +34,7 @@ use crate::probe::StoreProbe;
 use crate::producer_state::Producer;
 use crate::segment::time_index::TimestampOffset;
 use crate::types::{
-    CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId, StoreEvent,
+    CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId, StoreEvent, WriteTimes,
 };
 
 /// Settings of a store.
@@ -212,6 +212,12 @@ impl Store {
         }
     }
 
+    /// When the last durable write of the journal went out and came back. What a `Committed` event
+    /// says of `persisted` records was in it, until the next completion.
+    pub fn last_write(&self) -> WriteTimes {
+        self.journal.last_write
+    }
+
     /// First offset a reader may ask for; `None` for a removed log, as below.
     pub fn log_start(&self, log: LogId) -> Option<i64> {
         self.logs.get(log).map(|log| log.log_start)
@@ -294,6 +300,7 @@ impl Store {
 
     /// Ends a turn of the event loop: what was appended in it leaves together.
     pub fn seal(&mut self, mono_ns: u64) {
+        self.journal.now_ns = mono_ns;
         self.journal.seal(&mut self.ops);
         self.advance_commits();
         self.maybe_flush(mono_ns);
@@ -301,9 +308,12 @@ impl Store {
 
     /// Takes a completion.
     pub fn handle_disk(&mut self, done: DiskDone, mono_ns: u64, _wall_ms: i64) {
+        self.journal.now_ns = mono_ns;
         match self.ops.complete(done.op) {
             Purpose::JournalWrite => {
-                if let Err((file, position, error)) = self.journal.handle_written(done.result) {
+                if let Err((file, position, error)) =
+                    self.journal.handle_written(done.result, done.times)
+                {
                     self.events.push_back(StoreEvent::JournalFailed {
                         why: format!("journal file {file:08} at {position}: {error}"),
                     });
@@ -343,6 +353,7 @@ impl Store {
 
     /// Time reached `poll_timeout`.
     pub fn handle_timeout(&mut self, mono_ns: u64, wall_ms: i64) {
+        self.journal.now_ns = mono_ns;
         self.ring_retry_at = self.ring_retry_at.filter(|at| *at > mono_ns);
         self.journal.ring.retry();
         self.journal.ring.prepare(2, &mut self.ops);

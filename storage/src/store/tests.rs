@@ -1,7 +1,7 @@
 //! The store over a disk that does everything at once and never fails. Power cuts are in `tests/`.
 
 use super::*;
-use crate::op::{DiskOk, DiskOp};
+use crate::op::{DiskOk, DiskOp, DiskTimes};
 use crate::segment::format::sample::{Sample, batch};
 use crate::types::{AppendHow, Origin, ReadOutcome, TopicId};
 
@@ -40,7 +40,8 @@ fn pump(store: &mut Store, writes: bool) {
             DiskOp::Open { .. } => DiskOk::Opened { bytes: 0 },
             _ => DiskOk::Done,
         };
-        store.handle_disk(DiskDone { op: id, result: Ok(ok) }, 0, 0);
+        let times = DiskTimes::default();
+        store.handle_disk(DiskDone { op: id, result: Ok(ok), times }, 0, 0);
     }
 }
 

@@ -4,8 +4,10 @@
 //! answers at once, so that what a test sees is the shard's own order.
 
 mod fetch;
+mod ledger;
 mod produce;
 
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -24,10 +26,12 @@ use super::Shard;
 use super::config::ShardConfig;
 pub use super::event::{ConnId, Core, Event};
 use super::event::{Output, ShardId};
+use super::mesh::MeshMessage;
 use super::response::Response;
 use crate::config::BrokerConfig;
 use crate::controller::internal::bootstrap;
 use crate::image::Image;
+use crate::ledger::Arrival;
 use crate::time::Now;
 
 /// Shards of one broker, their disk and what they have sent.
@@ -43,12 +47,26 @@ pub struct Rig {
     correlation_id: i32,
     /// Whether the disk answers.
     pub disk_runs: bool,
+    /// Whether messages arrive, and those that did not yet: sender, receiver.
+    pub mesh_runs: bool,
+    mesh: VecDeque<(usize, usize, MeshMessage)>,
+    /// Whether the kernel takes responses, and those it did not yet.
+    pub sends_run: bool,
+    unsent: VecDeque<(usize, ConnId, Response)>,
 }
 
 pub const CONN: ConnId = ConnId(1);
 
 impl Rig {
     pub fn new(shards_count: u16) -> Self {
+        Self::with_ledger(shards_count, true)
+    }
+
+    pub fn without_ledger(shards_count: u16) -> Self {
+        Self::with_ledger(shards_count, false)
+    }
+
+    fn with_ledger(shards_count: u16, ledger: bool) -> Self {
         let (broker, _) =
             BrokerConfig::from_fixed(Default::default()).expect("the defaults are valid");
         let broker = Arc::new(broker);
@@ -71,7 +89,9 @@ impl Rig {
                     seed: 7,
                 };
                 let store = Store::create(shard, 1, StoreConfig::default());
-                Shard::new(config, store, image.clone(), now)
+                let mut shard = Shard::new(config, store, image.clone(), now);
+                shard.keep_ledger(ledger);
+                shard
             })
             .collect();
         let mut rig = Self {
@@ -83,6 +103,10 @@ impl Rig {
             now,
             correlation_id: 0,
             disk_runs: true,
+            mesh_runs: true,
+            mesh: VecDeque::new(),
+            sends_run: true,
+            unsent: VecDeque::new(),
         };
         for shard in 0..shards_count as usize {
             rig.event(
@@ -101,7 +125,7 @@ impl Rig {
     /// Ends turns and carries outputs until nothing moves.
     pub fn settle(&mut self) {
         loop {
-            let mut moved = false;
+            let mut moved = self.deliver();
             for shard in 0..self.shards.len() {
                 self.shards[shard].end_turn(self.now);
                 while let Some(output) = self.shards[shard].poll_output() {
@@ -123,20 +147,39 @@ impl Rig {
         }
     }
 
+    /// Hands on what nothing holds up; says whether there was any.
+    fn deliver(&mut self) -> bool {
+        let mut moved = false;
+        while self.mesh_runs
+            && let Some((from, to, message)) = self.mesh.pop_front()
+        {
+            moved = true;
+            let from = ShardId(from as u16);
+            self.shards[to].handle_event(Event::Mesh { from, message }, self.now);
+        }
+        while self.sends_run
+            && let Some((shard, conn, response)) = self.unsent.pop_front()
+        {
+            moved = true;
+            self.shards[shard].handle_event(Event::Sent { conn, response }, self.now);
+        }
+        moved
+    }
+
     fn carry(&mut self, from: usize, output: Output) {
         match output {
             Output::Send { conn, response } => {
                 if !response.is_empty() {
                     self.sent.push((from, conn, flatten(&response)));
                 }
-                self.shards[from].handle_event(Event::Sent { conn, response }, self.now);
+                self.unsent.push_back((from, conn, response));
+                self.deliver();
             }
             Output::Close { conn, .. } => self.closed.push((from, conn)),
             Output::Disk(op) => self.disk.submit(from as u16, op),
             Output::Mesh { to, message } => {
-                let from = ShardId(from as u16);
-                let to = usize::from(to.0);
-                self.shards[to].handle_event(Event::Mesh { from, message }, self.now);
+                self.mesh.push_back((from, usize::from(to.0), message));
+                self.deliver();
             }
             Output::PauseReading { conn } => self.paused.push((from, conn, true)),
             Output::ResumeReading { conn } => self.paused.push((from, conn, false)),
@@ -147,11 +190,16 @@ impl Rig {
 
     /// Sends a request without waiting for its answer.
     pub fn send<R: Request>(&mut self, shard: usize, version: i16, body: &R) {
+        self.send_at(shard, version, body, Arrival::at(self.now.mono_ns));
+    }
+
+    /// As `send`, of a request that arrived then.
+    pub fn send_at<R: Request>(&mut self, shard: usize, version: i16, body: &R, arrival: Arrival) {
         self.correlation_id += 1;
         let mut frame = Vec::new();
         encode_request(&mut frame, version, self.correlation_id, Some("test"), body)
             .expect("a test's request can be encoded");
-        self.event(shard, Event::Frame { conn: CONN, frame: &frame[PREFIX_BYTES..] });
+        self.event(shard, Event::Frame { conn: CONN, frame: &frame[PREFIX_BYTES..], arrival });
     }
 
     /// The oldest answer that was not taken yet, decoded.

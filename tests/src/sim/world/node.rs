@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use broker::boot::{self, Booted, Settings};
 use broker::config::{BrokerConfig, Configs};
+use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
 use broker::shard::event::{ConnId, Core, Event, Output, ShardId};
 use broker::shard::inspect::DurableState;
@@ -46,6 +47,8 @@ pub struct Node {
     pub mesh: BTreeMap<(usize, usize), VecDeque<MeshMessage>>,
     /// Shards that said that they are stopped.
     pub stopped: usize,
+    /// Records of requests, empty between turns.
+    finished: Vec<Record>,
     broker: Arc<BrokerConfig>,
     store: StoreConfig,
 }
@@ -71,6 +74,7 @@ impl Node {
             inbox: Vec::new(),
             mesh: BTreeMap::new(),
             stopped: 0,
+            finished: Vec::new(),
             broker: Arc::new(broker),
             store: StoreConfig {
                 journal_bytes: knobs.journal_bytes,
@@ -146,7 +150,8 @@ impl Node {
                     core.handle_event(Event::Connected { conn, peer }, now);
                 }
                 Inbound::Frame(conn, frame) => {
-                    core.handle_event(Event::Frame { conn, frame: &frame }, now);
+                    let arrival = Arrival::at(now.mono_ns);
+                    core.handle_event(Event::Frame { conn, frame: &frame, arrival }, now);
                 }
                 Inbound::Sent(conn, response) => {
                     core.handle_event(Event::Sent { conn, response }, now);
@@ -166,6 +171,11 @@ impl Node {
             core.handle_event(Event::Timeout, now);
         }
         core.end_turn(now);
+        core.swap_finished(&mut self.finished);
+        for record in self.finished.drain(..) {
+            // All shards see one clock here, so that no point can lie before an earlier one.
+            assert!(record.is_ordered(), "a request's points are in order: {record:?}");
+        }
     }
 
     /// When a shard wants to be told the time.
@@ -207,6 +217,7 @@ impl Node {
             inbox: Vec::new(),
             mesh: BTreeMap::new(),
             stopped: 0,
+            finished: Vec::new(),
             broker: Arc::clone(&self.broker),
             store: self.store,
         };
