@@ -89,6 +89,7 @@ impl Broker {
         let create =
             CreateTopicsRequest { topics: vec![topic], timeout_ms: 5_000, ..Default::default() };
         self.request(5, &create);
+        self.settle();
         let mut builder = BatchBuilder::new(BatchOptions::default());
         builder.append(1_700_000_000_000, None, Some(b"value"), &[]);
         let mut batch = Vec::new();
@@ -111,17 +112,31 @@ impl Broker {
         LedgerPage::read(self.shards.as_ref().expect("it runs").process(), true)
     }
 
-    /// The ledger's view of Produce, once every response is known to be out.
-    fn produces(&self) -> ApiPage {
+    /// Waits until the disk has nothing to do: a new journal's files are prepared meanwhile, and
+    /// those writes would lose time, too.
+    fn settle(&self) {
+        let writes = |broker: &Self| broker.page().shards[0].counters["disk_writes"];
+        let mut seen = writes(self);
         loop {
-            let page = self.page();
-            let apis = page.shards.into_iter().flat_map(|shard| shard.apis);
-            let mut produces = apis.filter(|api| api.api == "Produce");
-            match produces.next() {
-                Some(api) if api.total.count >= PRODUCES => return api,
-                Some(_) | None => std::thread::yield_now(),
+            std::thread::park_timeout(Duration::from_millis(300));
+            let now = writes(self);
+            if std::mem::replace(&mut seen, now) == now {
+                return;
             }
         }
+    }
+
+    /// The ledger's view of Produce, once every response is known to be out.
+    fn produces(&self) -> ApiPage {
+        let read = || {
+            let apis = self.page().shards.into_iter().flat_map(|shard| shard.apis);
+            apis.into_iter().find(|api| api.api == "Produce")
+        };
+        while read().is_none_or(|api| api.total.count < PRODUCES) {
+            std::thread::yield_now();
+        }
+        // Once more: what is read while a request is added may be of two moments.
+        read().expect("it was there")
     }
 }
 

@@ -31,7 +31,8 @@ impl Response {
     }
 
     /// Memory that the response holds while it waits to be sent, in bytes, with its request's
-    /// record: of a small answer that is several times its length. The same from when it was encoded until it is cleared.
+    /// record: of a small answer that is several times its length. The same from when it was
+    /// encoded until it is cleared.
     pub fn held_bytes(&self) -> usize {
         let spliced = self.splices.iter().map(|splice| splice.records.len()).sum::<usize>();
         size_of::<Self>()
