@@ -1,5 +1,5 @@
-//! The admin endpoint: `/health`, `/metrics` and `/ledger` over HTTP, on a thread of its own that is
-//! pinned to no core.
+//! The admin endpoint: `/health`, `/metrics` and `/ledger` over HTTP, on a thread of its own that
+//! is pinned to no core.
 //!
 //! It only reads counters; it never waits for a shard and no shard ever waits for it.
 
