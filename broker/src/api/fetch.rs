@@ -3,13 +3,19 @@
 //! Reading itself, waiting and waking are in `shard/reader.rs`. Sources: KIP-74 (bounds), KIP-227
 //! (sessions), KIP-320 and KIP-595 (epochs), KIP-516 (topic ids).
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hashbrown::HashSet;
 use protocol::error_code::ErrorCode;
 use protocol::hot::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchPartitionResponse, FetchResponseHead,
-    FetchResponseWriter, FetchView, TopicRef,
+    FetchResponseWriter, FetchView, LeaderIdAndEpoch, TopicRef,
+};
+use protocol::messages::fetch::{
+    FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 use protocol::types::Uuid;
 use rustc_hash::FxBuildHasher;
@@ -24,10 +30,10 @@ use crate::shard::response::{Response, Splice};
 /// Partitions of one request, to find those named twice.
 pub(crate) type PartitionSet = HashSet<(Uuid, i32), FxBuildHasher>;
 
-/// First version with sessions, and with a code for the whole request.
-const SESSIONS_SINCE: i16 = 7;
 /// First version with topic ids.
 const TOPIC_IDS_SINCE: i16 = 13;
+/// First version whose refusals name the leader.
+const HINTS_SINCE: i16 = 16;
 /// First version with a flexible header.
 const FLEXIBLE_SINCE: i16 = 12;
 
@@ -39,12 +45,6 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     };
     let by_id = tag.version >= TOPIC_IDS_SINCE;
     let now_ns = shard.now.mono_ns;
-    if !matches!(view.isolation_level, 0 | 1) && tag.version >= SESSIONS_SINCE {
-        // Kafka answers UNKNOWN_SERVER_ERROR here; a specific code says what is wrong.
-        let response = refuse(shard, tag, ErrorCode::InvalidRequest);
-        shard.complete(tag.slot, Some(response));
-        return;
-    }
     let kind = match shard.sessions.classify(view.session_id, view.session_epoch, by_id, now_ns) {
         Ok(kind) => kind,
         Err(error) => {
@@ -53,6 +53,9 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
             return;
         }
     };
+    if !matches!(view.isolation_level, 0 | 1) && reads_anything(shard, kind, &view) {
+        return refuse_each(shard, tag, body, ErrorCode::InvalidRequest);
+    }
     let mut op = shard.pool.fetch();
     let session_id = plan(shard, &mut op, kind, &view, by_id);
     let wait_ns = u64::try_from(view.max_wait_ms).unwrap_or(0).saturating_mul(1_000_000);
@@ -67,13 +70,10 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     op.max_bytes = u32::try_from(view.max_bytes)
         .unwrap_or(0)
         .min(u32::try_from(shard.broker.fetch_bytes_max).unwrap_or(0));
-    if view.max_bytes < 0 || !matches!(view.isolation_level, 0 | 1) {
-        // Kafka answers UNKNOWN_SERVER_ERROR per partition here; a specific code says what is
-        // wrong.
-        for part in &mut op.parts {
-            part.owner = None;
-            part.outcome = FetchOutcome::error(ErrorCode::InvalidRequest.code());
-        }
+    if view.max_bytes < 0 {
+        // It is less than nothing for the first only; from there on nothing is left.
+        let first = op.parts.iter_mut().find(|part| part.owner.is_some());
+        first.into_iter().for_each(|part| part.max_bytes = None);
     }
     if view.replica_id >= 0 {
         // No broker follows this one.
@@ -88,6 +88,22 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         shard.note_subject(tag.slot, topic, partition);
     }
     shard.evaluate_fetch(key);
+}
+
+/// Whether there is a partition to read; a session is taken to have one.
+fn reads_anything(shard: &Shard, kind: SessionKind, view: &FetchView<'_>) -> bool {
+    match kind {
+        SessionKind::Incremental { .. } => true,
+        SessionKind::Sessionless | SessionKind::Open => view.partitions().any(|asked| {
+            let topic = match asked.topic {
+                TopicRef::Name(_) => {
+                    asked.topic.name().and_then(|name| shard.topics.find_name(name))
+                }
+                TopicRef::Id(id) => shard.topics.find_id(Uuid::from_bytes(id)),
+            };
+            topic.is_some_and(|topic| shard.topics.partition(topic, asked.index).is_some())
+        }),
+    }
 }
 
 /// Fills the operation's parts from the request or its session; returns the session id to answer
@@ -142,18 +158,27 @@ fn keep_last(op: &mut FetchOp, seen: &mut PartitionSet) {
         return;
     }
     seen.clear();
-    let known = op.parts.iter().filter(|part| part.owner.is_some());
-    if known.into_iter().all(|part| seen.insert((part.topic_id, part.partition))) {
+    let mut unknown = 0;
+    let all_differ = op.parts.iter().all(|part| {
+        if part.topic_id == Uuid::ZERO {
+            unknown += 1;
+            unknown == 1
+        } else {
+            seen.insert((part.topic_id, part.partition))
+        }
+    });
+    if all_differ {
         return;
     }
+    let mut places = BTreeMap::new();
     let mut kept: Vec<FetchPart> = Vec::with_capacity(op.parts.len());
     for part in op.parts.drain(..) {
-        let same = |one: &&mut FetchPart| {
-            one.topic_id == part.topic_id && one.partition == part.partition && one.owner.is_some()
-        };
-        match kept.iter_mut().find(same) {
-            Some(first) if part.owner.is_some() => *first = part,
-            Some(_) | None => kept.push(part),
+        match places.entry((part.topic.clone(), part.partition)) {
+            Entry::Vacant(place) => {
+                place.insert(kept.len());
+                kept.push(part);
+            }
+            Entry::Occupied(place) => kept[*place.get()] = part,
         }
     }
     op.parts = kept;
@@ -239,9 +264,6 @@ fn part(shard: &Shard, topic: PartTopic, partition: i32, asked: &SessionPartitio
         Some((id, None)) => {
             (id, None, None, FetchOutcome::error(ErrorCode::UnknownTopicOrPartition.code()))
         }
-        Some((id, Some(_))) if asked.max_bytes < 0 => {
-            (id, None, None, FetchOutcome::error(ErrorCode::InvalidRequest.code()))
-        }
         Some((id, Some(found))) => (id, Some(found.owner), found.log, FetchOutcome::EMPTY),
     };
     FetchPart {
@@ -251,7 +273,7 @@ fn part(shard: &Shard, topic: PartTopic, partition: i32, asked: &SessionPartitio
         partition,
         log,
         fetch_offset: asked.fetch_offset,
-        max_bytes: u32::try_from(asked.max_bytes).unwrap_or(0),
+        max_bytes: u32::try_from(asked.max_bytes).ok(),
         current_leader_epoch: asked.current_leader_epoch,
         last_fetched_epoch: asked.last_fetched_epoch,
         told: asked.told,
@@ -285,6 +307,33 @@ fn refuse(shard: &mut Shard, tag: RequestTag, error: ErrorCode) -> Response {
     response
 }
 
+/// An answer that gives everything one error, as it was asked for. Kafka answers
+/// UNKNOWN_SERVER_ERROR where this is called; a specific code says what is wrong.
+fn refuse_each(shard: &mut Shard, tag: RequestTag, body: &[u8], error: ErrorCode) {
+    let Some(request) = shard.decode::<FetchRequest>(tag, body) else { return };
+    let refused = |partition_index| PartitionData {
+        partition_index,
+        error_code: error.code(),
+        high_watermark: -1,
+        records: Some(Bytes::new()),
+        ..PartitionData::default()
+    };
+    // With topic ids came the rule that the code of the whole is enough.
+    let told = if tag.version < TOPIC_IDS_SINCE { request.topics } else { Vec::new() };
+    let responses = told.into_iter().map(|asked| FetchableTopicResponse {
+        topic: asked.topic,
+        topic_id: asked.topic_id,
+        partitions: asked.partitions.iter().map(|asked| refused(asked.partition)).collect(),
+    });
+    let response = FetchResponse {
+        error_code: error.code(),
+        session_id: request.session_id,
+        responses: responses.collect(),
+        ..FetchResponse::default()
+    };
+    shard.reply::<FetchRequest>(tag, &response);
+}
+
 /// Writes the answer of a client's fetch. Records are spliced in, not copied.
 pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
     let tag = client.tag;
@@ -316,7 +365,7 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
                 diverging_epoch: outcome
                     .diverging
                     .map(|(epoch, end_offset)| EpochEndOffset { epoch, end_offset }),
-                current_leader: None,
+                current_leader: leader_hint(shard, tag.version, part),
                 snapshot_id: None,
             });
             let start = outcome.buffers_start as usize;
@@ -331,6 +380,15 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
     shard.complete(tag.slot, Some(response));
 }
 
+/// Who leads, for those who took this broker for somebody else (KIP-951).
+fn leader_hint(shard: &Shard, version: i16, part: &FetchPart) -> Option<LeaderIdAndEpoch> {
+    let refused = part.outcome.error_code == ErrorCode::NotLeaderOrFollower.code();
+    let topic =
+        shard.topics.find_id(part.topic_id).filter(|_| refused && version >= HINTS_SINCE)?;
+    let leader_epoch = shard.topics.partition(topic, part.partition)?.leader_epoch;
+    Some(LeaderIdAndEpoch { leader_id: shard.config.node_id, leader_epoch })
+}
+
 /// None of transactions is ever aborted here; Kafka says so with null or with an empty list.
 fn aborted_transactions(
     client: &ClientFetch,
@@ -341,7 +399,7 @@ fn aborted_transactions(
         ErrorCode::UnknownTopicOrPartition,
         ErrorCode::InvalidTopicException,
     ];
-    let read = outcome.error_code == ErrorCode::None.code();
+    let read = outcome.error_code == ErrorCode::None.code() && outcome.diverging.is_none();
     let unread = refused_unread.iter().any(|code| code.code() == outcome.error_code);
     (unread || (read && client.read_committed)).then_some(&[])
 }

@@ -53,6 +53,13 @@ pub struct TimeSearch {
 /// Takes a ListOffsets request.
 pub fn handle_list(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(mut request) = shard.decode::<ListOffsetsRequest>(tag, body) else { return };
+    if !matches!(request.isolation_level, 0 | 1) {
+        // Kafka answers UNKNOWN_SERVER_ERROR, for everything as it was asked for.
+        let asked = request.topics.iter().map(|topic| topic.partitions.len()).sum();
+        let code = ErrorCode::InvalidRequest.code();
+        let asks = (0..asked).map(|_| (shard.id(), Err(offset_error(code)))).collect();
+        return shard.gather(tag, GatherRequest::ListOffsets(request), asks);
+    }
     request.topics = by_topic(request.topics, |topic| (topic.name.clone(), &mut topic.partitions));
     // A partition asked for twice is answered once, with an error.
     let mut twice = BTreeSet::new();
@@ -66,13 +73,11 @@ pub fn handle_list(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
             first
         });
     }
-    let isolation_known = matches!(request.isolation_level, 0 | 1);
     let mut asks = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
             let asked_twice = twice.contains(&(topic.name.clone(), partition.partition_index));
-            let refused = if asked_twice || !isolation_known {
-                // Kafka answers an unknown isolation level with UNKNOWN_SERVER_ERROR.
+            let refused = if asked_twice {
                 Some(ErrorCode::InvalidRequest)
             } else if !special_known(partition.timestamp, tag.version) {
                 Some(ErrorCode::UnsupportedVersion)

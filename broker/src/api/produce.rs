@@ -81,9 +81,6 @@ fn target(
     asked: &ProducePartition<'_>,
     admin: bool,
 ) -> Target {
-    if !matches!(view.acks, -1..=1) {
-        return Target::Refused(ErrorCode::InvalidRequiredAcks);
-    }
     let (index, unknown) = match asked.topic {
         TopicRef::Name(_) => (
             asked.topic.name().and_then(|name| shard.topics.find_name(name)),
@@ -96,6 +93,10 @@ fn target(
     let Some(partition) = shard.topics.partition(index, asked.index) else {
         return Target::Refused(ErrorCode::UnknownTopicOrPartition);
     };
+    if !matches!(view.acks, -1..=1) {
+        // Kafka looks at it once it knows where to append.
+        return Target::Refused(ErrorCode::InvalidRequiredAcks);
+    }
     if topic.internal && !admin {
         return Target::Refused(ErrorCode::InvalidTopicException);
     }

@@ -135,7 +135,7 @@ fn sentence(error: &BatchError, errors: &[RecordError], count: u32, place: &Plac
 fn record_words(record: &RecordError, place: &Place<'_>) -> String {
     match record.kind {
         RecordErrorKind::NullKey => format!(
-            "Compacted topic cannot accept message without key in topic partition {}-{}.",
+            "Compacted topic cannot accept message without key in topic partition {}-{}",
             place.topic, place.partition
         ),
         RecordErrorKind::Timestamp { timestamp_ms, min_ms, max_ms } => format!(

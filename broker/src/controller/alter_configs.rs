@@ -1,9 +1,8 @@
 //! IncrementalAlterConfigs and AlterConfigs: configs of topics, brokers, groups, client metrics.
 //!
 //! Pure; see `mod.rs`. Both come down to the texts a resource has afterwards: those are checked as
-//! a
-//! whole, and the difference to what it has becomes records. A resource changes as a whole or not
-//! at all.
+//! a whole, and the difference to what it has becomes records. A resource changes as a whole or
+//! not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,7 +155,7 @@ fn alter(
         let why = format!("Unknown resource type {}", wanted.resource_type);
         return Err(Refusal::new(ErrorCode::InvalidRequest, why));
     };
-    let resource = resource(image, config, kind, wanted.resource_name)?;
+    let resource = resource(config, kind, wanted.resource_name)?;
     if kind == ResourceType::BrokerLogger {
         return match changes.keys().next() {
             None => Ok(Vec::new()),
@@ -170,7 +169,14 @@ fn alter(
     let after = apply(kind, before, &changes, wanted.replace)?;
     check_sizes(&resource.name, &after)?;
     match kind {
-        ResourceType::Topic => validate_topic(&after).map_err(|error| topic_refusal(&error))?,
+        ResourceType::Topic => {
+            validate_topic(&after).map_err(|error| topic_refusal(&error))?;
+            // Kafka looks at the values before it looks for the topic.
+            if image.topic(&resource.name).is_none() {
+                let why = format!("The topic '{}' does not exist.", resource.name);
+                return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, why));
+            }
+        }
         ResourceType::Broker => validate_broker(image, config, &resource, before, &after)?,
         ResourceType::Group => validate_group(&config.groups, &after)
             .map_err(|error| Refusal::new(ErrorCode::InvalidConfig, error.to_string()))?,
@@ -226,7 +232,6 @@ fn changes(wanted: &Wanted<'_>) -> Result<BTreeMap<String, Change>, Refusal> {
 
 /// The resource a name means, if it may be altered at all.
 fn resource(
-    image: &Image,
     config: &BrokerConfig,
     kind: ResourceType,
     name: &str,
@@ -236,15 +241,7 @@ fn resource(
         ResourceType::Topic if name.is_empty() => {
             return request("Default topic resources are not allowed.".into());
         }
-        ResourceType::Topic => {
-            topic_name::validate(name)?;
-            if image.topic(name).is_none() {
-                return Err(Refusal::new(
-                    ErrorCode::UnknownTopicOrPartition,
-                    format!("The topic '{name}' does not exist."),
-                ));
-            }
-        }
+        ResourceType::Topic => topic_name::validate(name)?,
         ResourceType::Group if name.is_empty() => {
             return request("Default group resources are not allowed.".into());
         }

@@ -82,6 +82,13 @@ fn grow(
             wanted.name, wanted.count
         ));
     }
+    if topic.internal() {
+        // Kafka adds them, and after its next start looks for groups where they never were.
+        return invalid(format!(
+            "What {} holds is found by the number of its partitions, which cannot change.",
+            wanted.name
+        ));
+    }
     if let Some(assignments) = &wanted.assignments
         && assignments.len() as i64 != added
     {

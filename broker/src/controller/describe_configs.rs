@@ -32,10 +32,22 @@ pub fn describe_configs(
     config: &BrokerConfig,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    // One resource of a type that has no configs, and Kafka looks at none of them.
+    let foreign =
+        request.resources.iter().any(|one| ResourceType::from_wire(one.resource_type).is_none());
     let results = request
         .resources
         .iter()
         .map(|resource| {
+            if foreign {
+                return DescribeConfigsResult {
+                    error_code: ErrorCode::InvalidRequest as i16,
+                    error_message: Some(INVALID_REQUEST.to_string()),
+                    resource_type: resource.resource_type,
+                    resource_name: resource.resource_name.clone(),
+                    configs: Vec::new(),
+                };
+            }
             let (refusal, configs) = match entries(image, config, resource) {
                 // Kafka sends an empty text where nothing is wrong.
                 Ok(entries) => {
@@ -145,9 +157,8 @@ fn entry(key: &'static Key, value: Option<String>, synonyms: Vec<DescribeConfigs
     }
 }
 
-/// What a text means, as its key prints it. What is stored was checked; a text that a later
-/// registry no
-/// longer takes is shown as it stands.
+/// What a text means, as its key prints it. What is stored was checked; a text that a later registry
+/// no longer takes is shown as it stands.
 fn printed(key: &'static Key, text: &str) -> String {
     key.parse(text).map_or_else(|_| text.to_string(), |value| value.to_string())
 }
@@ -187,7 +198,8 @@ pub(super) fn topic_entries(image: &Image, config: &BrokerConfig, own: &Configs)
         .with_altered(layers.broker, layers.cluster)
         .map_or(config.topic_defaults, |altered| altered.topic_defaults);
     let resolved = TopicConfig::resolve(&defaults, own).unwrap_or(defaults);
-    registry::sorted(registry::topic_keys().filter(|key| !key.hidden))
+    // A hidden key that the topic sets is no secret any more.
+    registry::sorted(registry::topic_keys().filter(|key| !key.hidden || own.contains_key(key.name)))
         .into_iter()
         .map(|key| {
             let mut synonyms = Vec::new();

@@ -5,6 +5,7 @@ use protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, CreateTopicsResponse,
 };
 use protocol::messages::delete_topics::{DeleteTopicState, DeleteTopicsRequest};
+use protocol::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use protocol::messages::incremental_alter_configs::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
@@ -212,6 +213,81 @@ fn altering_to_what_is_there_writes_nothing() {
         validate_only: false,
     };
     assert!(decide_incremental_alter_configs(&image, &config, &request).records.is_empty());
+}
+
+#[test]
+fn of_an_unknown_topic_a_wrong_value_is_told_first() {
+    let config = BrokerConfig::default();
+    let image = one_node(&config);
+    let code = |value: &str| {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: "nope".into(),
+                configs: vec![AlterableConfig {
+                    name: "retention.ms".into(),
+                    config_operation: 0,
+                    value: Some(value.into()),
+                }],
+            }],
+            validate_only: false,
+        };
+        let decision = decide_incremental_alter_configs(&image, &config, &request);
+        assert!(decision.records.is_empty());
+        decision.response.responses[0].error_code
+    };
+    assert_eq!(code("x"), ErrorCode::InvalidConfig as i16);
+    assert_eq!(code("5"), ErrorCode::UnknownTopicOrPartition as i16);
+}
+
+#[test]
+fn a_hidden_key_shows_once_a_topic_sets_it() {
+    let image = one_node(&BrokerConfig::default());
+    let shown = |configs: &[(&str, &str)]| {
+        let decision = create(&image, vec![named("t", 1, configs)]);
+        let configs = decision.response.topics[0].configs.clone().expect("a topic's configs");
+        configs.iter().any(|one| one.name == "internal.segment.bytes")
+    };
+    assert!(!shown(&[]));
+    assert!(shown(&[("internal.segment.bytes", "1000")]));
+}
+
+#[test]
+fn the_topic_of_groups_keeps_its_number_of_partitions() {
+    let config = BrokerConfig::default();
+    let mut image = one_node(&config);
+    let mut ids = counted_ids(9);
+    let made = decide_auto_create(&image, &config, "__consumer_offsets", 0, &mut ids);
+    replay(&made.records, &mut image);
+    let topics = vec![CreatePartitionsTopic {
+        name: "__consumer_offsets".into(),
+        count: 99,
+        assignments: None,
+    }];
+    let request =
+        CreatePartitionsRequest { topics, timeout_ms: 1000, ..CreatePartitionsRequest::default() };
+    let decision = decide_create_partitions(&image, &request);
+    assert!(decision.records.is_empty());
+    assert_eq!(decision.response.results[0].error_code, ErrorCode::InvalidPartitions as i16);
+}
+
+#[test]
+fn one_resource_without_configs_refuses_a_whole_description() {
+    let config = BrokerConfig::default();
+    let image = one_node(&config);
+    let codes = |kinds: &[i8]| -> Vec<i16> {
+        let resources = kinds.iter().map(|kind| DescribeConfigsResource {
+            resource_type: *kind,
+            resource_name: "1".into(),
+            configuration_keys: None,
+        });
+        let resources = resources.collect();
+        let request = DescribeConfigsRequest { resources, ..DescribeConfigsRequest::default() };
+        let response = describe_configs(&image, &config, &request);
+        response.results.iter().map(|result| result.error_code).collect()
+    };
+    assert_eq!(codes(&[4, 2]), [0, ErrorCode::UnknownTopicOrPartition as i16]);
+    assert_eq!(codes(&[4, 1, 2]), [ErrorCode::InvalidRequest as i16; 3]);
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub struct RemotePart {
     pub topic_id: Uuid,
     pub partition: i32,
     pub fetch_offset: i64,
-    pub max_bytes: u32,
+    pub max_bytes: Option<u32>,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
 }

@@ -61,7 +61,7 @@ pub struct ProducePart {
 }
 
 /// How a topic was named in a request and must be named in the answer.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PartTopic {
     Name(Arc<str>),
     Id(Uuid),
@@ -159,7 +159,8 @@ pub struct FetchPart {
     /// Its log, when it is this shard's.
     pub log: Option<LogId>,
     pub fetch_offset: i64,
-    pub max_bytes: u32,
+    /// `None` when it is negative: nothing can be read then.
+    pub max_bytes: Option<u32>,
     pub current_leader_epoch: i32,
     pub last_fetched_epoch: i32,
     /// What the session last told the client: high watermark, log start. `None`: nothing yet.

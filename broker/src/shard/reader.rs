@@ -64,7 +64,7 @@ impl Shard {
             return 0;
         }
         let start = op.buffers.len();
-        let wanted = part.max_bytes.min(left);
+        let wanted = part.max_bytes.unwrap_or(0).min(left);
         let read = self.store.read(
             log,
             part.fetch_offset,
@@ -127,15 +127,26 @@ impl Shard {
             if part.last_fetched_epoch > leader_epoch {
                 return Some((log, FetchOutcome::error(ErrorCode::OffsetOutOfRange.code())));
             }
-            if let Some(end) = self.store.epoch_end(log, part.last_fetched_epoch)
-                && (end.epoch < part.last_fetched_epoch || end.end_offset < part.fetch_offset)
+            // The leader's own epoch began when it began to lead, also in a log that holds nothing.
+            let end = if part.last_fetched_epoch == leader_epoch {
+                Some((leader_epoch, bounds.log_end))
+            } else {
+                let end = self.store.epoch_end(log, part.last_fetched_epoch);
+                end.map(|end| (end.epoch, end.end_offset))
+            };
+            if let Some((epoch, end_offset)) = end
+                && (epoch < part.last_fetched_epoch || end_offset < part.fetch_offset)
             {
-                let diverging = Some((end.epoch, end.end_offset));
+                let diverging = Some((epoch, end_offset));
                 return Some((log, FetchOutcome { diverging, ..outcome }));
             }
         }
         if part.fetch_offset < bounds.log_start || part.fetch_offset > bounds.log_end {
             return Some((log, FetchOutcome::error(ErrorCode::OffsetOutOfRange.code())));
+        }
+        if part.max_bytes.is_none() && part.fetch_offset < bounds.high_watermark {
+            // Kafka answers UNKNOWN_SERVER_ERROR, and only where there is something to read.
+            return Some((log, FetchOutcome::error(ErrorCode::InvalidRequest.code())));
         }
         Some((log, outcome))
     }

@@ -49,6 +49,8 @@ impl Commit {
                 } else {
                     ErrorCode::UnknownTopicOrPartition
                 };
+                // It is named in the answer, though nothing was asked of it.
+                commit.refused(&topic);
                 for partition in &topic.partitions {
                     commit.refuse(&topic, partition.partition_index, error);
                 }
@@ -105,22 +107,29 @@ impl Commit {
 
     fn refuse(&mut self, topic: &OffsetCommitRequestTopic, partition_index: i32, error: ErrorCode) {
         let partition = OffsetCommitResponsePartition { partition_index, error_code: error as i16 };
+        self.refused(topic).partitions.push(partition);
+    }
+
+    /// The topic's place among what was refused before the group is asked.
+    fn refused(&mut self, topic: &OffsetCommitRequestTopic) -> &mut OffsetCommitResponseTopic {
         let topics = &mut self.response.topics;
-        // The last one is the common case: a topic's partitions come together.
-        let same = |known: &&mut OffsetCommitResponseTopic| {
+        let same = |known: &OffsetCommitResponseTopic| {
             known.name == topic.name && known.topic_id == topic.topic_id
         };
-        if let Some(known) = topics.last_mut().filter(same) {
-            known.partitions.push(partition);
-        } else if let Some(known) = topics.iter_mut().find(same) {
-            known.partitions.push(partition);
+        // The last one is the common case: a topic's partitions come together.
+        let place = if topics.last().is_some_and(same) {
+            topics.len() - 1
         } else {
+            topics.iter().position(same).unwrap_or(topics.len())
+        };
+        if place == topics.len() {
             topics.push(OffsetCommitResponseTopic {
                 name: topic.name.clone(),
                 topic_id: topic.topic_id,
-                partitions: vec![partition],
+                partitions: Vec::new(),
             });
         }
+        &mut topics[place]
     }
 }
 

@@ -95,7 +95,8 @@ impl OffsetDeletion {
             let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
             let (known, unknown): (Vec<i32>, Vec<i32>) =
                 indexes.partition(|index| lookup.has_partition(&topic.name, *index));
-            if !unknown.is_empty() {
+            // An unknown topic is named in the answer, though nothing was asked of it.
+            if !unknown.is_empty() || lookup.topic_id(&topic.name).is_none() {
                 let code = ErrorCode::UnknownTopicOrPartition;
                 deletion.answer(offset_delete_answer(&topic.name, &unknown, |_| code));
             }
@@ -104,11 +105,6 @@ impl OffsetDeletion {
             }
         }
         deletion
-    }
-
-    /// The response when no partition exists.
-    pub(super) fn decided(self) -> Result<OffsetDeleteResponse, Self> {
-        if self.known.is_empty() { Ok(self.response) } else { Err(self) }
     }
 
     /// Adds to what was refused before, by topic.

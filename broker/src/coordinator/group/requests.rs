@@ -295,16 +295,8 @@ impl GroupCoordinator {
         reply: ReplyToken,
         topics: &dyn TopicLookup,
     ) {
-        let deletion = match OffsetDeletion::resolve(request.topics, topics).decided() {
-            Ok(_) if request.group_id.is_empty() => {
-                let response = offset_delete_error(ErrorCode::InvalidGroupId);
-                return self.effects.reply(reply, GroupResponse::OffsetDelete(response));
-            }
-            Ok(response) => {
-                return self.effects.reply(reply, GroupResponse::OffsetDelete(response));
-            }
-            Err(deletion) => deletion,
-        };
+        // The group is asked even when no partition exists: an unknown one is told first.
+        let deletion = OffsetDeletion::resolve(request.topics, topics);
         let id = request.group_id;
         let found = check_id(&id).and_then(|()| self.partition_of(&id)).and_then(|_| {
             self.with_group(now, &id, |env, group| group.delete_offsets(env, deletion, reply))

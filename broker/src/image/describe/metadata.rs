@@ -35,7 +35,7 @@ pub fn metadata(image: &Image, request: &MetadataRequest, version: i16) -> Metad
         Wanted::Some(topics) => {
             let mut seen = BTreeSet::new();
             topics
-                .iter()
+                .into_iter()
                 // The same topic twice is answered once, whether by name or by id.
                 .filter_map(|topic| {
                     let answer = one(image, topic, request, version);
@@ -75,7 +75,7 @@ fn operations(asked: bool, allowed: i32) -> i32 {
 /// Which topics a request means.
 enum Wanted<'a> {
     All,
-    Some(&'a [MetadataRequestTopic]),
+    Some(Vec<&'a MetadataRequestTopic>),
     /// It cannot be answered at all.
     Refused(ErrorCode),
 }
@@ -85,15 +85,20 @@ fn wanted(request: &MetadataRequest, version: i16) -> Wanted<'_> {
     if version == 0 && topics.is_empty() {
         return Wanted::All;
     }
-    for topic in topics {
-        let by_id = !topic.topic_id.is_zero();
-        // Versions 10 and 11 carry ids that do not work (KAFKA-14314 made 12); without an id a name
-        // must be there. Kafka answers the second with -1.
-        if (by_id && version < 12) || (!by_id && topic.name.is_none()) {
-            return Wanted::Refused(ErrorCode::InvalidRequest);
-        }
+    // Versions 10 and 11 carry ids that do not work (KAFKA-14314 made 12).
+    let by_id = |topic: &MetadataRequestTopic| !topic.topic_id.is_zero();
+    if topics.iter().any(by_id) {
+        return match version {
+            ..12 => Wanted::Refused(ErrorCode::InvalidRequest),
+            // Who uses ids asks by nothing else.
+            _ => Wanted::Some(topics.iter().filter(|topic| by_id(topic)).collect()),
+        };
     }
-    Wanted::Some(topics)
+    // Without an id a name must be there; Kafka answers -1 from version 12 on.
+    if topics.iter().any(|topic| topic.name.is_none()) {
+        return Wanted::Refused(ErrorCode::InvalidRequest);
+    }
+    Wanted::Some(topics.iter().collect())
 }
 
 /// The answer that names the error in every topic, as Kafka's own does.
@@ -137,12 +142,17 @@ fn one(
     let name = wanted.name.clone().unwrap_or_default();
     match (image.topic(&name), topic_name::validate(&name)) {
         (Some(topic), _) => described(topic, request, version),
-        // A name that could be a topic's has operations, too.
-        (None, Ok(())) => MetadataResponseTopic {
-            topic_authorized_operations: topic_operations(request, version),
-            ..unknown(ErrorCode::UnknownTopicOrPartition, Some(name), Uuid::ZERO)
-        },
-        (None, Err(_)) => unknown(ErrorCode::InvalidTopicException, Some(name), Uuid::ZERO),
+        (None, validated) => {
+            let code = match validated {
+                Ok(()) => ErrorCode::UnknownTopicOrPartition,
+                Err(_) => ErrorCode::InvalidTopicException,
+            };
+            // A name has operations, too, whether or not it could be a topic's.
+            MetadataResponseTopic {
+                topic_authorized_operations: topic_operations(request, version),
+                ..unknown(code, Some(name), Uuid::ZERO)
+            }
+        }
     }
 }
 

@@ -146,7 +146,7 @@ fn every_metadata_version_encodes() {
 }
 
 #[test]
-fn operations_of_a_topic_that_could_be_there_are_told() {
+fn operations_of_a_topic_that_is_not_there_are_told() {
     let request = MetadataRequest {
         topics: Some(vec![
             MetadataRequestTopic { name: Some("none".into()), ..Default::default() },
@@ -157,7 +157,14 @@ fn operations_of_a_topic_that_could_be_there_are_told() {
     };
     let topics = metadata(&image(), &request, 12).response.topics;
     assert_eq!(topics[0].topic_authorized_operations, TOPIC_OPERATIONS);
-    assert_eq!(topics[1].topic_authorized_operations, i32::MIN);
+    assert_eq!(topics[1].topic_authorized_operations, TOPIC_OPERATIONS, "nor could be");
+}
+
+#[test]
+fn who_asks_by_id_asks_by_nothing_else() {
+    let id = Uuid::from_u64s(0xfeed, 2);
+    let answer = ask(&[(Some("nope"), ZERO), (None, id), (None, ZERO)], 12);
+    assert_eq!(codes(&answer.response), [(Some("de"), 0)]);
 }
 
 #[test]
@@ -212,7 +219,11 @@ fn pages_of_partitions_follow_each_other() {
 fn a_cursor_that_was_not_ours_is_refused() {
     assert_eq!(page(&["m2"], 2, Some(("zz", 0))), ["m2 42 []"]);
     assert_eq!(page(&["m2"], 2, Some(("m2", -1))), ["m2 42 []"]);
-    assert_eq!(page(&["de", "m2"], 1, Some(("gone", 3))), ["de 42 []", "m2 42 []"]);
+    assert_eq!(
+        page(&["m2", "de", "m2"], 1, Some(("gone", 3))),
+        ["m2 42 []", "de 42 []", "m2 42 []"],
+        "as it was asked for"
+    );
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub fn describe_topic_partitions(
         cursor.partition_index < 0 || (!named.is_empty() && !named.contains(from))
     });
     if foreign {
-        let topics = named.into_iter().map(|name| unknown(name, ErrorCode::InvalidRequest));
+        // Each as it was asked for: nothing has been put in order yet.
+        let topics =
+            request.topics.iter().map(|topic| unknown(&topic.name, ErrorCode::InvalidRequest));
         return DescribeTopicPartitionsResponse {
             topics: topics.collect(),
             ..DescribeTopicPartitionsResponse::default()

@@ -133,3 +133,100 @@ fn topic_ids_find_topics_and_unknown_ones_are_told() {
     by_id.topics[0].topic_id = Uuid::from_u64s(9, 9);
     assert_eq!(only(&rig.request(0, 17, &by_id)).0, ErrorCode::UnknownTopicId.code());
 }
+
+/// The codes of all partitions, by topic as they stand in the answer.
+fn codes(response: &FetchResponse) -> Vec<(&str, Vec<i16>)> {
+    let topics = response.responses.iter();
+    topics
+        .map(|one| (one.topic.as_str(), one.partitions.iter().map(|p| p.error_code).collect()))
+        .collect()
+}
+
+fn asked(topic: &str, partitions: &[i32]) -> FetchTopic {
+    FetchTopic {
+        topic: topic.to_owned(),
+        partitions: partitions
+            .iter()
+            .map(|&partition| FetchPartition {
+                partition,
+                partition_max_bytes: 1 << 20,
+                ..FetchPartition::default()
+            })
+            .collect(),
+        ..FetchTopic::default()
+    }
+}
+
+#[test]
+fn an_unknown_isolation_level_refuses_everything_as_it_was_asked_for() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let topics = vec![asked("nope", &[0]), asked("t", &[0, 0]), asked("u", &[])];
+    let request = FetchRequest { isolation_level: 2, topics, ..fetch("t", 0, 0) };
+    let response = rig.request(0, 4, &request);
+    assert_eq!(codes(&response), [("nope", vec![42]), ("t", vec![42, 42]), ("u", vec![])]);
+    let response = rig.request(0, 12, &request);
+    assert_eq!((response.error_code, response.responses.len()), (42, 3));
+}
+
+#[test]
+fn an_unknown_isolation_level_does_not_matter_where_nothing_is_read() {
+    let mut rig = Rig::new(1);
+    let request = FetchRequest { isolation_level: 2, ..fetch("nope", 0, 0) };
+    let response = rig.request(0, 4, &request);
+    assert_eq!(codes(&response), [("nope", vec![ErrorCode::UnknownTopicOrPartition.code()])]);
+}
+
+#[test]
+fn negative_sizes_are_refused_where_there_is_something_to_read() {
+    let mut rig = Rig::new(2);
+    rig.create_topic("t", 2);
+    for partition in 0..2 {
+        rig.request(0, 9, &produce("t", partition, batch(&["a"])));
+        for (whole, offset, code) in [(true, 0, 42), (true, 1, 0), (false, 0, 42), (false, 1, 0)] {
+            let mut request = FetchRequest { max_wait_ms: 0, ..fetch("t", partition, offset) };
+            if whole {
+                request.max_bytes = -1;
+            } else {
+                request.topics[0].partitions[0].partition_max_bytes = -1;
+            }
+            assert_eq!(only(&rig.request(0, 12, &request)).0, code, "{whole} {offset}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_partition_asked_for_twice_is_answered_once() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let topics = vec![asked("nope", &[0, 0, 1]), asked("t", &[5, 5]), asked("nope", &[1])];
+    let response = rig.request(0, 12, &FetchRequest { topics, ..fetch("t", 0, 0) });
+    assert_eq!(codes(&response), [("nope", vec![3, 3]), ("t", vec![3])]);
+}
+
+#[test]
+fn a_reader_ahead_of_an_empty_log_is_told_where_its_epoch_ends() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let mut ahead = fetch("t", 0, 1);
+    ahead.topics[0].partitions[0].last_fetched_epoch = 0;
+    let response = rig.request(0, 12, &ahead);
+    let part = &response.responses[0].partitions[0];
+    let diverging = (part.diverging_epoch.epoch, part.diverging_epoch.end_offset);
+    assert_eq!((part.error_code, diverging), (0, (0, 0)));
+}
+
+#[test]
+fn a_follower_is_refused_and_told_who_leads() {
+    let mut rig = Rig::new(1);
+    let topic_id = rig.create_topic("t", 1);
+    let mut request = fetch("", 0, 0);
+    request.topics[0].topic_id = topic_id;
+    request.replica_state.replica_id = 5;
+    for (version, leader) in [(15, -1), (16, 1)] {
+        let response = rig.request(0, version, &request);
+        let part = &response.responses[0].partitions[0];
+        let told = (part.error_code, part.current_leader.leader_id);
+        assert_eq!(told, (ErrorCode::NotLeaderOrFollower.code(), leader));
+    }
+}

@@ -73,6 +73,9 @@ fn acks_other_than_minus_one_to_one_are_refused() {
     let request = ProduceRequest { acks: 2, ..produce("t", 0, batch(&["a"])) };
     let response = rig.request(0, 9, &request);
     assert_eq!(only(&response).0, ErrorCode::InvalidRequiredAcks.code());
+    let request = ProduceRequest { acks: 2, ..produce("nope", 0, batch(&["a"])) };
+    let response = rig.request(0, 9, &request);
+    assert_eq!(only(&response).0, ErrorCode::UnknownTopicOrPartition.code(), "that comes first");
 }
 
 #[test]

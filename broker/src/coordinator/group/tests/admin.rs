@@ -224,6 +224,8 @@ fn offsets_of_an_unreadable_or_unknown_group_stay() {
     let mut rig = Rig::new();
     let code = |response: OffsetDeleteResponse| response.error_code;
     assert_eq!(code(rig.delete_offsets("nobody's", &[("a", 0)])), 69);
+    assert_eq!(code(rig.delete_offsets("nobody's", &[])), 69, "also when nothing is to go");
+    assert_eq!(code(rig.delete_offsets("nobody's", &[("gone", 0)])), 69);
     assert_eq!(code(rig.delete_offsets("", &[("a", 0)])), ErrorCode::InvalidGroupId as i16);
     let mut request = join_request("", &[("default", b"")]);
     request.protocol_type = "connect".into();

@@ -129,6 +129,16 @@ fn a_commit_of_unknown_topics_alone_creates_no_group() {
 }
 
 #[test]
+fn an_unknown_topic_is_named_in_the_answer_though_nothing_was_asked_of_it() {
+    let mut rig = Rig::new();
+    let mut request = commit_request("", -1, &[("gone", 0, 1), ("a", 0, 1), ("lost", 0, 1)]);
+    request.topics.iter_mut().for_each(|topic| topic.partitions.clear());
+    let response = commit_all(&mut rig, 8, request);
+    let names: Vec<&str> = response.topics.iter().map(|topic| topic.name.as_str()).collect();
+    assert_eq!(names, ["gone", "lost"]);
+}
+
+#[test]
 fn metadata_is_counted_in_java_characters() {
     let mut rig = Rig::new();
     let with = |metadata: String| {
