@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-PATIENCE_SECONDS = 4
+PATIENCE_SECONDS = 30
 READY_SECONDS = 20
 
 CLOSED = {"_outcome": "the connection is closed"}

@@ -44,7 +44,7 @@ MISSING = Missing()
 
 def shorten(value):
     text = repr(value)
-    return text if len(text) <= 160 else text[:160] + "…"
+    return text if len(text) <= 400 else text[:400] + "…"
 
 
 class Comparison:
@@ -55,19 +55,21 @@ class Comparison:
         self.pairs, self.taken = {}, set()
 
     def step(self, case, kafka, corelane):
-        """(verdict, differences) of one request's two answers."""
+        """(verdict, differences, fields compared) of one request's two answers."""
         if (kafka.api, kafka.version, kafka.note) != (corelane.api, corelane.version,
                                                       corelane.note):
             return DIFFERENT, [Difference("request", f"{kafka.api} v{kafka.version} {kafka.note}",
-                                          f"{corelane.api} v{corelane.version} {corelane.note}")]
+                                          f"{corelane.api} v{corelane.version} {corelane.note}")], 1
         left = dict(leaves(kafka.api, "", kafka.outcome, self.kafka.labels()))
         right = dict(leaves(corelane.api, "", corelane.outcome, self.corelane.labels()))
         if "_outcome" in left or "_outcome" in right:
             # One word says it all: the fields of an answer nobody else gave do not count.
             left = {"_outcome": left.get("_outcome", "an answer")}
             right = {"_outcome": right.get("_outcome", "an answer")}
+        left, right = without_strangers(left, right), without_strangers(right, left)
         found = []
-        for path in list(left) + [path for path in right if path not in left]:
+        paths = list(left) + [path for path in right if path not in left]
+        for path in paths:
             mine, theirs = left.get(path, MISSING), right.get(path, MISSING)
             if not self._same(kafka.api, path, mine, theirs):
                 found.append(Difference(path, mine, theirs))
@@ -76,9 +78,9 @@ class Comparison:
         for one in found:
             one.allowed = next((rule for rule in ALLOWED if rule.covers(case, kafka, one)), None)
         if not found:
-            return EQUAL, []
-        explained = all(one.allowed and not one.allowed.is_open for one in found)
-        return (ALLOWED_ONLY if explained else DIFFERENT), found
+            return EQUAL, [], len(paths)
+        explained = all(one.allowed for one in found)
+        return (ALLOWED_ONLY if explained else DIFFERENT), found, len(paths)
 
     def _same(self, api, path, kafka, corelane):
         if kafka == corelane and type(kafka) is type(corelane):
@@ -103,6 +105,19 @@ class Comparison:
         return True
 
 
+# Of an element that is told by its name: it is there.
+LISTED = "listed"
+
+
+def without_strangers(mine, theirs):
+    """Without the fields of elements that only one broker lists: that they are there says it."""
+    strangers = tuple(f"{path}." for path, value in mine.items()
+                      if value is LISTED and path not in theirs)
+    if not strangers:
+        return mine
+    return {path: value for path, value in mine.items() if not path.startswith(strangers)}
+
+
 def leaves(api, path, value, ids):
     """(path, value) of every leaf, lists in an order that both brokers share."""
     if isinstance(value, dict):
@@ -115,6 +130,7 @@ def leaves(api, path, value, ids):
         named = rules.name_of(api, shape)
         if named:
             for one in value:
+                yield f"{path}[{one[named]}]", LISTED
                 rest = {name: field for name, field in one.items() if name != named}
                 yield from leaves(api, f"{path}[{one[named]}]", rest, ids)
             return

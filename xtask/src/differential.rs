@@ -1,9 +1,10 @@
 //! Apache Kafka as the judge: the same requests to it and to Corelane, answers compared.
 //!
 //! This file starts and stops the two brokers and keeps the counts in `docs/compatibility.md`. The
-//! requests, the comparison and the list of allowed differences are in `tests/differential`.
+//! requests, the comparison and the list of allowed differences are in `tests/differential`, and so
+//! is the program that reads what both left on disk.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::process;
@@ -15,6 +16,7 @@ use crate::{ServerKind, provision};
 
 const RUN: Duration = Duration::from_secs(1800);
 const RUN_QUICK: Duration = Duration::from_secs(300);
+const FILES: Duration = Duration::from_secs(300);
 
 /// What `cargo xtask differential` was asked for.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -28,6 +30,9 @@ pub struct Options {
     /// Three versions of each API and few random requests
     #[arg(long)]
     quick: bool,
+    /// Compares this `corelane` instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// Prints every case, and the requests behind each difference
     #[arg(long)]
     verbose: bool,
@@ -36,13 +41,14 @@ pub struct Options {
 /// `cargo xtask differential`.
 pub fn run(workspace: &Workspace, options: &Options) -> Tally {
     let mut tally = Tally::default();
-    if let Err(reason) = provision::java(workspace) {
-        tally.missing("differential", &reason);
-    } else if let Err(reason) = rust::build_binary(workspace) {
-        tally.fail("release build of corelane", &reason);
-    } else {
-        let binary = workspace.target.join("release/corelane");
-        compare(workspace, &binary, options, &mut tally);
+    let built = options.binary.clone().map_or_else(
+        || rust::build_binary(workspace).map(|()| workspace.target.join("release/corelane")),
+        Ok,
+    );
+    match (provision::java(workspace), built) {
+        (Err(reason), _) => tally.missing("differential", &reason),
+        (_, Err(reason)) => tally.fail("release build of corelane", &reason),
+        (Ok(_), Ok(binary)) => compare(workspace, &binary, options, &mut tally),
     }
     tally
 }
@@ -61,18 +67,49 @@ pub fn suite(run: &mut Run) {
 }
 
 fn compare(workspace: &Workspace, binary: &Path, options: &Options, tally: &mut Tally) {
-    match start_both(workspace, binary) {
-        Err(reason) => tally.fail("differential", &reason),
-        Ok((kafka, corelane)) => {
-            if let Err(reason) = requests(workspace, options, &kafka, &corelane, tally) {
-                tally.fail("differential", &reason);
-            }
-            conformance::stop(corelane, tally);
-            if let Err(reason) = kafka.stop() {
-                tally.fail("differential/kafka", &reason);
-            }
-        }
+    let (kafka, corelane) = match start_both(workspace, binary) {
+        Err(reason) => return tally.fail("differential", &reason),
+        Ok(both) => both,
+    };
+    let folders = (kafka.data.clone(), corelane.data.clone());
+    let asked = requests(workspace, options, &kafka, &corelane, tally);
+    conformance::stop(corelane, tally);
+    if let Err(reason) = kafka.stop() {
+        tally.fail("differential/kafka", &reason);
     }
+    // One API's cases leave too little to say anything of every kind of file.
+    let read = if options.only.is_empty() {
+        asked.and_then(|()| files(workspace, binary, &folders.0, &folders.1, tally))
+    } else {
+        asked
+    };
+    if let Err(reason) = read {
+        tally.fail("differential", &reason);
+    }
+}
+
+/// Both brokers' files, each read by the other's tool.
+fn files(
+    workspace: &Workspace,
+    binary: &Path,
+    kafka: &Path,
+    corelane: &Path,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let mut command = process::command(provision::python(workspace)?);
+    command.arg("-u").arg(workspace.root.join("tests/differential/files.py"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg("--kafka").arg(kafka).arg("--corelane").arg(corelane);
+    command.arg("--binary").arg(binary).arg("--libs").arg(provision::java_libs(workspace));
+    command.arg("--logging").arg(workspace.root.join("tests/conformance/java/log4j2.xml"));
+    command.arg("--topics").arg(topics_file(workspace));
+    conformance::run_program_for("differential", &mut command, FILES, tally);
+    Ok(())
+}
+
+/// What both brokers held at the end of the requests.
+fn topics_file(workspace: &Workspace) -> PathBuf {
+    workspace.scratch().join("differential-topics.json")
 }
 
 /// Both brokers with the same settings and nothing in them.
@@ -81,6 +118,8 @@ fn start_both(workspace: &Workspace, binary: &Path) -> Result<(Server, Server), 
         let plan = Plan::new(workspace, kind, binary.to_path_buf(), name)?;
         // Sessions that end while a case waits.
         let plan = plan.with("group.min.session.timeout.ms", "100");
+        // A machine that stands still for a while is no reason for Kafka to fence its only broker.
+        let plan = plan.with("broker.session.timeout.ms", "120000");
         // Given, because DescribeConfigs says where a value comes from.
         Ok::<Plan, String>(plan.with("node.id", "1"))
     };
@@ -104,6 +143,7 @@ fn requests(
     command.arg("--libs").arg(provision::java_libs(workspace));
     // The page's table is written by a whole run only.
     command.args(["--seed", &options.seed.to_string()]).arg("--docs").arg(&docs);
+    command.arg("--topics").arg(topics_file(workspace));
     for only in &options.only {
         command.args(["--only", only]);
     }

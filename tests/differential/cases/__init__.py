@@ -6,16 +6,18 @@ CASES = []
 class Case:
     """A registered case: which API it is about, and its versions if it runs once for each."""
 
-    def __init__(self, api, function, versions, slow):
-        self.api, self.function, self.versions, self.slow = api, function, versions, slow
+    def __init__(self, api, function, versions, slow, last):
+        self.api, self.function, self.versions = api, function, versions
+        self.slow, self.last = slow, last
         self.name = f"{api}-{function.__name__}".lower().replace("_", "-")
 
 
-def case(api, versions=None, slow=False):
+def case(api, versions=None, slow=False, last=False):
     """Registers a case. `versions`: "all" for each version both brokers serve, or a list of them.
-    `slow` ones are left out of the quick form."""
+    `slow` ones, and ones that measure time, are left out of the quick form; `last` ones change
+    what the others stand on."""
     def register(function):
-        CASES.append(Case(api, function, versions, slow))
+        CASES.append(Case(api, function, versions, slow, last))
         return function
     return register
 

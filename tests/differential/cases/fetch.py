@@ -149,7 +149,7 @@ def deleted_while_in_a_session(b, v):
     ask("without a session", topic(name, part()))
 
 
-@case("Fetch", versions=[4, 11, 13, 18])
+@case("Fetch", versions=[4, 11, 13, 18], slow=True)
 def waits(b, v):
     name = filled(b)
     topic, ask = fetcher(b, v)

@@ -464,7 +464,7 @@ def of_a_subscribed_group(b):
     group.leave("leaves", member)
 
 
-@case("Heartbeat")
+@case("Heartbeat", slow=True)
 def sessions_end(b):
     """A member that is silent for longer than its session is gone."""
     group = Group(b)

@@ -12,12 +12,14 @@ UNKNOWN = uuid.UUID(int=0x1234_5678)
 
 def producer(b, v):
     """`send(note, records, ...)` to one partition, compared."""
-    def send(note, records, topic=None, partition=0, acks=-1, transactional=None, timeout=5000):
+    def send(note, records, topic=None, partition=0, acks=-1, transactional=None, timeout=5000,
+             **options):
         topic = topic if topic is not None else b.name()
         data = {"Name": topic, "TopicId": b.ids.get(topic, UNKNOWN),
                 "PartitionData": [{"Index": partition, "Records": records}]}
         return b.call("Produce", v, {"TransactionalId": transactional, "Acks": acks,
-                                     "TimeoutMs": timeout, "TopicData": [data]}, note=note)
+                                     "TimeoutMs": timeout, "TopicData": [data]}, note=note,
+                      **options)
     return send
 
 
@@ -88,7 +90,8 @@ def refused_batches(b, v):
     b.topic(configs={"max.message.bytes": "5000"})
     send = producer(b, v)
     good, at = right(b), b.base_ms
-    send("null", None)
+    # Kafka never answers.
+    send("null", None, patience=1.5)
     send("empty", b"")
     send("one byte", b"\0")
     send("zeros", b"\0" * 100)

@@ -178,8 +178,29 @@ def grow(b, v):
     ask("by hand", (name, 4, [[1]]))
     b.await_topic(name, 4)
     ask("metadata", ("__cluster_metadata", 5, None))
+    # Only validated: the other cases' groups live there.
+    for count in (9, 4, 2):
+        ask(f"internal to {count}", ("__consumer_offsets", count, None), only=True)
+    ask("internal, by hand", ("__consumer_offsets", 5, [[1]]), only=True)
     ask("no time", (name, 5, None), timeout=0)
     b.until("settled", lambda: True)
+
+
+@case("CreatePartitions", last=True)
+def the_groups_topic(b):
+    """Where every case's groups live; they must be found afterwards."""
+    groups = [b.name(f"group-{number}") for number in range(8)]
+    def commit(group, offset):
+        return {"GroupId": group, "Topics": [{"Name": "__consumer_offsets", "Partitions": [
+            {"PartitionIndex": 0, "CommittedOffset": offset, "CommittedMetadata": ""}]}]}
+    for group in groups:
+        b.quiet("OffsetCommit", 8, commit(group, 5))
+    b.call("CreatePartitions", 3, {"TimeoutMs": TIMEOUT_MS, "Topics": [
+        {"Name": "__consumer_offsets", "Count": 9, "Assignments": None}]}, note="grows")
+    for group in groups:
+        b.call("OffsetFetch", 7, {"GroupId": group, "Topics": None}, note="is found")
+    for group in groups:
+        b.call("OffsetCommit", 8, commit(group, 6), note="commits again")
 
 
 @case("DeleteTopics", versions="all")

@@ -73,10 +73,10 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     run.suite(wanted("tools", ""), "tools", tools::run);
     run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
-    // Only when asked for by name: one takes a JVM and minutes, the other bounds latency, which a
-    // busy machine does not keep.
-    let asked = options.only.iter().any(|only| only == "differential");
-    run.suite(asked, "differential", crate::differential::suite);
+    // It starts both brokers whichever is under test.
+    let both = options.server == ServerKind::Corelane && wanted("differential", "");
+    run.suite(both, "differential", crate::differential::suite);
+    // Only when asked for by name: it bounds latency, which a busy machine does not keep.
     let asked = options.only.iter().any(|only| only == "faults");
     run.suite(asked, "faults", |run| faults::run(run, &[], true));
     run.tally
