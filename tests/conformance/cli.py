@@ -169,6 +169,9 @@ def group_of_two():
     members = [start(*options) for _ in range(2)]
 
     def shared():
+        # There is no group to describe before the first of them has joined.
+        if group not in [row["group"] for row in listed("group", "list")]:
+            return False
         rows = listed("group", "describe", group)[0]["members"]
         return [len(row["partitions"]) for row in rows] == [2, 2]
 
