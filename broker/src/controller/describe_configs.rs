@@ -157,8 +157,8 @@ fn entry(key: &'static Key, value: Option<String>, synonyms: Vec<DescribeConfigs
     }
 }
 
-/// What a text means, as its key prints it. What is stored was checked; a text that a later registry
-/// no longer takes is shown as it stands.
+/// What a text means, as its key prints it. What is stored was checked; a text that a later
+/// registry no longer takes is shown as it stands.
 fn printed(key: &'static Key, text: &str) -> String {
     key.parse(text).map_or_else(|_| text.to_string(), |value| value.to_string())
 }
