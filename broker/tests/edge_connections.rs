@@ -33,6 +33,32 @@ fn pipelined_requests_are_answered_in_order_and_joined_into_few_sends() {
     assert!(edge.counter("sends") < 1_000, "{} sends", edge.counter("sends"));
 }
 
+/// Eight megabytes of small requests in the receive buffers of one connection once were one turn of
+/// the event loop: everybody else waited for seconds, and a pause that the shard asked for came too
+/// late.
+#[test]
+fn a_connection_hands_on_its_share_of_a_turn_and_then_the_others_have_theirs() {
+    let edge = start(1, |_| {});
+    let mut greedy = edge.connect();
+    let mut writing = common::Client(greedy.0.try_clone().expect("a second handle"));
+    let count = 200_000;
+    let writer = std::thread::spawn(move || {
+        let bytes: Vec<u8> = (0..count).flat_map(|number| frame(&body(ECHO, number))).collect();
+        writing.0.write_all(&bytes).expect("sent");
+    });
+    let mut quick = edge.connect();
+    for number in 0..100 {
+        quick.send(&body(ECHO, number));
+        assert_eq!(quick.receive(), body(ECHO, number));
+    }
+    for number in 0..count {
+        assert_eq!(greedy.receive(), body(ECHO, number));
+    }
+    writer.join().expect("written");
+    let most = edge.seen.frames_in_turn_max.load(Ordering::Relaxed);
+    assert!((100..=256).contains(&most), "{most} requests in one turn");
+}
+
 #[test]
 fn a_request_split_at_every_byte_is_one_request() {
     let edge = start(1, |_| {});

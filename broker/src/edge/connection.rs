@@ -16,9 +16,11 @@ use slab::Slab;
 use storage::edge::ring::{Completion, Ring};
 
 use super::buffers::{GROUP, ReceiveBuffers};
+use super::clock;
 use super::counters::Counters;
-use super::frames::{FrameReader, SpareBuffers};
+use super::frames::{Fed, FrameReader, SpareBuffers};
 use super::outbox::{Outbox, Sent, SpareMessages};
+use super::share::Share;
 use super::user_data::{self, Kind};
 use crate::shard::event::{ConnId, Event};
 use crate::shard::response::Response;
@@ -56,9 +58,15 @@ struct Connection {
     /// The peer sends nothing more.
     ended: bool,
     reader: FrameReader,
-    /// Bytes that arrived while paused, and when the first of them did.
+    /// Bytes that arrived while paused, or beyond the connection's share of a turn.
     held: Vec<u8>,
+    /// How many of them were handed on.
+    held_at: usize,
+    /// When the first of them arrived.
     held_since_ns: u64,
+    /// In `Connections::resumed`.
+    is_resumed: bool,
+    share: Share,
     outbox: Outbox,
     /// Frames handed to the shard and not answered.
     unanswered: u32,
@@ -90,8 +98,10 @@ pub struct Connections {
     opened: u64,
     /// Slots with something to send, or to end.
     dirty: Vec<u32>,
-    /// Slots resumed with held bytes.
-    resumed: Vec<u32>,
+    /// Slots with held bytes to hand on, in turn.
+    resumed: VecDeque<u32>,
+    /// Counts the turns of the event loop.
+    turn: u64,
     /// Slots whose receive ended for want of a buffer.
     starved: Vec<u32>,
     local: VecDeque<Local>,
@@ -113,7 +123,8 @@ impl Connections {
             slots: Slab::new(),
             opened: 0,
             dirty: Vec::new(),
-            resumed: Vec::new(),
+            resumed: VecDeque::new(),
+            turn: 1,
             starved: Vec::new(),
             local: VecDeque::new(),
             spare_buffers: SpareBuffers::default(),
@@ -177,7 +188,10 @@ impl Connections {
             ended: false,
             reader: FrameReader::default(),
             held: Vec::new(),
+            held_at: 0,
             held_since_ns: 0,
+            is_resumed: false,
+            share: Share::default(),
             outbox: Outbox::default(),
             unanswered: 0,
             is_dirty: false,
@@ -201,7 +215,7 @@ impl Connections {
         let multishot = self.multishot;
         let connection = self.get(slot);
         let wanted = match connection.phase {
-            Phase::Open => !connection.paused && !connection.ended,
+            Phase::Open => !connection.paused && !connection.ended && connection.held.is_empty(),
             Phase::Draining | Phase::Ending => false,
         };
         let (Receiving::Off, true, Some(socket)) =
@@ -270,7 +284,9 @@ impl Connections {
         match (connection.phase, connection.receiving) {
             (Phase::Ending, _) => self.try_free(slot, ring),
             (Phase::Open | Phase::Draining, Receiving::Off) => self.arm(slot, ring),
-            (Phase::Open, Receiving::Armed) if connection.paused => self.cancel_receive(slot, ring),
+            (Phase::Open, Receiving::Armed) if connection.paused || !connection.held.is_empty() => {
+                self.cancel_receive(slot, ring);
+            }
             (Phase::Open | Phase::Draining, Receiving::Armed | Receiving::Cancelling) => {}
         }
     }
@@ -284,7 +300,7 @@ impl Connections {
         unsafe { ring.push(entry) };
     }
 
-    /// Cuts received bytes into frames for the shard, or holds them while paused.
+    /// Cuts received bytes into frames for the shard, or holds them while it is not their turn.
     fn feed(
         &mut self,
         slot: u32,
@@ -306,26 +322,72 @@ impl Connections {
             connection.held.extend_from_slice(bytes);
             return;
         }
-        let conn = connection.id;
+        let taken = self.hand_on(slot, bytes, now_ns, counters, deliver);
+        if taken < bytes.len() {
+            let connection = self.get(slot);
+            connection.held_since_ns = now_ns;
+            connection.held.extend_from_slice(&bytes[taken..]);
+            self.queue(slot);
+        }
+    }
+
+    /// Gives the shard the frames in `bytes`, which arrived at `now_ns`, as far as the connection's share of this turn goes;
+    /// returns how many bytes that took.
+    fn hand_on(
+        &mut self,
+        slot: u32,
+        bytes: &[u8],
+        now_ns: u64,
+        counters: &Counters,
+        deliver: &mut impl FnMut(Event<'_>),
+    ) -> usize {
+        let (turn, frame_bytes_max) = (self.turn, self.limits.frame_bytes_max);
+        let connection =
+            self.slots.get_mut(slot as usize).expect("a slot lives until its last completion");
+        match connection.phase {
+            Phase::Open => {}
+            Phase::Draining | Phase::Ending => return bytes.len(),
+        }
+        let (conn, share) = (connection.id, &mut connection.share);
+        if !share.has_room(turn) {
+            return 0;
+        }
         let mut frames = 0u32;
+        let mut started_ns = clock::mono_ns();
         let fed = connection.reader.feed(
             bytes,
             now_ns,
-            self.limits.frame_bytes_max,
+            frame_bytes_max,
             &mut self.spare_buffers,
             |frame, arrival| {
                 frames += 1;
                 deliver(Event::Frame { conn, frame, arrival });
+                let ended_ns = clock::mono_ns();
+                share.spend(ended_ns - started_ns);
+                started_ns = ended_ns;
+                share.has_room(turn)
             },
         );
         connection.unanswered += frames;
         counters.requests.add(u64::from(frames));
         match fed {
-            Ok(assembled) => counters.requests_assembled.add(assembled),
+            Ok(Fed { taken, assembled }) => {
+                counters.requests_assembled.add(assembled);
+                taken
+            }
             Err(error) => {
                 self.notices.push(format!("connection from {} closed: {error}", connection.peer));
                 self.end(slot);
+                bytes.len()
             }
+        }
+    }
+
+    /// Lets a slot hand on what it holds when its turn comes.
+    fn queue(&mut self, slot: u32) {
+        let connection = self.get(slot);
+        if !std::mem::replace(&mut connection.is_resumed, true) {
+            self.resumed.push_back(slot);
         }
     }
 
@@ -408,7 +470,7 @@ impl Connections {
         if connection.held.is_empty() {
             self.arm(slot, ring);
         } else {
-            self.resumed.push(slot);
+            self.queue(slot);
         }
     }
 
@@ -421,16 +483,26 @@ impl Connections {
         deliver: &mut impl FnMut(Event<'_>),
     ) {
         for _ in 0..self.resumed.len() {
-            let slot = self.resumed.swap_remove(0);
+            let Some(slot) = self.resumed.pop_front() else { break };
             let Some(connection) = self.slots.get_mut(slot as usize) else { continue };
-            if !connection.paused {
-                let held = std::mem::take(&mut connection.held);
-                let since_ns = connection.held_since_ns;
-                self.feed(slot, &held, since_ns, counters, deliver);
+            connection.is_resumed = false;
+            if connection.paused || connection.held.is_empty() {
+                // Paused again meanwhile, or the slot is somebody else's.
+                continue;
+            }
+            let held = std::mem::take(&mut connection.held);
+            let from = std::mem::take(&mut connection.held_at);
+            let since_ns = connection.held_since_ns;
+            let at = from + self.hand_on(slot, &held[from..], since_ns, counters, deliver);
+            let connection = self.get(slot);
+            if at < held.len() {
+                (connection.held, connection.held_at) = (held, at);
+                self.queue(slot);
+            } else {
                 self.spare_buffers.give_back(held);
-                self.mark_dirty(slot);
                 self.arm(slot, ring);
             }
+            self.mark_dirty(slot);
         }
         while let Some(local) = self.local.pop_front() {
             match local {
@@ -443,6 +515,7 @@ impl Connections {
     /// Starts what the turn left to do: sends, ends, receives that wait for buffers. Called when
     /// buffers were published and before the ring is entered.
     pub fn flush(&mut self, ring: &mut Ring, counters: &Counters) {
+        self.turn += 1;
         for _ in 0..self.starved.len() {
             let slot = self.starved.swap_remove(0);
             if self.slots.contains(slot as usize) {

@@ -55,6 +55,15 @@ impl SpareBuffers {
     }
 }
 
+/// What became of the bytes of one receive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fed {
+    /// Bytes taken, from the front. The rest comes again when its turn has come.
+    pub taken: usize,
+    /// Frames that were put together from several receives.
+    pub assembled: u64,
+}
+
 /// One connection's place in its stream.
 #[derive(Debug, Default)]
 pub struct FrameReader {
@@ -65,37 +74,45 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// Takes bytes received at `now_ns` and hands on every frame they complete, with when it came;
-    /// says how many had to be assembled.
+    /// Takes bytes received at `now_ns` and hands on the frames they complete, each with when it
+    /// came, until `on_frame` says that the one it was given was the last for now.
     pub fn feed(
         &mut self,
-        mut bytes: &[u8],
+        received: &[u8],
         now_ns: u64,
         frame_bytes_max: u32,
         spare: &mut SpareBuffers,
-        mut on_frame: impl FnMut(&[u8], Arrival),
-    ) -> Result<u64, FrameError> {
+        mut on_frame: impl FnMut(&[u8], Arrival) -> bool,
+    ) -> Result<Fed, FrameError> {
+        let mut bytes = received;
         let mut assembled = 0;
+        let fed = |rest: &[u8], assembled| Fed { taken: received.len() - rest.len(), assembled };
         if !self.partial.is_empty() {
             bytes = self.add(bytes, LENGTH_BYTES);
             if self.partial.len() < LENGTH_BYTES {
-                return Ok(assembled);
+                return Ok(fed(bytes, assembled));
             }
             let end = LENGTH_BYTES + frame_length(&self.partial, frame_bytes_max)?;
             bytes = self.add(bytes, end);
             if self.partial.len() < end {
-                return Ok(assembled);
+                return Ok(fed(bytes, assembled));
             }
             let arrival = Arrival { ready_ns: self.partial_since_ns, framed_ns: now_ns };
-            on_frame(&self.partial[LENGTH_BYTES..], arrival);
+            let goes_on = on_frame(&self.partial[LENGTH_BYTES..], arrival);
             assembled += 1;
             spare.give_back(std::mem::take(&mut self.partial));
+            if !goes_on {
+                return Ok(fed(bytes, assembled));
+            }
         }
         while bytes.len() >= LENGTH_BYTES {
             let end = LENGTH_BYTES + frame_length(bytes, frame_bytes_max)?;
             let Some(frame) = bytes.get(LENGTH_BYTES..end) else { break };
-            on_frame(frame, Arrival::at(now_ns));
+            let goes_on = on_frame(frame, Arrival::at(now_ns));
             bytes = &bytes[end..];
+            if !goes_on {
+                return Ok(fed(bytes, assembled));
+            }
         }
         if !bytes.is_empty() {
             self.partial = spare.take();
@@ -106,7 +123,7 @@ impl FrameReader {
             };
             self.add(bytes, wanted);
         }
-        Ok(assembled)
+        Ok(Fed { taken: received.len(), assembled })
     }
 
     /// Gives the memory back when the connection ends.
@@ -159,9 +176,12 @@ mod tests {
         reader: &mut FrameReader,
         bytes: &[u8],
         out: &mut Vec<Vec<u8>>,
-    ) -> Result<u64, FrameError> {
+    ) -> Result<Fed, FrameError> {
         let mut spare = SpareBuffers::default();
-        reader.feed(bytes, 1, 1 << 20, &mut spare, |frame, _| out.push(frame.to_vec()))
+        reader.feed(bytes, 1, 1 << 20, &mut spare, |frame, _| {
+            out.push(frame.to_vec());
+            true
+        })
     }
 
     #[test]
@@ -188,11 +208,38 @@ mod tests {
         let bytes = stream(&[b"first", b"second"]);
         let mut arrivals = Vec::new();
         for (part, now_ns) in [(&bytes[..3], 10), (&bytes[3..12], 20), (&bytes[12..], 30)] {
-            let note = |_: &[u8], arrival| arrivals.push(arrival);
+            let note = |_: &[u8], arrival| {
+                arrivals.push(arrival);
+                true
+            };
             reader.feed(part, now_ns, 1 << 20, &mut spare, note).expect("well formed");
         }
         let pieces = [(10, 20), (20, 30)];
         assert_eq!(arrivals, pieces.map(|(ready_ns, framed_ns)| Arrival { ready_ns, framed_ns }));
+    }
+
+    #[test]
+    fn what_is_left_after_the_last_frame_of_a_turn_comes_again() {
+        let frames: [&[u8]; 4] = [b"first", b"", b"the third one", b"x"];
+        let bytes = stream(&frames);
+        for cut in 0..=bytes.len() {
+            let mut reader = FrameReader::default();
+            let mut spare = SpareBuffers::default();
+            let mut out: Vec<Vec<u8>> = Vec::new();
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                let mut at = 0;
+                while at < part.len() {
+                    let before = out.len();
+                    let fed = reader.feed(&part[at..], 1, 1 << 20, &mut spare, |frame, _| {
+                        out.push(frame.to_vec());
+                        false
+                    });
+                    at += fed.expect("well formed").taken;
+                    assert!(out.len() <= before + 1, "one frame was asked for");
+                }
+            }
+            assert_eq!(out, frames, "cut at {cut}");
+        }
     }
 
     #[test]
@@ -202,7 +249,7 @@ mod tests {
         let promise = 50_000_000i32.to_be_bytes();
         for byte in promise.iter().chain(&[0; 100]) {
             let byte = std::slice::from_ref(byte);
-            let fed = reader.feed(byte, 1, 1 << 26, &mut spare, |_, _| {});
+            let fed = reader.feed(byte, 1, 1 << 26, &mut spare, |_, _| true);
             fed.expect("within the limit");
         }
         assert!(reader.partial.capacity() <= FIRST_BYTES);

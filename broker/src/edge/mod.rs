@@ -23,5 +23,6 @@ mod outbox;
 mod reactor;
 pub mod run;
 pub mod shards;
+mod share;
 pub mod signals;
 mod user_data;

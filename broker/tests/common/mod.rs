@@ -47,6 +47,8 @@ pub struct Seen {
     /// Most responses sent and not given back at one time.
     pub outstanding_max: AtomicU64,
     pub frames_while_paused: AtomicU64,
+    /// Most frames of one connection in one turn of the event loop.
+    pub frames_in_turn_max: AtomicU64,
 }
 
 /// The stand-in for a shard.
@@ -56,6 +58,7 @@ pub struct EchoCore {
     spare: Vec<Response>,
     later: VecDeque<(u64, ConnId, Vec<u8>, bool)>,
     paused: Vec<ConnId>,
+    in_turn: Vec<(ConnId, u64)>,
     outstanding: u64,
     block: SharedBuf,
     seen: Arc<Seen>,
@@ -73,6 +76,7 @@ impl EchoCore {
             spare: Vec::new(),
             later: VecDeque::new(),
             paused: Vec::new(),
+            in_turn: Vec::new(),
             outstanding: 0,
             block: SharedBuf::new(Arc::new(block)),
             seen,
@@ -116,6 +120,10 @@ impl Core for EchoCore {
             Event::Frame { conn, frame, .. } => {
                 if self.paused.contains(&conn) {
                     self.seen.frames_while_paused.fetch_add(1, Ordering::Relaxed);
+                }
+                match self.in_turn.iter_mut().find(|(of, _)| *of == conn) {
+                    Some((_, count)) => *count += 1,
+                    None => self.in_turn.push((conn, 1)),
                 }
                 match frame.first() {
                     Some(&LATER) => {
@@ -167,7 +175,11 @@ impl Core for EchoCore {
         }
     }
 
-    fn end_turn(&mut self, _now: Now) {}
+    fn end_turn(&mut self, _now: Now) {
+        for (_, count) in self.in_turn.drain(..) {
+            self.seen.frames_in_turn_max.fetch_max(count, Ordering::Relaxed);
+        }
+    }
 
     fn poll_output(&mut self) -> Option<Output> {
         let output = self.outputs.pop_front();
