@@ -18,6 +18,7 @@ pub mod ledger_page;
 pub mod listener;
 pub mod lock;
 pub mod log;
+mod memory;
 pub mod mesh;
 mod outbox;
 mod reactor;

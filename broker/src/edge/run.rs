@@ -26,6 +26,7 @@ use super::handle::Process;
 use super::listener::Bound;
 use super::lock::FolderLock;
 use super::log::{self, Logger};
+use super::memory;
 use super::shards::{Shards, ShardsError};
 use super::signals::{self, Signal};
 use crate::boot::LentMemory;
@@ -35,6 +36,9 @@ use crate::time::Now;
 
 /// A stop that takes longer than this ends the process with code 1.
 const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// How often freed memory is looked for that the kernel may have back.
+const MEMORY_LOOK: Duration = Duration::from_secs(1);
 
 /// Something the operator asked for cannot be: an option, a port, a folder in use, a kernel without
 /// io_uring.
@@ -308,14 +312,14 @@ fn start_signals(
 
 fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: &Logger) {
     loop {
-        match signals::wait(None) {
+        match signals::wait(Some(MEMORY_LOOK)) {
             Some(Signal::HangUp) => {
                 if let (Some(settings), Some(process)) = (on_hang_up(log), running.get()) {
                     process.reconfigure(&settings);
                 }
             }
             Some(Signal::Stop) => break,
-            None => {}
+            None => memory::give_back(),
         }
     }
     let Some(process) = running.get() else {
