@@ -21,6 +21,10 @@ pub const RESPONSE_POOL_COUNT_MAX: usize = 1024;
 /// See `RESPONSE_POOL_COUNT_MAX`.
 pub const RESPONSE_POOL_BYTES_MAX: usize = 64 * 1024;
 
+/// Memory kept for batches that are stored in another form than they were sent in. A larger one is
+/// freed when it was appended.
+pub const BATCH_SCRATCH_BYTES_KEPT_MAX: usize = 2 * 1024 * 1024;
+
 /// Incremental fetch sessions per shard unless configured. The oldest is evicted, as Kafka does.
 pub const FETCH_SESSIONS_MAX: usize = 1000;
 

@@ -25,6 +25,7 @@ use super::produce_refusal::{self, Place};
 use super::rules;
 use crate::config::TopicConfig;
 use crate::ledger::AppendPath;
+use crate::limits;
 use crate::shard::Shard;
 use crate::shard::acks::AckAction;
 use crate::shard::ask::ReplyTo;
@@ -391,7 +392,9 @@ impl Shard {
             };
             self.store.append(log, batch, how)
         });
-        self.batch_scratch = scratch;
+        if scratch.capacity() <= limits::BATCH_SCRATCH_BYTES_KEPT_MAX {
+            self.batch_scratch = scratch;
+        }
         Ok(match appended? {
             Ok(appended) => {
                 let outcome = ProduceOutcome {

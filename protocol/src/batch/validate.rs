@@ -137,7 +137,9 @@ pub fn validate_produce(
                 codecs.decompress_to_scratch(compression, records, config.records_bytes_max)?
             }
         };
-        check_records(&header, records, config)?
+        let checked = check_records(&header, records, config);
+        codecs.give_back_scratch();
+        checked?
     } else {
         check_header_timestamps(&header, config)?;
         header.max_timestamp

@@ -177,6 +177,14 @@ impl Codecs {
         self.scratch = scratch;
         done.map(|()| self.scratch.as_slice())
     }
+
+    /// Frees what [`Codecs::decompress_to_scratch`] filled, if it is large: for the caller who has
+    /// read it.
+    pub fn give_back_scratch(&mut self) {
+        if self.scratch.capacity() > SCRATCH_BYTES_KEPT_MAX {
+            self.scratch = Vec::new();
+        }
+    }
 }
 
 /// Where a codec puts its output, with the bound.

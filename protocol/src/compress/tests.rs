@@ -235,6 +235,17 @@ fn scratch_is_given_back_after_a_huge_batch() {
 }
 
 #[test]
+fn scratch_of_a_huge_batch_is_given_back_when_it_was_read() {
+    let mut codecs = Codecs::new();
+    let mut packed = Vec::new();
+    codecs.compress(Compression::Zstd, None, &vec![7; 8 << 20], &mut packed);
+    let huge = codecs.decompress_to_scratch(Compression::Zstd, &packed, 16 << 20).expect("fits");
+    assert_eq!(huge.len(), 8 << 20);
+    codecs.give_back_scratch();
+    assert_eq!(codecs.scratch.capacity(), 0);
+}
+
+#[test]
 fn scratch_is_given_back_as_soon_as_a_bomb_is_refused() {
     let mut codecs = Codecs::new();
     for codec in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
