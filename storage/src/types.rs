@@ -206,7 +206,8 @@ pub enum ReadError {
     /// KAFKA_STORAGE_ERROR (56).
     #[error("the partition is offline after a storage failure")]
     Failed,
-    /// UNKNOWN_SERVER_ERROR / throttle: too many reads wait for the disk; try again.
+    /// KAFKA_STORAGE_ERROR (56), which clients try again: too many reads wait for the disk, or the
+    /// process has no descriptor left.
     #[error("too many reads wait for the disk")]
     Busy,
     /// UNKNOWN_TOPIC_OR_PARTITION (3): removed.

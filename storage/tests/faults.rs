@@ -119,6 +119,58 @@ fn a_full_disk_refuses_appends_serves_reads_and_heals() {
     world.check_reads();
 }
 
+/// A process without descriptors once lost the partition whose segment was due for as long as it
+/// ran: a crowd of connections was enough.
+#[test]
+fn want_of_descriptors_delays_a_flush_and_takes_no_partition() {
+    let mut world = world(2);
+    world.disk.inject(Fault::always(Ops::Open, "", Effect::Fail(DiskError::TooManyFiles)));
+    let taken = fill(&mut world, 0, 20, 300);
+    for _ in 0..200 {
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(100);
+    }
+    assert!(taken > 0);
+    assert_eq!(failed_partitions(&world), 0);
+    world.disk.clear_faults();
+    for _ in 0..200 {
+        world.end_turn();
+        world.complete(30);
+        world.pass_ms(100);
+    }
+    assert_eq!(fill(&mut world, 0, 20, 300), 20, "appends go on by themselves");
+    world.settle();
+    world.power_cut(7);
+    world.recover(1).expect("it starts");
+    world.check();
+    world.check_reads();
+}
+
+#[test]
+fn a_cold_read_without_a_descriptor_is_refused_for_a_moment_only() {
+    let mut world = world(1);
+    fill(&mut world, 0, 100, 900);
+    world.settle();
+    world.stop();
+    world.recover(1).expect("it starts");
+    world.disk.inject(Fault::always(Ops::Open, "", Effect::Fail(DiskError::TooManyFiles)));
+    let (store, log) = world.log(id(0));
+    let mut out = Vec::new();
+    let read = store.read(log, 0, 1 << 20, true, i64::MAX, &mut out);
+    assert!(matches!(read, Ok(ReadOutcome::Pending(_))), "{read:?}");
+    world.end_turn();
+    world.complete(30);
+    world.end_turn();
+    let refused = |event: &StoreEvent| {
+        matches!(event, StoreEvent::ReadDone { result: Err(ReadError::Busy), .. })
+    };
+    assert_eq!(count(&world, refused), 1);
+    assert_eq!(failed_partitions(&world), 0);
+    world.disk.clear_faults();
+    world.check_reads();
+}
+
 #[test]
 fn a_rotten_batch_in_a_segment_is_never_served() {
     let mut world = world(2);

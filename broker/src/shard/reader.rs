@@ -547,9 +547,9 @@ pub(crate) fn epoch_error(asked: i32, ours: i32) -> Option<ErrorCode> {
 pub(crate) fn read_error(error: ReadError) -> i16 {
     match error {
         ReadError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange.code(),
-        ReadError::Failed => ErrorCode::KafkaStorageError.code(),
-        // Retriable without a metadata refresh being needed.
-        ReadError::Busy => ErrorCode::ThrottlingQuotaExceeded.code(),
+        // Of what fits, the one that every consumer tries again: Java's ends at codes that it does
+        // not expect of a fetch.
+        ReadError::Failed | ReadError::Busy => ErrorCode::KafkaStorageError.code(),
         ReadError::Removed => ErrorCode::UnknownTopicOrPartition.code(),
     }
 }

@@ -78,8 +78,11 @@ pub(crate) struct Ring {
     /// Last sequence placed.
     last: u64,
     preparing: bool,
-    /// Preparing failed for want of space; tried again after the next retry time.
+    /// Preparing a file failed, and none has been prepared since: those that are missing cannot be
+    /// counted on.
     starved: bool,
+    /// It is time to try again.
+    retrying: bool,
 }
 
 impl Ring {
@@ -100,6 +103,7 @@ impl Ring {
             last: 0,
             preparing: false,
             starved: false,
+            retrying: false,
         }
     }
 
@@ -148,15 +152,21 @@ impl Ring {
         (self.files.len() as u64).saturating_sub(1) * (self.file_bytes() / 4 * 3)
     }
 
-    /// Files that are free or will be prepared.
+    /// Whether files are missing because the disk did not take them.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    /// Files that are free or will be prepared. On a disk that takes no more files, those that are
+    /// there.
     pub fn free_files(&self) -> u64 {
         let free = |file: &&RingFile| match file.state {
-            State::Free
-            | State::Absent
-            | State::Opening { .. }
+            State::Free | State::Opening { prepared: true } => true,
+            State::Absent
+            | State::Opening { prepared: false }
             | State::Zeroing { .. }
             | State::Syncing
-            | State::SyncingFolder => true,
+            | State::SyncingFolder => !self.starved,
             State::Current | State::Full { .. } => false,
         };
         self.files.iter().filter(free).count() as u64
@@ -217,7 +227,7 @@ impl Ring {
     /// Prepares one more file when fewer than `ready_min` are ready: with two, one is never waited
     /// for, and a young broker does not spend its first seconds writing zeros.
     pub fn prepare(&mut self, ready_min: usize, ops: &mut Ops) {
-        if self.preparing || self.starved {
+        if self.preparing || self.starved && !self.retrying {
             return;
         }
         let ready = |file: &&RingFile| {
@@ -230,6 +240,7 @@ impl Ring {
             return;
         };
         self.preparing = true;
+        self.retrying = false;
         let (file, number) = (self.files[slot].file, self.files[slot].number);
         self.files[slot].state = State::Opening { prepared: false };
         self.open(slot, file, number, OpenMode::CreateOrOpen, ops);
@@ -237,7 +248,7 @@ impl Ring {
 
     /// Space may be back: preparing is tried again.
     pub fn retry(&mut self) {
-        self.starved = false;
+        self.retrying = true;
     }
 
     /// Takes a completion of a file's preparation. An error other than want of space is told once
@@ -304,6 +315,7 @@ impl Ring {
             }
             State::Free => {
                 self.preparing = false;
+                self.starved = false;
             }
             State::Absent
             | State::Opening { .. }
@@ -333,5 +345,64 @@ impl Ring {
 
     fn next_free(&self) -> Option<usize> {
         self.files.iter().position(|file| file.state == State::Free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::BLOCK_BYTES;
+
+    const FILE_BYTES: u64 = 4 * BLOCK_BYTES as u64;
+
+    /// Answers everything under way, as a disk that has room for `names_left` more files.
+    fn run(ring: &mut Ring, ops: &mut Ops, names_left: &mut u32) {
+        while let Some(op) = ops.poll() {
+            let id = op.id();
+            let result = match op {
+                DiskOp::Open { .. } if *names_left == 0 => Err(DiskError::NoSpace),
+                DiskOp::Open { .. } => {
+                    *names_left -= 1;
+                    Ok(DiskOk::Opened { bytes: 0 })
+                }
+                DiskOp::Write { buffer, .. } => Ok(DiskOk::Written {
+                    bytes: buffer.as_slice().len() as u64,
+                    buffer: buffer.into_owned(),
+                }),
+                _ => Ok(DiskOk::Done),
+            };
+            if let Purpose::RingFile { slot } = ops.complete(id) {
+                let _ = ring.handle_disk(slot, DiskDone { op: id, result }, ops);
+                ring.prepare(2, ops);
+            }
+        }
+    }
+
+    /// A disk filled up before the last files were made: a record was taken that found no place in
+    /// any file, and its producer had no answer for as long as the disk stayed full.
+    #[test]
+    fn files_that_a_full_disk_did_not_take_are_not_counted_on() {
+        let mut ops = Ops::default();
+        let mut ring = Ring::new(0, FILE_BYTES, 4, &[], &mut ops);
+        assert_eq!(ring.free_files(), 4, "all will be prepared");
+        let mut names_left = 1;
+        ring.prepare(2, &mut ops);
+        run(&mut ring, &mut ops, &mut names_left);
+        assert!(ring.is_starved());
+        assert_eq!(ring.free_files(), 1);
+        assert_eq!(ring.free_bytes(), FILE_BYTES);
+
+        ring.retry();
+        ring.prepare(2, &mut ops);
+        assert_eq!(ring.free_files(), 1, "a try is no success");
+        run(&mut ring, &mut ops, &mut names_left);
+        assert_eq!(ring.free_files(), 1);
+
+        names_left = 9;
+        ring.retry();
+        ring.prepare(2, &mut ops);
+        run(&mut ring, &mut ops, &mut names_left);
+        assert!(!ring.is_starved());
+        assert_eq!(ring.free_files(), 4);
     }
 }

@@ -66,11 +66,7 @@ impl Store {
         }
         if !self.journal.has_room(batch.len()) {
             self.probe.refused_count += 1;
-            return Err(if self.flusher.space_low() {
-                AppendError::Full
-            } else {
-                AppendError::Busy
-            });
+            return Err(if self.is_full() { AppendError::Full } else { AppendError::Busy });
         }
         // What is in the journal already must still find its way out of it: coordinators may use
         // the rest, clients may not.

@@ -19,7 +19,7 @@ use crate::limits::{
     READS_PENDING_MAX,
 };
 use crate::log::Log;
-use crate::op::{DiskDone, DiskOk, DiskOp, DiskPath, FileId, OpenMode};
+use crate::op::{DiskDone, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpenMode};
 use crate::segment::format::{BatchError, BatchMeta, BatchScanner, CrcCheck};
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::segment::offset_index::OffsetIndex;
@@ -424,6 +424,8 @@ impl Store {
         let name = |kind| LogName::new(want.base, kind);
         let ok = match done.result {
             Ok(ok) => ok,
+            // The process's trouble, not the file's: who reads asks again.
+            Err(DiskError::TooManyFiles) => return self.refuse_load(slot),
             Err(error) => {
                 if let Stage::ReadIndex(_) = stage {
                     self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
@@ -622,6 +624,23 @@ impl Store {
         });
         for file in closed {
             self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+        }
+    }
+
+    /// A load cannot be done for a moment: those who waited are told.
+    fn refuse_load(&mut self, slot: usize) {
+        for token in self.cold.loads.remove(slot).waiters {
+            match self.cold.requests.remove(&token) {
+                None => {}
+                Some(Request::Read { .. }) => {
+                    let result = Err(ReadError::Busy);
+                    self.events.push_back(StoreEvent::ReadDone { token, result });
+                }
+                Some(Request::Find { .. }) => {
+                    let result = Err(ReadError::Busy);
+                    self.events.push_back(StoreEvent::FindDone { token, result });
+                }
+            }
         }
     }
 

@@ -239,6 +239,14 @@ impl Store {
                 round.stuck = true;
                 self.no_space(&file);
             }
+            JobState::Failed { file, error: DiskError::TooManyFiles } => {
+                // The process's trouble, not the device's: connections close, and it is over.
+                let round = self.flusher.round.as_mut().expect("a job belongs to a round");
+                if !std::mem::replace(&mut round.stuck, true) {
+                    let text = format!("{file}: too many open files; it will be tried again");
+                    self.events.push_back(StoreEvent::Notice(text));
+                }
+            }
             JobState::Failed { file, error } => {
                 let log = self.flusher.jobs[slot].log;
                 self.fail_partition(log, format!("{file}: {error}"));

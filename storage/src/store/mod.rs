@@ -275,7 +275,12 @@ impl Store {
     /// Whether producers do well to wait until the journal has room again. Not when the disk is
     /// full: then they are told.
     pub fn is_pressed(&self) -> bool {
-        self.journal.is_pressed() && !self.flusher.space_low() && !self.flusher.retrying()
+        self.journal.is_pressed() && !self.is_full() && !self.flusher.retrying()
+    }
+
+    /// Whether the disk has no space for segments, or for the journal's next file.
+    pub(crate) fn is_full(&self) -> bool {
+        self.flusher.space_low() || self.journal.ring.is_starved()
     }
 
     /// Partitions it holds.
