@@ -3,7 +3,7 @@
 `Bench.held` is asked after each fault: the process is the same one, its memory and its sockets are
 within their bounds, and a well-behaved client beside the fault was answered promptly. It injects
 nothing itself. `cargo xtask faults` starts these programs; see ../conformance/checks.py for what
-they print, docs/faults.md for what is promised.
+they print, docs/reliability.md for what is promised.
 """
 
 import argparse
@@ -23,9 +23,6 @@ RSS_GROWTH_MAX = 128 * MIB
 RSS_PEAK_MAX = 384 * MIB
 # The client beside is answered within this, on a machine that builds other things at the same time.
 PROMPT_SECONDS = 2.0
-# Beside clients that pipeline thousands of requests: a core works through what it has read of a
-# connection before it turns to the next one.
-PIPELINED_PROMPT_SECONDS = 5.0
 # Descriptors that are no sockets: files of topics that the check made, and of the read cache.
 FILES_GROWTH_MAX = 128
 # A broker has this long to close and free what a fault left.

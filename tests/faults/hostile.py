@@ -429,7 +429,6 @@ checks.run([BENCH.check(name, fault, **bounds) for name, fault, bounds in [
     ("bomb_zstd", bomb(4, lambda: zstd_bomb(BOMB_BYTES)), {}),
     ("lying_payloads", lying_payloads, {}),
     ("slow_senders", slow_senders, {}),
-    ("requests_without_reading", requests_without_reading,
-     {"prompt": bench.PIPELINED_PROMPT_SECONDS}),
+    ("requests_without_reading", requests_without_reading, {}),
     ("idle_connections", idle_connections, {}),
 ]])

@@ -164,6 +164,5 @@ checks.run([BENCH.check(name, fault, **bounds) for name, fault, bounds in [
     ("no_descriptors_left", no_descriptors_left, {}),
     ("stopped_broker", stopped_broker, {"prompt": STOPPED_SECONDS + bench.PROMPT_SECONDS}),
     ("stopped_consumer", stopped_consumer, {}),
-    ("fetches_without_reading", fetches_without_reading,
-     {"prompt": bench.PIPELINED_PROMPT_SECONDS}),
+    ("fetches_without_reading", fetches_without_reading, {}),
 ]])

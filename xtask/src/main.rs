@@ -10,6 +10,7 @@
 
 mod ci;
 mod differential;
+mod disk;
 mod figures;
 mod process;
 mod provision;
@@ -41,14 +42,17 @@ enum Task {
     Differential(differential::Options),
     /// Runs everything CI runs, in CI's order
     Ci,
-    /// Puts the release binary under faults: hostile bytes, starvation
-    Faults {
-        /// Only these (may be repeated): hostile, starve
-        #[arg(long, value_name = "NAME")]
-        only: Vec<String>,
-        /// Fewer mutations, and always the same seed: the form that `test` runs
-        #[arg(long)]
-        quick: bool,
+    /// Puts the release binary under faults: hostile bytes, starvation, power cuts, kills, disks
+    Faults(suites::faults::Options),
+    /// Serves a disk that fails when told to: a part of `faults`
+    #[command(hide = true)]
+    FaultDisk {
+        /// Where the file is mounted
+        folder: PathBuf,
+        /// The socket for commands
+        control: PathBuf,
+        /// Size of the disk
+        bytes: u64,
     },
     /// Checks layering and tidiness only
     Tidy {
@@ -98,7 +102,14 @@ fn main() {
         Task::Test(options) => suites::run(&workspace, &options),
         Task::Differential(options) => differential::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
-        Task::Faults { only, quick } => suites::run_faults(&workspace, &only, quick),
+        Task::Faults(options) => suites::run_faults(&workspace, options),
+        Task::FaultDisk { folder, control, bytes } => {
+            if let Err(error) = disk::fuse::serve(&folder, &control, bytes) {
+                eprintln!("{error}");
+                std::process::exit(1);
+            }
+            return;
+        }
         Task::Tidy { fix } => {
             if fix {
                 for path in wrap::all(&workspace.root) {

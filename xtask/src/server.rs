@@ -59,9 +59,9 @@ pub struct Plan {
     /// Where Kafka's log says how it is written: to standard error, which nobody has to read.
     java_logging: PathBuf,
     /// Settings on top of the common ones.
-    extra: Vec<(&'static str, &'static str)>,
-    /// Descriptors Corelane may have open, from its start on.
-    descriptors_max: Option<u32>,
+    extra: Vec<(&'static str, String)>,
+    /// A program that sets something up and becomes Corelane.
+    wrapper: Vec<String>,
 }
 
 impl Plan {
@@ -85,7 +85,7 @@ impl Plan {
             java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
             extra: Vec::new(),
             measured_on: None,
-            descriptors_max: None,
+            wrapper: Vec::new(),
         })
     }
 
@@ -95,14 +95,24 @@ impl Plan {
     }
 
     /// The same with one more setting.
-    pub fn with(mut self, key: &'static str, value: &'static str) -> Plan {
-        self.extra.push((key, value));
+    pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Plan {
+        self.extra.push((key, value.into()));
         self
     }
 
-    /// Allows Corelane this many descriptors from its start on, by util-linux's `prlimit`.
-    pub fn limit_descriptors(&mut self, descriptors_max: u32) {
-        self.descriptors_max = Some(descriptors_max);
+    /// Where everything of this broker is, its log among it.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where Corelane keeps its data.
+    pub fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Runs Corelane under this program, which becomes the broker: the process id stays.
+    pub fn wrapped_in(&mut self, program: &[&str]) {
+        self.wrapper = program.iter().map(ToString::to_string).collect();
     }
 
     /// Starts (again), and waits until it serves.
@@ -123,12 +133,11 @@ impl Plan {
 
     /// Corelane's command line for this plan.
     pub fn command(&self) -> std::process::Command {
-        let mut command = match self.descriptors_max {
+        let mut command = match self.wrapper.split_first() {
             None => process::command(&self.binary),
-            Some(max) => {
-                // It becomes the broker: the process id stays.
-                let mut command = process::command("prlimit");
-                command.arg(format!("--nofile={max}:{max}")).arg(&self.binary);
+            Some((program, arguments)) => {
+                let mut command = process::command(program);
+                command.args(arguments).arg(&self.binary);
                 command
             }
         };
@@ -136,11 +145,13 @@ impl Plan {
             .arg("start")
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.folder.join("data"));
+            .arg(self.data());
         if let Some(core) = self.measured_on {
             command.args(["--cores", &core.to_string()]);
         }
-        for (key, value) in OVERRIDES.iter().chain(&self.extra) {
+        let common = OVERRIDES.iter().map(|(key, value)| (*key, *value));
+        let extra = self.extra.iter().map(|(key, value)| (*key, value.as_str()));
+        for (key, value) in common.chain(extra) {
             command.args(["--override", &format!("{key}={value}")]);
         }
         command

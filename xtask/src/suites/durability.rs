@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Run, conformance};
 use crate::ServerKind;
+use crate::disk::cache::Random;
 use crate::process::{self, Service};
 use crate::provision;
 use crate::server::Server;
@@ -28,7 +29,8 @@ const UPTIME_MIN_MS: u64 = 50;
 const UPTIME_SPREAD_MS: u64 = 1_450;
 
 const FIRST_ACK: Duration = Duration::from_secs(30);
-const DRAIN: Duration = Duration::from_secs(90);
+/// The load has this long to have its last records acknowledged.
+pub const DRAIN: Duration = Duration::from_secs(90);
 
 /// Kills, restarts, compares.
 pub fn run(run: &mut Run) {
@@ -125,7 +127,11 @@ fn kill_and_restart(
 }
 
 /// Waits until the load has one more record acknowledged than when this was called.
-fn wait_for_acks(acks: &Path, producer: &mut Service, server: &mut Server) -> Result<(), String> {
+pub fn wait_for_acks(
+    acks: &Path,
+    producer: &mut Service,
+    server: &mut Server,
+) -> Result<(), String> {
     let bytes = || fs::metadata(acks).map_or(0, |file| file.len());
     let before = bytes();
     let deadline = Instant::now() + FIRST_ACK;
@@ -142,19 +148,7 @@ fn wait_for_acks(acks: &Path, producer: &mut Service, server: &mut Server) -> Re
     Ok(())
 }
 
-fn lines(file: &Path) -> usize {
+/// Lines of a file: records acknowledged so far.
+pub fn lines(file: &Path) -> usize {
     fs::read(file).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
-}
-
-/// SplitMix64: the moments of the kills, from a printed seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
 }

@@ -73,19 +73,21 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     run.suite(wanted("tools", ""), "tools", tools::run);
     run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
+    if options.server == ServerKind::Corelane || !options.only.is_empty() {
+        run.suite(wanted("faults", ""), "faults", |run| {
+            faults::run(run, &faults::Options::quick());
+        });
+    }
     // It starts both brokers whichever is under test.
     let both = options.server == ServerKind::Corelane && wanted("differential", "");
     run.suite(both, "differential", crate::differential::suite);
-    // Only when asked for by name: it bounds latency, which a busy machine does not keep.
-    let asked = options.only.iter().any(|only| only == "faults");
-    run.suite(asked, "faults", |run| faults::run(run, &[], true));
     run.tally
 }
 
 /// Runs the faults named, or all, against Corelane.
-pub fn run_faults(workspace: &Workspace, only: &[String], quick: bool) -> Tally {
+pub fn run_faults(workspace: &Workspace, asked: faults::Options) -> Tally {
     let mut tally = Tally::default();
-    for name in only.iter().filter(|name| !faults::NAMES.contains(&name.as_str())) {
+    for name in asked.only.iter().filter(|name| !faults::NAMES.contains(&name.as_str())) {
         tally.fail(name, &format!("no such fault; there are {}", faults::NAMES.join(", ")));
     }
     if tally.failed() > 0 {
@@ -93,13 +95,13 @@ pub fn run_faults(workspace: &Workspace, only: &[String], quick: bool) -> Tally 
     }
     let options = TestOptions {
         only: Vec::new(),
-        quick,
+        quick: asked.quick,
         server: ServerKind::Corelane,
-        binary: None,
+        binary: asked.binary.clone(),
         list: false,
     };
     let mut run = Run { workspace, options: &options, tally, binary_built: None };
-    run.suite(true, "faults", |run| faults::run(run, only, quick));
+    run.suite(true, "faults", |run| faults::run(run, &asked));
     run.tally
 }
 
