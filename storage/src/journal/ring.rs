@@ -372,7 +372,11 @@ mod tests {
                 _ => Ok(DiskOk::Done),
             };
             if let Purpose::RingFile { slot } = ops.complete(id) {
-                let _ = ring.handle_disk(slot, DiskDone { op: id, result }, ops);
+                let _ = ring.handle_disk(
+                    slot,
+                    DiskDone { op: id, result, times: Default::default() },
+                    ops,
+                );
                 ring.prepare(2, ops);
             }
         }
