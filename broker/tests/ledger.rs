@@ -27,7 +27,7 @@ use storage::edge::blocking::PlainDisk;
 use storage::edge::files::Folders;
 
 const PRODUCES: u64 = 20;
-const DELAY_NS: u64 = 10_000_000;
+const DELAY_NS: u64 = 40_000_000;
 
 struct Broker {
     shards: Option<Shards>,
