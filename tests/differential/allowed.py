@@ -40,8 +40,8 @@ NOT_SERVED = "APIs and features that this broker does not serve are not advertis
 WHOLE_BATCHES = ("Fetch answers hold whole batches; Kafka cuts the last where the size ends, and "
                  "clients drop it")
 NO_DISK_SIZES = "-1 (not known) for the disk's size and what is free of it"
-GROUPS_STAY = ("More partitions for `__consumer_offsets` are refused; Kafka adds them, and after "
-               "its next start does not find its groups")
+GROUPS_STAY = ("More partitions for `__consumer_offsets` are refused, because groups are found by "
+               "their number; Kafka adds them")
 OWN_DEFAULT = "`node.id` has a default, 1; in Kafka it has to be set"
 OWN_ADDRESSES = "Addresses, folders and roles are each broker's own"
 CLOSED_LATER = ("A failed request with acks=0 closes the connection once the failure is known; an "

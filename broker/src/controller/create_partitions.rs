@@ -83,7 +83,7 @@ fn grow(
         ));
     }
     if topic.internal() {
-        // Kafka adds them, and after its next start looks for groups where they never were.
+        // Kafka adds them, and says elsewhere that the number should not change.
         return invalid(format!(
             "What {} holds is found by the number of its partitions, which cannot change.",
             wanted.name
