@@ -64,20 +64,27 @@ impl AckQueue {
         self.ordered = self.queue.len();
     }
 
-    /// The next action whose records are committed, with `path` completed by when they were
-    /// ordered.
+    /// The next action whose records are committed by `write`, and what became of them: a duplicate
+    /// that came when the write was on its way already did not wait for it to be handed over.
     pub fn pop_committed(
         &mut self,
         committed: CommitSeq,
-        path: &mut AppendPath,
-    ) -> Option<AckAction> {
+        write: &AppendPath,
+    ) -> Option<(AckAction, AppendPath)> {
         if self.queue.front()?.commit > committed {
             return None;
         }
         let waiting = self.queue.pop_front()?;
         self.ordered = self.ordered.saturating_sub(1);
-        path.ordered_ns = waiting.ordered_ns;
-        Some(waiting.action)
+        let ordered_ns = waiting.ordered_ns;
+        let since = |ns: u64| if ns < ordered_ns { 0 } else { ns };
+        let path = AppendPath {
+            ordered_ns,
+            submitted_ns: since(write.submitted_ns),
+            written_ns: since(write.written_ns),
+            ..*write
+        };
+        Some((waiting.action, path))
     }
 
     /// The next action, whatever is committed: storage has failed.

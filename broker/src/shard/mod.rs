@@ -344,18 +344,18 @@ impl Shard {
     }
 
     fn handle_committed(&mut self, durability: DurabilityClass, commit: CommitSeq) {
-        let mut path = AppendPath { committed_ns: self.now.mono_ns, ..AppendPath::default() };
+        let mut written = AppendPath { committed_ns: self.now.mono_ns, ..AppendPath::default() };
         match durability {
             DurabilityClass::Persisted => {
                 let write = self.store.last_write();
-                path.submitted_ns = write.submitted_ns;
-                path.written_ns = write.written_ns;
-                path.synced_ns = write.synced_ns;
+                written.submitted_ns = write.submitted_ns;
+                written.written_ns = write.written_ns;
+                written.synced_ns = write.synced_ns;
             }
             // Committed by being sealed, in memory that outlives the process.
             DurabilityClass::Memory => {}
         }
-        while let Some(action) = self.acks_of(durability).pop_committed(commit, &mut path) {
+        while let Some((action, path)) = self.acks_of(durability).pop_committed(commit, &written) {
             self.run_ack(action, 0, path);
         }
     }
