@@ -11,6 +11,7 @@ use std::sync::Arc;
 use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::error_code::ErrorCode;
 use protocol::messages;
+use protocol::messages::create_topics::CreatableTopicResult;
 use protocol::types::Uuid;
 use storage::prng::Prng;
 use storage::types::{AppendHow, LogId, Origin, PartitionId};
@@ -61,8 +62,54 @@ pub enum ControlResponse {
     AutoCreateTopic(Option<ErrorCode>),
     /// The broker itself asked.
     Done,
-    /// The request could not be taken or its records could not be written.
+    /// The records may or may not be in the log, or the queue is full.
     Failed(ErrorCode),
+}
+
+impl ControlResponse {
+    /// The same answer when nothing of what it promised was written: whatever would have been done
+    /// is answered with `code`, which says whether to try again.
+    fn refused(mut self, code: ErrorCode) -> Self {
+        let because = || Some("the metadata log does not take it".to_owned());
+        let code = code.code();
+        match &mut self {
+            Self::CreateTopics(response) => {
+                for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+                    *topic = CreatableTopicResult {
+                        name: std::mem::take(&mut topic.name),
+                        error_code: code,
+                        error_message: because(),
+                        ..CreatableTopicResult::default()
+                    };
+                }
+            }
+            Self::DeleteTopics(response) => {
+                for topic in response.responses.iter_mut().filter(|topic| topic.error_code == 0) {
+                    (topic.error_code, topic.error_message) = (code, because());
+                }
+            }
+            Self::CreatePartitions(response) => {
+                for topic in response.results.iter_mut().filter(|topic| topic.error_code == 0) {
+                    (topic.error_code, topic.error_message) = (code, because());
+                }
+            }
+            Self::AlterConfigs(response) => {
+                for one in response.responses.iter_mut().filter(|one| one.error_code == 0) {
+                    (one.error_code, one.error_message) = (code, because());
+                }
+            }
+            Self::IncrementalAlterConfigs(response) => {
+                for one in response.responses.iter_mut().filter(|one| one.error_code == 0) {
+                    (one.error_code, one.error_message) = (code, because());
+                }
+            }
+            Self::AutoCreateTopic(refusal) => {
+                refusal.get_or_insert(ErrorCode::from_i16(code).expect("it was a code just now"));
+            }
+            Self::Done | Self::Failed(_) => {}
+        }
+        self
+    }
 }
 
 #[derive(Debug)]
@@ -132,8 +179,9 @@ impl Shard {
         request: ControlRequest,
     ) {
         if self.journal_failed {
-            let failed = ControlResponse::Failed(ErrorCode::KafkaStorageError);
-            self.answer(reply, Answer::Control(failed));
+            let refused = self.decide(version, request).response;
+            let refused = refused.refused(ErrorCode::KafkaStorageError);
+            self.answer(reply, Answer::Control(refused));
             return;
         }
         let control = self.control_mut();
@@ -175,9 +223,18 @@ impl Shard {
         }
     }
 
-    /// Decides what waits, until a decision has records to write.
+    /// Takes up decisions that waited for room in the journal.
+    pub(super) fn resume_control(&mut self) {
+        if self.control.as_ref().is_some_and(|control| !control.queue.is_empty()) {
+            self.run_control();
+        }
+    }
+
+    /// Decides what waits, until a decision has records to write. While the journal is nearly full
+    /// nothing is decided, as nothing is read from producers: a flush ends it, and a turn after it
+    /// begins with `resume_control`.
     fn run_control(&mut self) {
-        while self.control_mut().current.is_none() {
+        while self.control_mut().current.is_none() && !self.store.is_pressed() {
             let Some(purpose) = self.control_mut().queue.pop_front() else { return };
             let (reply, decision) = match purpose {
                 Purpose::ProducerIds => {
@@ -269,9 +326,19 @@ impl Shard {
                     Some(Current { reply, response, records: records.into(), waiting: 0 });
                 self.acks.push(appended.commit, AckAction::Control);
             }
+            // Nothing was written: the client is told, and may try again.
             Err(error) => {
                 let code = crate::api::error::append_code(&error);
-                self.fail_control(reply, code);
+                // A store that stops takes nothing more; the next start decides again.
+                let stops = self.is_flushing();
+                let code = if stops { ErrorCode::NotController } else { code };
+                match reply {
+                    Some(_) => self.answer_control(reply, response.refused(code)),
+                    None if stops => {
+                        self.fail_producer_ids(ErrorCode::CoordinatorLoadInProgress);
+                    }
+                    None => self.fail_producer_ids(code),
+                }
             }
         }
     }
@@ -328,14 +395,18 @@ impl Shard {
     }
 
     fn fail_control(&mut self, reply: Option<ReplyTo>, error: ErrorCode) {
-        if reply.is_none() {
-            while let Some(waiter) = self.control_mut().producer_waiters.pop_front() {
-                let error_code = error.code();
-                self.answer(waiter, Answer::ProducerId { error_code, producer_id: -1 });
-            }
+        match reply {
+            Some(_) => self.answer_control(reply, ControlResponse::Failed(error)),
+            None => self.fail_producer_ids(error),
         }
-        self.answer_control(reply, ControlResponse::Failed(error));
         self.run_control();
+    }
+
+    fn fail_producer_ids(&mut self, error: ErrorCode) {
+        while let Some(waiter) = self.control_mut().producer_waiters.pop_front() {
+            let error_code = error.code();
+            self.answer(waiter, Answer::ProducerId { error_code, producer_id: -1 });
+        }
     }
 
     fn answer_control(&mut self, reply: Option<ReplyTo>, response: ControlResponse) {

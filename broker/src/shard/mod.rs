@@ -136,6 +136,7 @@ impl Core for Shard {
 
     fn end_turn(&mut self, now: Now) {
         self.now = now;
+        self.resume_control();
         self.run_until_quiet();
         self.acks.note_ordered(now.mono_ns);
         self.memory_acks.note_ordered(now.mono_ns);

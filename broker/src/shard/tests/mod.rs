@@ -3,6 +3,7 @@
 //! One connection per shard unless a test opens more; a turn ends after each event, and the disk
 //! answers at once, so that what a test sees is the shard's own order.
 
+mod control;
 mod fetch;
 mod ledger;
 mod produce;

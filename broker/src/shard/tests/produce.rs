@@ -27,7 +27,7 @@ pub fn produce(topic: &str, partition: i32, records: Vec<u8>) -> ProduceRequest 
     }
 }
 
-fn only(response: &ProduceResponse) -> (i16, i64) {
+pub fn only(response: &ProduceResponse) -> (i16, i64) {
     let part = &response.responses[0].partition_responses[0];
     (part.error_code, part.base_offset)
 }

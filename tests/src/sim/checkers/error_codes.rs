@@ -48,6 +48,14 @@ fn ordinary(api: ApiKey) -> &'static [ErrorCode] {
         ApiKey::InitProducerId => {
             &[ErrorCode::CoordinatorLoadInProgress, ErrorCode::RequestTimedOut]
         }
+        // A controller that stops is none any more.
+        ApiKey::CreateTopics
+        | ApiKey::DeleteTopics
+        | ApiKey::CreatePartitions
+        | ApiKey::AlterConfigs
+        | ApiKey::IncrementalAlterConfigs => {
+            &[ErrorCode::RequestTimedOut, ErrorCode::NotController]
+        }
         _ => &[ErrorCode::RequestTimedOut],
     }
 }

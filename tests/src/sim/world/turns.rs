@@ -129,10 +129,9 @@ impl World {
     /// Whether the broker may close a connection for this reason.
     fn may_cut(&self, seat: usize, reason: &str) -> bool {
         let client = &self.seats[seat].client;
-        // The journals here are small: a decision may find one full, and is not answered then.
-        client.breaks_rules()
-            || client.accepts_cut(reason)
-            || reason.contains("could not be written")
+        // Whether a decision is in a journal that failed nobody knows, and only silence says so.
+        let unknown = self.facts.disk_failed && reason.contains("could not be written");
+        client.breaks_rules() || client.accepts_cut(reason) || unknown
     }
 
     /// A line for the operator.
