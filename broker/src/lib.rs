@@ -16,3 +16,6 @@ pub mod ledger;
 pub mod limits;
 pub mod shard;
 pub mod time;
+
+/// Bugs for the simulator to find; none in a build without the feature of storage that has them.
+pub use storage::planted;

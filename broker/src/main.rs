@@ -12,6 +12,8 @@ use broker::shard::Shard;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const _: () = assert!(!storage::planted::COMPILED_IN, "the binary has no planted bugs");
+
 fn main() -> ExitCode {
     broker::cli::run(std::env::args_os(), make_shards)
 }

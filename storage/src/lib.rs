@@ -12,6 +12,7 @@ pub mod limits;
 mod log;
 pub mod log_dump;
 pub mod op;
+pub mod planted;
 pub mod prng;
 pub mod probe;
 pub mod producer_state;

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use crate::limits::{PRODUCER_BATCHES_COUNT, PRODUCERS_PER_PARTITION_MAX};
+use crate::planted::{self, Bug};
 use crate::segment::format::{BatchMeta, sequence_sub};
 
 pub use compact::CompactError;
@@ -167,7 +168,8 @@ impl ProducerStates {
             let same = |known: &&ProducedBatch| {
                 known.last_sequence == last && known.base_sequence() == first
             };
-            if let Some(known) = producer.batches().iter().find(same) {
+            let window = if planted::is(Bug::DedupWindowOfFour) { 4 } else { usize::MAX };
+            if let Some(known) = producer.batches().iter().rev().take(window).find(same) {
                 return Ok(Verdict::Duplicate {
                     base_offset: known.base_offset(),
                     last_offset: known.last_offset,

@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use storage::planted::{self, Bug};
+
+use crate::sim::pinned::{Verdict, check_all};
+use crate::sim::sensitivity::{Finding, look_for_all};
 use crate::sim::shrink::shrink;
 use crate::sim::{Broken, Outcome, Plan, Workload, keep_panics, plan};
 
@@ -16,12 +20,14 @@ pub const USAGE: &str = "\
 usage: cargo sim [--seed N | --seeds A..B | --first-seed N] [--soak MINUTES | --soak-seconds S]
                  [--workload mix|logs|groups|admin|hostile|calm] [--steps K] [--jobs N]
                  [--faults none|I,J,..] [--trace] [--hash] [--marks] [--speed] [--pinned]
-                 [--no-shrink] [--keep-going]
+                 [--no-shrink] [--keep-going] [--plant BUG] [--sensitivity]
   --steps K       events before the faults stop and everything must complete
   --faults LIST   only these of the seed's faults, by their place in its schedule
   --marks         list rare states no run came through, and fail when there are some
   --speed         simulated seconds per real second, one node, two shards, ten clients
-  --pinned        the seeds that once found something";
+  --pinned        bugs that were here: each is found with its fix taken back, and only then
+  --plant BUG     with a bug planted in the broker (feature `planted`)
+  --sensitivity   plants every bug in turn; each must be found";
 
 /// What the command line asks for.
 #[derive(Clone, Debug)]
@@ -36,6 +42,7 @@ pub struct Options {
     pub marks: bool,
     pub speed: bool,
     pub pinned: bool,
+    pub sensitivity: bool,
     pub shrink: bool,
     /// Name every failing seed instead of ending with the first.
     pub keep_going: bool,
@@ -53,6 +60,7 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
         marks: false,
         speed: false,
         pinned: false,
+        sensitivity: false,
         shrink: true,
         keep_going: false,
     };
@@ -93,6 +101,8 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Option<Options> {
             "--hash" => options.hash = true,
             "--marks" => options.marks = true,
             "--speed" => options.speed = true,
+            "--plant" => options.plan.planted = Some(Bug::from_name(&arguments.next()?)?),
+            "--sensitivity" => options.sensitivity = true,
             "--pinned" => options.pinned = true,
             "--keep-going" => options.keep_going = true,
             "--no-shrink" => options.shrink = false,
@@ -108,14 +118,19 @@ pub fn run(options: &Options) -> ExitCode {
     if options.speed {
         return speed();
     }
-    let plans = if options.pinned {
-        crate::sim::pinned::ALL.iter().map(crate::sim::pinned::Pinned::plan).collect()
-    } else {
-        Vec::new()
-    };
+    let plants = options.plan.planted.is_some() || options.sensitivity || options.pinned;
+    if plants && !planted::COMPILED_IN {
+        eprintln!("bugs can be planted with `--features planted` only");
+        return ExitCode::from(2);
+    }
+    if options.sensitivity {
+        return sensitivity(options.jobs);
+    }
+    if options.pinned {
+        return pinned(options);
+    }
     let began = now();
-    let (total, failure) =
-        if options.pinned { try_list(&plans) } else { try_seeds(options, began) };
+    let (total, failure) = try_seeds(options, began);
     if let Some((plan, broken)) = failure {
         report(&plan, &broken, options.shrink);
         println!("{} passed, 1 failed", total.runs);
@@ -147,17 +162,6 @@ fn now() -> Instant {
 }
 
 type Failure = Option<(Plan, Broken)>;
-
-fn try_list(plans: &[Plan]) -> (Outcome, Failure) {
-    let mut total = Outcome::default();
-    for plan in plans {
-        match crate::sim::run(plan) {
-            Ok(outcome) => total.add(&outcome),
-            Err(broken) => return (total, Some((plan.clone(), broken))),
-        }
-    }
-    (total, None)
-}
 
 /// All seeds, or as many as the time allows, on several threads.
 fn try_seeds(options: &Options, began: Instant) -> (Outcome, Failure) {
@@ -231,6 +235,56 @@ fn report(plan: &Plan, broken: &Broken, shrinks: bool) {
     for line in &broken.last {
         println!("{line}");
     }
+}
+
+/// Plants every bug in turn and says how many seeds it took to find it.
+fn sensitivity(jobs: usize) -> ExitCode {
+    let began = now();
+    let findings = look_for_all(jobs, &|| began.elapsed());
+    let mut missed = 0;
+    println!("{:<28} {:<38} {:>5} {:>7}", "bug", "promise that it broke", "seeds", "seconds");
+    for Finding { bug, seeds, took, breach } in &findings {
+        let promise = breach.as_ref().map_or("NOT FOUND", |breach| &breach.promise);
+        let seconds = took.as_secs_f64();
+        println!("{:<28} {promise:<38} {seeds:>5} {seconds:>7.1}", bug.name());
+    }
+    for Finding { bug, breach, .. } in &findings {
+        match breach {
+            Some(breach) => {
+                let what: String = breach.what.chars().take(160).collect();
+                println!("{}: {what}\n    {}", bug.name(), breach.command);
+            }
+            None => missed += 1,
+        }
+    }
+    println!("{} passed, {missed} failed", findings.len() - missed);
+    if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Looks for every bug that was here with its fix taken back, and holds the same runs to every
+/// promise with the fix in place.
+fn pinned(options: &Options) -> ExitCode {
+    let mut failed = 0;
+    let verdicts = check_all(options.jobs);
+    for (case, verdict) in &verdicts {
+        let name = case.bug.name();
+        match verdict {
+            Verdict::Holds { seed, outcome } => {
+                println!("{name}: found at seed {seed} without its fix; with it: {outcome}");
+            }
+            Verdict::Broken { plan, broken } => {
+                failed += 1;
+                println!("{name}: its fix does not hold. It taught: {}", case.found);
+                report(plan, broken, options.shrink);
+            }
+            Verdict::NotFound => {
+                failed += 1;
+                println!("{name}: nothing finds it any more, from seed {} on", case.first_seed);
+            }
+        }
+    }
+    println!("{} passed, {failed} failed", verdicts.len() - failed);
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// How fast it simulates: nothing goes wrong, ten clients on two shards.

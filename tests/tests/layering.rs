@@ -171,6 +171,24 @@ const MANIFESTS: &[(&str, &[&str])] = &[
     ("tuning", &["protocol", "storage", "broker", "bench-harness"]),
 ];
 
+/// Bugs can be planted for the simulator alone: the feature is named where it is declared and where
+/// the simulator asks for it, and no default has it.
+#[test]
+fn planted_bugs_are_in_no_build_that_does_not_ask() {
+    for member in ["bench-harness", "broker", "protocol", "storage", "tests", "tuning", "xtask"] {
+        let path = tree::root().join(member).join("Cargo.toml");
+        let manifest = std::fs::read_to_string(&path).expect("a member has its manifest");
+        let lines = manifest.lines().filter(|line| !line.trim_start().starts_with('#'));
+        let named: Vec<&str> = lines.filter(|line| line.contains("planted")).collect();
+        let allowed: &[&str] = match member {
+            "storage" => &["planted = []"],
+            "tests" => &["planted = [\"storage/planted\"]"],
+            _ => &[],
+        };
+        assert_eq!(named, allowed, "{member}");
+    }
+}
+
 #[test]
 fn every_import_points_downward() {
     let mut wrong = Vec::new();

@@ -15,6 +15,7 @@ use super::op::OpKey;
 use super::response::Response;
 use crate::ledger::{AppendPath, Arrival, Point, Record};
 use crate::limits;
+use crate::planted::{self, Bug};
 
 /// The place of one request in its connection's order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,6 +151,12 @@ impl Connection {
             Some(response) => Slot::Ready(response),
             None => Slot::Silent,
         };
+        if planted::is(Bug::ResponsesOutOfOrder)
+            && index > 0
+            && matches!(self.slots[index - 1], Slot::Ready(_))
+        {
+            self.slots.swap(index - 1, index);
+        }
         if self.barrier == Some(seq) {
             self.barrier = None;
         }

@@ -31,6 +31,7 @@ use crate::controller::{
 };
 use crate::image::MetadataRecord;
 use crate::limits;
+use crate::planted::{self, Bug};
 
 /// The partition of the metadata log, on shard 0 of every broker.
 pub fn metadata_partition() -> PartitionId {
@@ -234,7 +235,8 @@ impl Shard {
     /// nothing is decided, as nothing is read from producers: a flush ends it, and a turn after it
     /// begins with `resume_control`.
     fn run_control(&mut self) {
-        while self.control_mut().current.is_none() && !self.store.is_pressed() {
+        let waits = !planted::is(Bug::DecisionCutOffByFullJournal);
+        while self.control_mut().current.is_none() && !(waits && self.store.is_pressed()) {
             let Some(purpose) = self.control_mut().queue.pop_front() else { return };
             let (reply, decision) = match purpose {
                 Purpose::ProducerIds => {
@@ -333,6 +335,9 @@ impl Shard {
                 let stops = self.is_flushing();
                 let code = if stops { ErrorCode::NotController } else { code };
                 match reply {
+                    Some(_) if planted::is(Bug::DecisionCutOffByFullJournal) => {
+                        self.answer_control(reply, ControlResponse::Failed(code));
+                    }
                     Some(_) => self.answer_control(reply, response.refused(code)),
                     None if stops => {
                         self.fail_producer_ids(ErrorCode::CoordinatorLoadInProgress);

@@ -17,6 +17,7 @@ use super::mesh::{MeshMessage, RemotePart};
 use super::op::{FetchHome, FetchOp, FetchOutcome, FetchPart, Op, OpKey, PartTopic};
 use crate::api;
 use crate::limits;
+use crate::planted::{self, Bug};
 
 impl Shard {
     /// Runs a round of the operation, and further ones while news came in meanwhile.
@@ -281,6 +282,9 @@ impl Shard {
 
     /// A log's high watermark moved, or its fate changed: whoever waits for it looks again.
     pub(crate) fn wake_watchers(&mut self, log: LogId) {
+        if planted::is(Bug::LongPollNeverWoken) {
+            return;
+        }
         let Some(local) = self.topics.log_mut(log) else { return };
         while let Some(key) = local.watchers.pop() {
             self.woken.push_back(key);

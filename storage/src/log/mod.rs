@@ -12,6 +12,7 @@ use crate::checkpoint::LogImage;
 use crate::epoch_cache::EpochCache;
 use crate::journal::frame::EntryHeader;
 use crate::limits::BLOCK_BYTES;
+use crate::planted::{self, Bug};
 use crate::producer_state::ProducerStates;
 use crate::salvage::Salvaged;
 use crate::segment::format::BatchMeta;
@@ -105,7 +106,10 @@ impl Log {
             log_end: image.synced_end,
             high_watermark: image.synced_end,
             segments,
-            producers: image.producers,
+            producers: match planted::is(Bug::DedupLostAtRestart) {
+                true => ProducerStates::default(),
+                false => image.producers,
+            },
             epochs: image.epochs,
             failed: quarantine.clone(),
             quarantine,

@@ -7,6 +7,7 @@
 use super::format::BatchMeta;
 use super::offset_index::OffsetIndex;
 use super::time_index::{TimeIndex, TimestampOffset};
+use crate::planted::{self, Bug};
 
 /// Offset index, time index and what has passed since their last entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,7 +62,8 @@ impl SegmentIndexes {
             self.max_timestamp = TimestampOffset { timestamp: max_timestamp, offset: last_offset };
         }
         if self.bytes_since_entry > u64::from(self.interval_bytes) {
-            self.offsets.append(last_offset, position);
+            let past = if planted::is(Bug::IndexEntryPastTheEnd) { bytes } else { 0 };
+            self.offsets.append(last_offset, position + past);
             self.times.maybe_append(self.max_timestamp.timestamp, self.max_timestamp.offset, false);
             self.bytes_since_entry = 0;
         }

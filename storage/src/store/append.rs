@@ -8,6 +8,7 @@ use protocol::batch::header::{
 use super::Store;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::planted::{self, Bug};
 use crate::producer_state::Verdict;
 use crate::segment::format::BatchMeta;
 use crate::tail::TailBatch;
@@ -115,6 +116,9 @@ impl Store {
             position: 0,
             leader_epoch: how.leader_epoch,
         });
+        if rolled && planted::is(Bug::WatermarkFallsOnRoll) {
+            log.high_watermark = log.log_start;
+        }
         log.remember(&meta, how.wall_ms);
         self.probe.appends_count += 1;
         self.probe.append_bytes += batch.len() as u64;

@@ -16,6 +16,7 @@ use crate::log::segment::{Progress, Segment};
 use crate::op::{
     DiskDone, DiskError, DiskOk, DiskOp, DiskPath, Durability, FileId, OpId, OpenMode, WriteBuf,
 };
+use crate::planted::{self, Bug};
 use crate::segment::indexes::SegmentIndexes;
 use crate::segment::log_names::{LEADER_EPOCHS, LogFileKind, LogName};
 use crate::segment::offset_index::OffsetIndex;
@@ -392,6 +393,9 @@ impl FlushJob {
                     });
                     return;
                 };
+                let wrong =
+                    planted::is(Bug::PartialBlockOverwritten).then(|| vec![0; partial.len()]);
+                let partial = wrong.as_ref().unwrap_or(partial);
                 Some(self.log_run(log, at, partial, journal))
             }
             _ => None,

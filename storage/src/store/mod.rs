@@ -30,6 +30,7 @@ use crate::limits::{PARTITIONS_MAX, RETRY_NS};
 use crate::log::Log;
 use crate::log::segment::Segment;
 use crate::op::{DiskDone, DiskOp};
+use crate::planted::{self, Bug};
 use crate::probe::StoreProbe;
 use crate::producer_state::Producer;
 use crate::segment::time_index::TimestampOffset;
@@ -417,7 +418,9 @@ impl Store {
             }
             self.memory += 1;
         }
-        while self.persisted < self.journal.durable() {
+        let planted = planted::is(Bug::AckBeforeSync);
+        let durable = if planted { self.journal.sealed() } else { self.journal.durable() };
+        while self.persisted < durable {
             let frame = self.journal.frame(self.persisted + 1).expect("it is not let go before");
             Self::advance(&mut self.logs, &mut self.events, frame, false);
             self.persisted += 1;

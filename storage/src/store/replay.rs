@@ -14,6 +14,7 @@ use crate::journal::ring::Ring;
 use crate::journal::{Journal, Touched};
 use crate::log::Log;
 use crate::log::segment::Segment;
+use crate::planted::{self, Bug};
 use crate::probe::StoreProbe;
 use crate::salvage::Salvage;
 use crate::segment::format::BatchMeta;
@@ -255,6 +256,9 @@ impl Store {
         self.memory = 0;
         self.replaying = false;
         self.probe = StoreProbe::default();
+        if planted::is(Bug::RecoveredLogNeverWoken) {
+            self.events.clear();
+        }
         while self.poll_event().is_some() {}
     }
 

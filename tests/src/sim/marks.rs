@@ -30,6 +30,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("quarantine", "a start found a damaged partition and took it offline"),
     ("rebalance", "a group came to a second generation"),
     ("member expelled", "a group went on without a member that fell silent"),
+    ("member gone for good", "a member fell silent and its group was left to notice"),
     ("static member back", "a static member returned under its instance id"),
     ("cooperative revocation", "a member gave up a partition and joined again"),
     ("commit refused", "a commit of an old generation was refused"),

@@ -10,6 +10,7 @@ pub mod clients;
 pub mod marks;
 pub mod pinned;
 pub mod plan;
+pub mod sensitivity;
 pub mod shrink;
 mod world;
 
@@ -20,6 +21,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use marks::Marks;
 pub use plan::{Plan, Workload};
+use storage::planted;
 
 /// What a run did, so that a run that did nothing is seen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -95,7 +97,9 @@ pub fn keep_panics() {
 
 /// Runs a plan to its end. A broker that panics has broken a promise, too.
 pub fn run(plan: &Plan) -> Result<Outcome, Broken> {
+    planted::plant(plan.planted);
     let run = panic::catch_unwind(AssertUnwindSafe(|| world::run(plan)));
+    planted::plant(None);
     run.unwrap_or_else(|_| {
         let said = PANIC.with(|panic| panic.borrow_mut().take());
         let what = format!("a panic: {}", said.unwrap_or_default());

@@ -1,25 +1,116 @@
-//! Seeds that found something, run again with every change.
+//! Bugs the simulator found, looked for again with every change.
 //!
-//! Each line is a run as it failed and what it found; the fix is in the history.
+//! A seed is a poor memory: it means another run as soon as a client, a fault or a draw is added.
+//! So what is pinned is the bug. `storage::planted` can take each fix back, and a pinned case holds
+//! when the simulator, beginning at a seed that showed the bug when it was pinned, still finds it
+//! with the fix taken back, and the same run keeps every promise with the fix in place. A fix that
+//! is lost fails the second half; a workload that no longer comes through the state the first.
 
-use super::{Plan, Workload};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 
-/// A run that once failed.
+use storage::planted::Bug;
+
+use super::{Broken, Outcome, Plan, Workload, run};
+
+/// Seeds that are tried from the first on before a case has lost its meaning.
+pub const SEEDS_MAX: u64 = 2_000;
+
+/// A bug that was here.
 #[derive(Clone, Copy, Debug)]
 pub struct Pinned {
-    pub seed: u64,
+    /// Takes its fix back.
+    pub bug: Bug,
     pub workload: Workload,
-    pub steps: u64,
-    /// What it found.
+    /// Where the search begins: it showed the bug when this line was written.
+    pub first_seed: u64,
+    /// What it taught.
     pub found: &'static str,
 }
 
 /// All of them.
-pub const ALL: &[Pinned] = &[];
+pub const ALL: &[Pinned] = &[
+    Pinned {
+        bug: Bug::RecoveredLogNeverWoken,
+        workload: Workload::Mix,
+        first_seed: 17,
+        found: "a mark that an event waits must go with the event: recovery dropped the events of \
+                its replay and kept the marks, so nobody who waited for such a log was woken again",
+    },
+    Pinned {
+        bug: Bug::DecisionCutOffByFullJournal,
+        workload: Workload::Admin,
+        first_seed: 72,
+        found: "a journal that is full for a moment is no reason to close a connection: decisions \
+                about metadata wait for room, as producers do",
+    },
+];
+
+/// What became of a case.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Found at this seed with the fix taken back; the run holds with it.
+    Holds { seed: u64, outcome: Outcome },
+    /// The fix does not hold.
+    Broken { plan: Plan, broken: Broken },
+    /// The simulator does not come through it any more.
+    NotFound,
+}
 
 impl Pinned {
-    /// The run.
-    pub fn plan(&self) -> Plan {
-        Plan { steps: self.steps, workload: self.workload, ..Plan::new(self.seed) }
+    /// The run of a seed with the fix in place.
+    fn plan(&self, seed: u64) -> Plan {
+        Plan { workload: self.workload, ..Plan::new(seed) }
+    }
+
+    /// Looks for the bug, and whether it is gone where it was found.
+    pub fn check(&self) -> Verdict {
+        for seed in self.first_seed..self.first_seed + SEEDS_MAX {
+            let plan = self.plan(seed);
+            if run(&Plan { planted: Some(self.bug), ..plan.clone() }).is_ok() {
+                continue;
+            }
+            return match run(&plan) {
+                Ok(outcome) => Verdict::Holds { seed, outcome },
+                Err(broken) => Verdict::Broken { plan, broken },
+            };
+        }
+        Verdict::NotFound
+    }
+}
+
+/// Checks all cases, as many at a time as `jobs` says; in their order.
+pub fn check_all(jobs: usize) -> Vec<(&'static Pinned, Verdict)> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = ALL.get(index) else { return };
+                    if sender.send((index, case.check())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    drop(sender);
+    let mut verdicts: Vec<(usize, Verdict)> = receiver.iter().collect();
+    verdicts.sort_by_key(|(index, _)| *index);
+    verdicts.into_iter().map(|(index, verdict)| (&ALL[index], verdict)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_that_was_found_is_pinned() {
+        for (name, bug) in Bug::FIXED {
+            assert!(ALL.iter().any(|case| case.bug == bug), "{name} is not pinned");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! more in one place, or a fault less, leaves the others as they were. That is what lets
 //! `shrink.rs` take faults away one by one.
 
+use storage::planted::Bug;
 use storage::prng::Prng;
 
 /// Steps of a run unless told otherwise.
@@ -59,6 +60,8 @@ pub struct Plan {
     pub workload: Workload,
     /// Only these of the seed's faults, by their place in its schedule; `None` for all.
     pub faults: Option<Vec<usize>>,
+    /// A bug planted in the broker, to see whether it is found.
+    pub planted: Option<Bug>,
     /// Print every event.
     pub trace: bool,
 }
@@ -66,7 +69,14 @@ pub struct Plan {
 impl Plan {
     /// The seed's own run.
     pub fn new(seed: u64) -> Self {
-        Self { seed, steps: STEPS, workload: Workload::Mix, faults: None, trace: false }
+        Self {
+            seed,
+            steps: STEPS,
+            workload: Workload::Mix,
+            faults: None,
+            planted: None,
+            trace: false,
+        }
     }
 
     /// The command that runs it again.
@@ -77,6 +87,9 @@ impl Plan {
         }
         if self.steps != STEPS {
             command.push_str(&format!(" --steps {}", self.steps));
+        }
+        if let Some(bug) = self.planted {
+            command.push_str(&format!(" --plant {}", bug.name()));
         }
         if let Some(faults) = &self.faults {
             let list: Vec<String> = faults.iter().map(usize::to_string).collect();

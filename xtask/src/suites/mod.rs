@@ -16,11 +16,12 @@ use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 19] = [
+const SUITES: [&str; 20] = [
     "rust",
     "tidy",
     "pure",
     "simulation",
+    "sensitivity",
     "wire",
     "cli",
     "kcat",
@@ -67,6 +68,9 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
         run.suite(wanted("pure", ""), "pure", |run| rust::pure(run.workspace, &mut run.tally));
         run.suite(wanted("simulation", ""), "simulation", |run| {
             rust::simulation(run.workspace, run.options.quick, &mut run.tally);
+        });
+        run.suite(wanted("sensitivity", ""), "sensitivity", |run| {
+            rust::sensitivity(run.workspace, &mut run.tally);
         });
     }
     conformance::run_all(&mut run, &wanted);

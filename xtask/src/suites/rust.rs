@@ -42,12 +42,27 @@ pub fn simulation(workspace: &Workspace, quick: bool, tally: &mut Tally) {
     sim(workspace, tally, "simulation of the pinned seeds", &["--pinned"]);
 }
 
+/// Plants bugs in the broker, one by one; the simulator must find each.
+pub fn sensitivity(workspace: &Workspace, tally: &mut Tally) {
+    sim_within(workspace, tally, "planted bugs: each is found", &["--sensitivity"], MINUTE * 4);
+}
+
 /// Runs the simulator as one check, on two threads.
 pub fn sim(workspace: &Workspace, tally: &mut Tally, name: &str, arguments: &[&str]) {
-    let mut all = vec!["run", "--profile", "sim", "-p", "tests", "--bin", "sim", "--"];
-    all.extend(["--jobs", "2"]);
+    sim_within(workspace, tally, name, arguments, MINUTE * 15);
+}
+
+fn sim_within(
+    workspace: &Workspace,
+    tally: &mut Tally,
+    name: &str,
+    arguments: &[&str],
+    timeout: Duration,
+) {
+    let mut all = vec!["run", "--profile", "sim", "-p", "tests", "--features", "planted"];
+    all.extend(["--bin", "sim", "--", "--jobs", "2"]);
     all.extend(arguments);
-    cargo(workspace, tally, name, &all, MINUTE * 15);
+    cargo(workspace, tally, name, &all, timeout);
 }
 
 /// Builds `target/release/corelane`.

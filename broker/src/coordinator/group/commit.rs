@@ -15,6 +15,7 @@ use super::classic::{Group, State};
 use super::effects::{Env, Then};
 use crate::coordinator::limits;
 use crate::coordinator::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
+use crate::planted::{self, Bug};
 
 /// From this version topics are named by id.
 const TOPIC_IDS_SINCE: i16 = 10;
@@ -232,7 +233,12 @@ impl Group {
             env.effects.reply(reply, GroupResponse::OffsetCommit(response));
         } else {
             let group = self.id.clone();
-            let then = Then::Committed { group, reply, response };
+            let then = if planted::is(Bug::CommitAckedBeforeAppend) {
+                env.effects.reply(reply, GroupResponse::OffsetCommit(response));
+                Then::Nothing
+            } else {
+                Then::Committed { group, reply, response }
+            };
             env.effects.append(env.now, self.partition, records, then);
         }
     }

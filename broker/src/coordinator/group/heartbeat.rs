@@ -9,6 +9,7 @@ use protocol::messages::heartbeat::HeartbeatRequest;
 
 use super::classic::{Group, State};
 use super::effects::Env;
+use crate::planted::{self, Bug};
 
 impl Group {
     /// Takes a heartbeat.
@@ -45,6 +46,9 @@ impl Group {
         if self.pending_joins.contains_key(id) {
             self.remove_member(env, id);
             self.complete_join_if_all_joined(env);
+            return;
+        }
+        if planted::is(Bug::HeartbeatTimerNeverFires) {
             return;
         }
         let Some(member) = self.members.get_mut(id) else { return };

@@ -13,6 +13,7 @@ use super::api::GroupResponse;
 use super::classic::{Group, State, join_error};
 use super::effects::{Env, Then};
 use super::timers::Timer;
+use crate::planted::{self, Bug};
 
 impl Group {
     /// Starts a rebalance, or ends the one under way if this was what it waited for.
@@ -142,6 +143,9 @@ impl Group {
     }
 
     fn next_generation(&mut self) {
+        if planted::is(Bug::GenerationNotBumped) && self.generation > 0 {
+            return;
+        }
         // Kafka's counter wraps to negative numbers, which its own commits then take for "no
         // generation"; ours skips them and 0, the generation of a group that never had members.
         self.generation = self.generation.checked_add(1).filter(|next| *next > 0).unwrap_or(1);

@@ -20,14 +20,20 @@ impl AckedStays {
         records: impl Iterator<Item = Record>,
     ) -> Held {
         if base_offset < 0 {
-            return Err(format!("a batch is acknowledged at offset {base_offset}"));
+            return Err(breach!(
+                "acked records stay",
+                "a batch is acknowledged at offset {base_offset}"
+            ));
         }
         let log = self.acked.entry(partition).or_default();
         for (offset, record) in (base_offset..).zip(records) {
             self.count += 1;
             let before = log.insert(offset, record);
             if before.is_some_and(|before| before != record) {
-                return Err(format!("{before:?} and {record:?} are both acknowledged at {offset}"));
+                return Err(breach!(
+                    "acked records stay",
+                    "{before:?} and {record:?} are both acknowledged at {offset}"
+                ));
             }
         }
         Ok(())
@@ -47,10 +53,16 @@ impl AckedStays {
             match found.peek() {
                 Some((at, there)) if at == offset && there == record => {}
                 Some((at, there)) if at == offset => {
-                    return Err(format!("{record:?} acknowledged at {offset}, found {there:?}"));
+                    return Err(breach!(
+                        "acked records stay",
+                        "{record:?} acknowledged at {offset}, found {there:?}"
+                    ));
                 }
                 Some(_) | None => {
-                    return Err(format!("{record:?} acknowledged at {offset} is lost"));
+                    return Err(breach!(
+                        "acked records stay",
+                        "{record:?} acknowledged at {offset} is lost"
+                    ));
                 }
             }
         }

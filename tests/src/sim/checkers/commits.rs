@@ -81,25 +81,42 @@ impl Commits {
         let latest_begin = acked.map(|commit| commit.began_ns).max();
         let Some((offset, text)) = found else {
             return match latest_begin {
-                Some(_) => Err(format!("the commits of {group} for {partition:?} are lost")),
+                Some(_) => Err(breach!(
+                    "commits are neither lost nor invented",
+                    "the commits of {group} for {partition:?} are lost"
+                )),
                 None => Ok(()),
             };
         };
         let id = text.strip_prefix("commit ").and_then(|id| id.parse::<u64>().ok());
         let commit = id.and_then(|id| self.commits.get(id as usize));
         let Some(commit) = commit else {
-            return Err(format!("{group} committed no {text:?} for {partition:?}"));
+            return Err(breach!(
+                "commits are neither lost nor invented",
+                "{group} committed no {text:?} for {partition:?}"
+            ));
         };
         if commit.group != group || commit.partition != *partition || commit.offset != offset {
-            return Err(format!("{group} reads {offset} with {text:?} for {partition:?}"));
+            return Err(breach!(
+                "commits are neither lost nor invented",
+                "{group} reads {offset} with {text:?} for {partition:?}"
+            ));
         }
         let ended_ns = match commit.end {
-            End::Refused => return Err(format!("{text:?} of {group} was refused and is there")),
+            End::Refused => {
+                return Err(breach!(
+                    "commits are neither lost nor invented",
+                    "{text:?} of {group} was refused and is there"
+                ));
+            }
             End::Open => u64::MAX,
             End::At(at_ns) => at_ns,
         };
         if latest_begin.is_some_and(|began_ns| began_ns > ended_ns) {
-            return Err(format!("{group} reads {text:?} for {partition:?}, a later one is lost"));
+            return Err(breach!(
+                "commits are neither lost nor invented",
+                "{group} reads {text:?} for {partition:?}, a later one is lost"
+            ));
         }
         Ok(())
     }

@@ -9,7 +9,10 @@ use super::{Held, Record};
 pub fn check(from: i64, log_start: i64, records: &[(i64, Record)]) -> Held {
     for (expected, (offset, record)) in (from.max(log_start)..).zip(records) {
         if *offset != expected {
-            return Err(format!("{record:?} at offset {offset} where {expected} must be"));
+            return Err(breach!(
+                "offsets are dense",
+                "{record:?} at offset {offset} where {expected} must be"
+            ));
         }
     }
     Ok(())

@@ -80,7 +80,10 @@ impl ErrorCodes {
             return Ok(());
         }
         let name = known.map_or_else(|| code.to_string(), |code| format!("{code:?}"));
-        Err(format!("{api} was answered with {name}, which nothing here allows"))
+        Err(breach!(
+            "error codes fit the situation",
+            "{api} was answered with {name}, which nothing here allows"
+        ))
     }
 }
 

@@ -14,7 +14,8 @@ pub const STOP_WITHIN_NS: u64 = 10_000_000_000;
 pub fn breach(waiting: &[String]) -> String {
     let count = waiting.len();
     let some: Vec<&str> = waiting.iter().take(4).map(String::as_str).collect();
-    format!(
+    breach!(
+        "everything completes",
         "{count} clients are not done {} s after the faults stopped: {}",
         WITHIN_NS / 1_000_000_000,
         some.join("; ")

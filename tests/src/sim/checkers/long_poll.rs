@@ -40,7 +40,8 @@ impl LongPoll {
         }
         let took = now_ns - poll.sent_ns;
         if took > poll.wait_ns + facts.slack_ns {
-            return Err(format!(
+            return Err(breach!(
+                "long polls are answered in time",
                 "a fetch that may wait {} us was answered after {} us",
                 poll.wait_ns / 1_000,
                 took / 1_000
@@ -55,7 +56,8 @@ impl LongPoll {
             let Some((at_ns, end)) = ends.get(first) else { continue };
             let since = (*at_ns).max(poll.sent_ns);
             if now_ns > since + facts.slack_ns {
-                return Err(format!(
+                return Err(breach!(
+                    "long polls are answered in time",
                     "a fetch at {position} was answered {} us after offset {end} was acknowledged",
                     (now_ns - since) / 1_000
                 ));

@@ -9,10 +9,18 @@ use super::Held;
 pub fn check_bounded(load: &Load, connections_seen: usize) -> Held {
     let ops_max = connections_seen.max(load.connections) * limits::CONNECTION_REQUESTS_MAX;
     if load.ops > ops_max {
-        return Err(format!("{} operations of {connections_seen} connections", load.ops));
+        return Err(breach!(
+            "memory is bounded",
+            "{} operations of {connections_seen} connections",
+            load.ops
+        ));
     }
     if load.backlog_bytes > 2 * storage::limits::BACKLOG_BYTES_MAX {
-        return Err(format!("{} bytes wait for the journal", load.backlog_bytes));
+        return Err(breach!(
+            "memory is bounded",
+            "{} bytes wait for the journal",
+            load.backlog_bytes
+        ));
     }
     Ok(())
 }
@@ -28,7 +36,9 @@ pub fn check_empty(load: &Load) -> Held {
         ("bytes waiting for the journal", load.backlog_bytes),
     ];
     match left.into_iter().find(|(_, count)| *count > 0) {
-        Some((what, count)) => Err(format!("{count} {what} are left though nobody is there")),
+        Some((what, count)) => {
+            Err(breach!("memory is bounded", "{count} {what} are left though nobody is there"))
+        }
         None => Ok(()),
     }
 }

@@ -4,6 +4,15 @@
 //! A checker knows what was sent and what was answered, never how the broker works inside;
 //! `replay` and `memory` alone look into the shards.
 
+/// What was seen, with the name of the promise it breaks at its end: whoever adds where it was seen
+/// keeps the name.
+macro_rules! breach {
+    ($promise:literal, $($what:tt)*) => {
+        format!("{} (promise: {})", format_args!($($what)*), $promise)
+    };
+}
+pub(super) use breach;
+
 pub mod acked_stays;
 pub mod commits;
 pub mod dense;
@@ -26,6 +35,17 @@ use super::marks::Marks;
 
 /// Whether a promise held; otherwise what was seen.
 pub type Held = Result<(), String>;
+
+/// The name of the promise that was broken. What a client says of an answer for which no checker is
+/// needed is about the answer; a panic is an assertion of the broker's own.
+pub fn promise_of(what: &str) -> &str {
+    let named = what.split_once("(promise: ").and_then(|(_, rest)| rest.split_once(')'));
+    match named {
+        Some((promise, _)) => promise,
+        None if what.starts_with("a panic") => "the broker's own assertions",
+        None => "answers fit their requests",
+    }
+}
 
 /// A partition of one incarnation of a topic: ids are never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

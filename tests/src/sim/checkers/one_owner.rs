@@ -33,7 +33,8 @@ impl OneOwner {
         for partition in partitions {
             match owners.insert(partition.clone(), member.to_owned()) {
                 Some(other) if other != member => {
-                    return Err(format!(
+                    return Err(breach!(
+                        "one owner per generation",
                         "{partition:?} belongs to {other} and to {member} in generation \
                          {generation} of {group}"
                     ));
@@ -80,7 +81,8 @@ impl OneOwner {
         members.sort();
         let key = (life, group.to_owned(), generation);
         match self.members.get(&key) {
-            Some(before) if *before != members => Err(format!(
+            Some(before) if *before != members => Err(breach!(
+                "one owner per generation",
                 "generation {generation} of {group} has the members {before:?} and {members:?}"
             )),
             Some(_) => Ok(()),

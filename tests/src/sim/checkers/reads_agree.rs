@@ -26,7 +26,10 @@ impl ReadsAgree {
             }
             match known[index].replace(*record) {
                 Some(before) if before != *record => {
-                    return Err(format!("offset {offset} was read as {before:?}, now {record:?}"));
+                    return Err(breach!(
+                        "reads agree",
+                        "offset {offset} was read as {before:?}, now {record:?}"
+                    ));
                 }
                 Some(_) | None => {}
             }

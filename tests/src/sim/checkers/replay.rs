@@ -13,7 +13,7 @@ use super::Held;
 /// `memory` and `replayed` are the shards' states, in order; the same number of shards.
 pub fn check(memory: &[DurableState], replayed: &[DurableState]) -> Held {
     for (shard, (memory, replayed)) in memory.iter().zip(replayed).enumerate() {
-        let wrong = |what: String| Err(format!("shard {shard}: {what}"));
+        let wrong = |what: String| Err(breach!("memory equals replay", "shard {shard}: {what}"));
         if memory.image_fingerprint != replayed.image_fingerprint {
             return wrong("the metadata differs from its replay".to_owned());
         }

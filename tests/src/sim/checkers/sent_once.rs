@@ -49,8 +49,10 @@ impl SentOnce {
             let sent = self.sent.get(&record.producer);
             match sent.and_then(|sent| sent.get(record.number as usize)) {
                 Some(to) if *to == partition => {}
-                Some(to) => return Err(format!("{record:?} at {offset} was sent to {to:?}")),
-                None => return Err(format!("{record:?} at {offset} was never sent")),
+                Some(to) => {
+                    return Err(breach!("sent once", "{record:?} at {offset} was sent to {to:?}"));
+                }
+                None => return Err(breach!("sent once", "{record:?} at {offset} was never sent")),
             }
         }
         Ok(())
@@ -67,11 +69,14 @@ impl SentOnce {
                 continue;
             }
             if !seen.insert(*record) {
-                return Err(format!("{record:?} at {offset} stands there twice"));
+                return Err(breach!("sent once", "{record:?} at {offset} stands there twice"));
             }
             let next = next_of.entry(record.producer).or_default();
             if record.number < *next && promise == Promise::OnceInOrder {
-                return Err(format!("{record:?} at {offset} stands there out of order"));
+                return Err(breach!(
+                    "sent once",
+                    "{record:?} at {offset} stands there out of order"
+                ));
             }
             *next = record.number + 1;
         }

@@ -54,14 +54,14 @@ impl Topics {
     /// A topic was created, by its answer or by what Metadata shows after an answer was lost.
     pub fn created(&mut self, id: Uuid, name: &str, partitions: i32, now_ns: u64) -> Held {
         if id == Uuid::ZERO {
-            return Err(format!("{name} was given no id"));
+            return Err(breach!("topics", "{name} was given no id"));
         }
         match self.by_id.get_mut(&id) {
             Some(topic) if topic.name != name => {
-                Err(format!("{name} was given the id of {}", topic.name))
+                Err(breach!("topics", "{name} was given the id of {}", topic.name))
             }
             Some(topic) if matches!(topic.life, Life::Gone { .. }) => {
-                Err(format!("{name} was given the id it had before it was deleted"))
+                Err(breach!("topics", "{name} was given the id it had before it was deleted"))
             }
             Some(topic) => {
                 topic.partitions = topic.partitions.max(partitions);
@@ -117,7 +117,7 @@ impl Topics {
         match self.by_id.get(&id) {
             Some(topic) => match topic.life {
                 Life::Gone { at_ns } if at_ns < sent_ns => {
-                    Err(format!("{} was deleted and is there again", topic.name))
+                    Err(breach!("topics", "{} was deleted and is there again", topic.name))
                 }
                 Life::Gone { .. } | Life::Leaving | Life::There => Ok(()),
             },
@@ -135,9 +135,11 @@ impl Topics {
                 continue;
             }
             match listed.get(id) {
-                None => return Err(format!("{} was created and is not there", topic.name)),
+                None => {
+                    return Err(breach!("topics", "{} was created and is not there", topic.name));
+                }
                 Some((name, _)) if *name != topic.name => {
-                    return Err(format!("{} is called {name}", topic.name));
+                    return Err(breach!("topics", "{} is called {name}", topic.name));
                 }
                 Some(_) => {}
             }
@@ -173,10 +175,16 @@ impl Topics {
         let asked = topic.starts_asked.get(&partition.partition).copied().unwrap_or(0);
         let acked = topic.starts_acked.get(&partition.partition).copied().unwrap_or(0);
         if log_start > asked {
-            return Err(format!("the log starts at {log_start}, only {asked} was asked for"));
+            return Err(breach!(
+                "topics",
+                "the log starts at {log_start}, only {asked} was asked for"
+            ));
         }
         if log_start < acked {
-            return Err(format!("the log starts at {log_start}, {acked} was acknowledged"));
+            return Err(breach!(
+                "topics",
+                "the log starts at {log_start}, {acked} was acknowledged"
+            ));
         }
         Ok(())
     }
@@ -186,7 +194,7 @@ impl Topics {
         for (id, topic) in self.by_id.iter().filter(|(_, topic)| topic.life == Life::There) {
             for partition in 0..topic.partitions {
                 if !logs.contains_key(&PartitionKey { topic: *id, partition }) {
-                    return Err(format!("{}-{partition} is not there", topic.name));
+                    return Err(breach!("topics", "{}-{partition} is not there", topic.name));
                 }
             }
         }

@@ -22,7 +22,8 @@ impl Watermarks {
     /// An answer says so.
     pub fn told(&mut self, partition: PartitionKey, floor: i64, high_watermark: i64) -> Held {
         if high_watermark < floor {
-            return Err(format!(
+            return Err(breach!(
+                "the high watermark never falls",
                 "the high watermark of {partition:?} fell from {floor} to {high_watermark}"
             ));
         }
@@ -35,14 +36,19 @@ impl Watermarks {
     pub fn check_log(&self, partition: PartitionKey, log: &FoundLog) -> Held {
         let floor = self.floor(partition);
         if log.high_watermark < floor {
-            return Err(format!(
+            return Err(breach!(
+                "the high watermark never falls",
                 "the log ends at {}, below the high watermark {floor} that was told",
                 log.high_watermark
             ));
         }
         let end = log.records.last().map_or(log.log_start, |(offset, _)| offset + 1);
         if end < log.high_watermark {
-            return Err(format!("it is read to {end}, below its {}", log.high_watermark));
+            return Err(breach!(
+                "the high watermark never falls",
+                "it is read to {end}, below its {}",
+                log.high_watermark
+            ));
         }
         Ok(())
     }

@@ -337,9 +337,12 @@ impl Client for Assigned {
         Ok(())
     }
 
-    fn disconnected(&mut self, _: &mut Cx<'_>) {
-        self.asked = None;
-        self.lose_session();
+    fn disconnected(&mut self, cx: &mut Cx<'_>) {
+        // With nothing under way it knows the session's epoch, and may go on with it elsewhere.
+        let known = self.asked.take().is_none() && self.session.is_some();
+        if !known || !cx.prng.one_in(2) {
+            self.lose_session();
+        }
     }
 
     fn waits_for(&self, checkers: &Checkers) -> Option<String> {

@@ -45,6 +45,8 @@ enum State {
     Stable,
     /// Silent until then.
     Away(u64),
+    /// Silent for good.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +80,8 @@ pub struct Member {
     not_before_ns: u64,
     commits: u64,
     was_static: bool,
+    /// The faults have stopped, and it has decided whether it stays.
+    settled: bool,
 }
 
 impl Member {
@@ -103,6 +107,7 @@ impl Member {
             not_before_ns: 0,
             commits: 0,
             was_static: false,
+            settled: false,
         }
     }
 
@@ -538,7 +543,22 @@ impl Client for Member {
         if cx.now_ns < self.not_before_ns {
             return Ok(Some(self.not_before_ns));
         }
+        if cx.facts.calm
+            && self.state == State::Stable
+            && !std::mem::replace(&mut self.settled, true)
+        {
+            // Nobody comes back in its place, so that only its session's end gives the others what
+            // it held.
+            if cx.prng.one_in(4) {
+                cx.wire.close();
+                self.fall_out(cx, true);
+                self.state = State::Gone;
+                cx.checkers.marks.hit("member gone for good");
+                return Ok(None);
+            }
+        }
         match self.state.clone() {
+            State::Gone => return Ok(None),
             State::Unknown => {
                 if Self::all_partitions(cx.checkers).is_empty() {
                     return Ok(Some(cx.after_ms(50)));
@@ -601,7 +621,7 @@ impl Client for Member {
     fn disconnected(&mut self, _: &mut Cx<'_>) {
         self.asked = None;
         match &self.state {
-            State::Away(_) => {}
+            State::Away(_) | State::Gone => {}
             // It still has its place if it comes back in time.
             State::Unknown | State::Stable => {}
             State::Joining | State::Syncing(_) => self.state = State::Joining,
@@ -609,6 +629,9 @@ impl Client for Member {
     }
 
     fn waits_for(&self, checkers: &Checkers) -> Option<String> {
+        if self.state == State::Gone {
+            return None;
+        }
         if self.state != State::Stable || self.asked_about_membership() {
             return Some(format!("{} is {:?}", self.name(), self.state));
         }

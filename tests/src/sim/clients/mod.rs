@@ -20,7 +20,7 @@ use protocol::client::{Connection, Response};
 use protocol::message::Request;
 use storage::prng::Prng;
 
-use super::checkers::{Checkers, Facts, Held};
+use super::checkers::{Checkers, Facts, Held, breach};
 
 /// A second of virtual time.
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -160,7 +160,9 @@ impl Wire {
 
     /// The next whole response and when its request was sent. One out of order is an error.
     pub fn poll(&mut self) -> Result<Option<Response>, String> {
-        let response = self.connection.poll_response().map_err(|error| error.to_string())?;
+        let response = self.connection.poll_response();
+        let response = response
+            .map_err(|error| breach!("answers come in the order of requests", "{error}"))?;
         if response.is_some() {
             self.sent_ns.pop_front();
         }

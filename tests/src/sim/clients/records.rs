@@ -7,6 +7,15 @@ use storage::prng::Prng;
 
 use crate::sim::checkers::Record;
 
+/// What fills a value up: compared as a whole, which is much faster than byte by byte.
+const PADDING: &str = {
+    const DOTS: [u8; 1_024] = [b'.'; 1_024];
+    match std::str::from_utf8(&DOTS) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    }
+};
+
 /// How a batch is made.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -34,7 +43,7 @@ pub fn build(producer: u32, first: u64, count: u64, padding_max: u64, stamp: Sta
         let mut prng = Prng::new(number ^ u64::from(producer) << 32);
         let padding = prng.below(padding_max + 1) as usize;
         write!(value, "{producer}:{number}:").expect("a string takes it");
-        value.extend(std::iter::repeat_n(".", padding));
+        value.push_str(&PADDING[..padding]);
         builder.append(stamp.timestamp_ms, None, Some(value.as_bytes()), &[]);
     }
     let mut batch = Vec::new();
@@ -46,7 +55,8 @@ fn record_of(value: &[u8]) -> Option<Record> {
     let (producer, rest) = number_of(value)?;
     let (number, padding) = number_of(rest)?;
     let producer = u32::try_from(producer).ok()?;
-    padding.iter().all(|byte| *byte == b'.').then_some(Record { producer, number })
+    let expected = PADDING.as_bytes().get(..padding.len())?;
+    (padding == expected).then_some(Record { producer, number })
 }
 
 /// The digits up to a colon, and what follows it.

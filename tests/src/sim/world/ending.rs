@@ -4,7 +4,7 @@
 use storage::prng::Prng;
 
 use super::World;
-use crate::sim::checkers::{Held, liveness, memory};
+use crate::sim::checkers::{Held, breach, liveness, memory};
 use crate::sim::clients::auditor::Auditor;
 use crate::sim::clients::{MS_NS, SECOND_NS};
 
@@ -128,7 +128,10 @@ impl World {
         let end_ns = self.now_ns + liveness::WITHIN_NS;
         while !self.node.is_at_rest() {
             if self.now_ns > end_ns {
-                return Err("the broker does not come to rest though nobody asks".to_owned());
+                return Err(breach!(
+                    "everything completes",
+                    "the broker does not come to rest though nobody asks"
+                ));
             }
             self.advance()?;
         }

@@ -8,7 +8,7 @@ use storage::sim_disk::{Effect, Fault as DiskFault, Ops};
 use super::agenda::{Heal, What};
 use super::node::Inbound;
 use super::{CleanStop, World};
-use crate::sim::checkers::{Held, liveness, replay};
+use crate::sim::checkers::{Held, breach, liveness, replay};
 use crate::sim::clients::{MS_NS, SECOND_NS};
 use crate::sim::plan::{Fault, FaultKind};
 
@@ -277,7 +277,7 @@ impl World {
                     self.node.disk.set_space(None);
                 }
                 Ok(_) => unreachable!("a disk is powered or not"),
-                Err(what) => return Err(what),
+                Err(what) => return Err(breach!("every start succeeds", "{what}")),
             }
         };
         self.node.disk.clear_faults();
@@ -292,7 +292,10 @@ impl World {
             if notice.contains("is offline") {
                 self.checkers.marks.hit("quarantine");
                 if !self.facts.rotten {
-                    return Err(format!("a start without damage says: {notice}"));
+                    return Err(breach!(
+                        "every start succeeds",
+                        "a start without damage says: {notice}"
+                    ));
                 }
             }
             self.trace.say("recovery", notice);
@@ -337,7 +340,7 @@ impl World {
             self.outcome.clean_stops += 1;
             self.plan_start();
         } else if self.now_ns > stop.until_ns && self.now_ns > self.facts.disturbed_until_ns {
-            return Err("a clean stop does not end".to_owned());
+            return Err(breach!("everything completes", "a clean stop does not end"));
         }
         Ok(())
     }

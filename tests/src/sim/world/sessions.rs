@@ -8,7 +8,7 @@ use super::agenda::What;
 use super::network::Link;
 use super::node::Inbound;
 use super::{Seat, World};
-use crate::sim::checkers::Held;
+use crate::sim::checkers::{Held, breach};
 use crate::sim::clients::{Cx, MS_NS, SECOND_NS, Wire};
 
 /// How long the broker believes in a link whose client it does not hear hang up.
@@ -88,7 +88,8 @@ impl World {
             self.checkers.marks.hit("half-open connection");
         } else if !disturbed && !slow && !self.seats[seat].client.breaks_rules() {
             let waited_ms = (self.now_ns - oldest_ns) / MS_NS;
-            return Err(self.blame(seat, &format!("no answer for {waited_ms} ms")));
+            let what = breach!("everything completes", "no answer for {waited_ms} ms");
+            return Err(self.blame(seat, &what));
         }
         self.hang_up(seat);
         self.plan_wake(seat, self.now_ns + 10 * MS_NS);
