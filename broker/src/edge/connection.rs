@@ -331,8 +331,8 @@ impl Connections {
         }
     }
 
-    /// Gives the shard the frames in `bytes`, which arrived at `now_ns`, as far as the connection's share of this turn goes;
-    /// returns how many bytes that took.
+    /// Gives the shard the frames in `bytes`, which arrived at `now_ns`, as far as the connection's
+    /// share of this turn goes; returns how many bytes that took.
     fn hand_on(
         &mut self,
         slot: u32,
