@@ -176,6 +176,11 @@ impl SharedBuf {
     pub fn buffer(&self) -> &Arc<AlignedBuf> {
         &self.buf
     }
+
+    /// The buffer behind the range, for its next use if nobody else holds it.
+    pub fn into_buffer(self) -> Arc<AlignedBuf> {
+        self.buf
+    }
 }
 
 impl fmt::Debug for SharedBuf {

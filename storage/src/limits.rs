@@ -74,8 +74,19 @@ pub const CHECKPOINT_BYTES_MAX: u64 = 1 << 30;
 /// on the devices we measured. A larger batch is read whole.
 pub const READ_BLOCK_BYTES: usize = 256 << 10;
 
-/// Blocks of segments kept for other readers: 8 MiB. The one unused for longest goes.
-pub const READ_BLOCKS_COUNT: usize = 32;
+/// Bytes of a segment read ahead of a reader that goes on: the batch that the end of a read cuts is
+/// read again with the next, and the larger the read the less that is.
+pub const READ_AHEAD_BYTES: usize = 1 << 20;
+
+/// Bytes of blocks of segments kept for other readers, per shard. The one unused for longest goes;
+/// one is always kept, whatever its size. Readers of one log that are closer together than this
+/// cost the disk one read. With more readers of different logs than fit, a block read ahead may go
+/// before its reader comes, and is read again.
+pub const READ_CACHE_BYTES: usize = 32 << 20;
+
+/// Buffers of blocks that went, kept for blocks to come: their memory is touched already. The rest
+/// is freed.
+pub const READ_SPARES_COUNT: usize = 4;
 
 /// Loads of blocks under way per shard. A read that needs one more answers `ReadError::Busy`.
 pub const LOADS_MAX: usize = 64;

@@ -4,7 +4,8 @@
 mod world;
 
 use storage::prng::Prng;
-use world::{World, random_step, small_log};
+use storage::types::{LogConfig, ReadOutcome, StoreEvent};
+use world::{World, id, random_step, small_log};
 
 fn busy_world(seed: u64, steps: usize) -> (World, Prng) {
     let mut world = World::new(seed, 2);
@@ -64,4 +65,39 @@ fn a_timestamp_is_found_in_tail_and_segments() {
             }
         }
     }
+}
+
+#[test]
+fn readers_of_one_range_cost_the_disk_one_read() {
+    let one = id(0);
+    let mut world = World::new(1, 1);
+    world.create(0, LogConfig { segment_bytes: 1 << 20, ..small_log() });
+    for _ in 0..16 {
+        world.append(one, 100, 2, None).expect("there is room");
+        world.settle();
+    }
+    world.power_cut(1);
+    world.recover(1).expect("it starts");
+    world.check();
+    // None of them asks for the same offset, and none waits for another.
+    let tokens: Vec<_> = (0..8)
+        .map(|from| {
+            let (store, log) = world.log(one);
+            let read = store.read(log, from, 1 << 20, true, i64::MAX, &mut Vec::new());
+            match read.expect("it is readable") {
+                ReadOutcome::Pending(token) => token,
+                ReadOutcome::Done { .. } => panic!("nothing is in memory after a start"),
+            }
+        })
+        .collect();
+    world.settle();
+    let answered = |token| {
+        world.events.iter().any(|(_, event)| match event {
+            StoreEvent::ReadDone { token: of, result } => *of == token && result.is_ok(),
+            _ => false,
+        })
+    };
+    assert!(tokens.into_iter().all(answered), "each got its answer");
+    let (store, _) = world.log(one);
+    assert_eq!(store.probe().blocks_count, 1);
 }

@@ -4,7 +4,10 @@
 //! A request that finds its block in the cache is answered at once; else a load brings it: the
 //! index's part that only the disk has, the file, the block. Each is an operation; the core never
 //! waits. Every batch's CRC is checked before it is served; a bad one takes the partition offline.
-//! A reader that reaches the end of a block makes the next one come before it asks.
+//! A reader that reaches the end of a block makes the next one come before it asks. This file
+//! serves and keeps, `load` brings.
+
+mod load;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,17 +17,14 @@ use slab::Slab;
 use super::Store;
 use super::ops::Purpose;
 use crate::buffer::{AlignedBuf, SharedBuf};
-use crate::limits::{
-    BLOCK_BYTES, INDEX_CACHE_COUNT, LOADS_MAX, READ_BLOCK_BYTES, READ_BLOCKS_COUNT, READ_FILES_MAX,
-    READS_PENDING_MAX,
-};
+use crate::limits::{BLOCK_BYTES, READ_CACHE_BYTES, READ_SPARES_COUNT, READS_PENDING_MAX};
 use crate::log::Log;
-use crate::op::{DiskDone, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpenMode};
-use crate::segment::format::{BatchError, BatchMeta, BatchScanner, CrcCheck};
-use crate::segment::log_names::{LogFileKind, LogName};
+use crate::op::{DiskOp, FileId};
+use crate::segment::format::BatchMeta;
+use crate::segment::log_names::LogFileKind;
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::time_index::TimeIndex;
-use crate::types::{FindOutcome, LogId, ReadError, ReadToken, StoreEvent};
+use crate::types::{FindOutcome, LogId, ReadError, ReadToken};
 
 /// Whole, checked batches of a segment, read at once.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ struct Block {
     end: u32,
     /// The batches.
     batches: SharedBuf,
+    /// Memory it holds.
+    held_bytes: usize,
 }
 
 /// What only the disk knew of a segment's indexes.
@@ -97,6 +99,8 @@ pub(crate) struct Cold {
     loads: Slab<Load>,
     /// The one used last at the back.
     blocks: VecDeque<Block>,
+    blocks_bytes: usize,
+    spares: Vec<AlignedBuf>,
     indexes: VecDeque<DiskIndex>,
     files: Vec<OpenFile>,
 }
@@ -105,6 +109,36 @@ impl Cold {
     /// Nobody waits for the answer any more.
     pub fn cancel(&mut self, token: ReadToken) {
         self.requests.remove(&token);
+    }
+
+    fn keep(&mut self, block: Block) {
+        self.blocks_bytes += block.held_bytes;
+        self.blocks.push_back(block);
+        while self.blocks_bytes > READ_CACHE_BYTES && self.blocks.len() > 1 {
+            let oldest = self.blocks.pop_front().expect("there are two");
+            self.blocks_bytes -= oldest.held_bytes;
+            // A reader that still sends from it keeps it.
+            if self.spares.len() < READ_SPARES_COUNT
+                && let Ok(buffer) = Arc::try_unwrap(oldest.batches.into_buffer())
+            {
+                self.spares.push(buffer);
+            }
+        }
+    }
+
+    /// A buffer of `bytes`, whatever is in it.
+    fn buffer(&mut self, bytes: usize) -> AlignedBuf {
+        let fits = |spare: &AlignedBuf| spare.capacity() >= bytes;
+        let mut buffer = match self.spares.iter().position(fits) {
+            Some(at) => self.spares.swap_remove(at),
+            None => {
+                self.spares.pop();
+                // Whether a read starts inside a block makes no other size.
+                AlignedBuf::new(bytes + BLOCK_BYTES)
+            }
+        };
+        buffer.set_len(bytes);
+        buffer
     }
 
     fn block(&mut self, log: LogId, offset: i64) -> Option<Block> {
@@ -324,295 +358,11 @@ impl Store {
         }
     }
 
-    /// Starts a load, or joins the one that brings the same.
-    fn load(&mut self, want: Want, waiter: Option<ReadToken>) -> Result<(), ReadError> {
-        if let Some((_, load)) = self.cold.loads.iter_mut().find(|(_, load)| load.want == want) {
-            load.waiters.extend(waiter);
-            return Ok(());
-        }
-        if self.cold.loads.len() >= LOADS_MAX {
-            return Err(ReadError::Busy);
-        }
-        let slot = self.cold.loads.insert(Load {
-            want,
-            stage: Stage::OpenLog,
-            file: FileId(0),
-            waiters: waiter.into_iter().collect(),
-        });
-        self.next_stage(slot);
-        Ok(())
-    }
-
-    /// Submits what the load needs first.
-    fn next_stage(&mut self, slot: usize) {
-        let want = self.cold.loads[slot].want;
-        let Some(log) = self.logs.get(want.log) else { return self.end_load(slot) };
-        let segment = log.segments.iter().find(|segment| segment.base == want.base);
-        let Some(segment) = segment else { return self.end_load(slot) };
-        let cached =
-            self.cold.indexes.iter().find(|index| index.log == want.log && index.base == want.base);
-        let Some(offset) = want.offset else {
-            if cached.is_some_and(|index| index.times.is_some()) {
-                return self.end_load(slot);
-            }
-            return self.open_file(slot, Stage::OpenIndex(LogFileKind::TimeIndex));
-        };
-        // The block before it ends where it begins; else the index knows.
-        let before = self.cold.blocks.iter().find(|block| {
-            block.log == want.log && block.base == want.base && block.next_offset == offset
-        });
-        let position = match before {
-            Some(block) => Some(block.end),
-            None => segment.position_for(offset).map(|entry| entry.position).or_else(|| {
-                let offsets = cached.and_then(|index| index.offsets.as_ref());
-                offsets.map(|offsets| offsets.lookup(offset).position)
-            }),
-        };
-        match position {
-            Some(position) => self.read_block(slot, position, READ_BLOCK_BYTES as u32),
-            None => self.open_file(slot, Stage::OpenIndex(LogFileKind::OffsetIndex)),
-        }
-    }
-
-    fn read_block(&mut self, slot: usize, position: u32, len: u32) {
-        let want = self.cold.loads[slot].want;
-        self.cold.loads[slot].stage = Stage::ReadLog { position, len };
-        let opened =
-            self.cold.files.iter_mut().find(|open| open.log == want.log && open.base == want.base);
-        let Some(open) = opened else {
-            self.cold.loads[slot].stage = Stage::OpenLog;
-            return self.open_file(slot, Stage::OpenLog);
-        };
-        open.users += 1;
-        let file = open.file;
-        let from = position as usize / BLOCK_BYTES * BLOCK_BYTES;
-        let end = (position as usize + len as usize).next_multiple_of(BLOCK_BYTES);
-        let mut buffer = AlignedBuf::new(end - from);
-        buffer.set_len(end - from);
-        self.cold.loads[slot].file = file;
-        self.ops.submit(Purpose::Load { slot }, |op| DiskOp::Read {
-            op,
-            file,
-            position: from as u64,
-            buffer,
-        });
-    }
-
-    fn open_file(&mut self, slot: usize, stage: Stage) {
-        let file = self.ops.next_file();
-        let load = &mut self.cold.loads[slot];
-        load.stage = stage;
-        load.file = file;
-        let kind = match stage {
-            Stage::OpenIndex(kind) | Stage::ReadIndex(kind) => kind,
-            Stage::OpenLog | Stage::ReadLog { .. } => LogFileKind::Log,
-        };
-        let want = load.want;
-        let folder = self.logs.get(want.log).map(|log| log.id.folder()).unwrap_or_default();
-        let path = DiskPath::data(format!("{folder}/{}", LogName::new(want.base, kind)));
-        let mode = OpenMode::Read;
-        self.ops.submit(Purpose::Load { slot }, |op| DiskOp::Open { op, file, path, mode });
-    }
-
-    /// Takes the completion of a load's operation.
-    pub(super) fn handle_load(&mut self, slot: usize, done: DiskDone) {
-        let load = &self.cold.loads[slot];
-        let (want, stage, file) = (load.want, load.stage, load.file);
-        if let Stage::ReadLog { .. } = stage {
-            self.release_file(file);
-        }
-        let name = |kind| LogName::new(want.base, kind);
-        let ok = match done.result {
-            Ok(ok) => ok,
-            // The process's trouble, not the file's: who reads asks again.
-            Err(DiskError::TooManyFiles) => return self.refuse_load(slot),
-            Err(error) => {
-                if let Stage::ReadIndex(_) = stage {
-                    self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
-                }
-                self.fail_partition(want.log, format!("{}: {error}", name(LogFileKind::Log)));
-                return self.end_load(slot);
-            }
-        };
-        match (stage, ok) {
-            (Stage::OpenIndex(kind), DiskOk::Opened { .. }) => {
-                let bytes = self.logs.get(want.log).map_or(0, |log| {
-                    let segment = log.segments.iter().find(|segment| segment.base == want.base);
-                    segment.map_or(0, |segment| match kind {
-                        LogFileKind::TimeIndex => segment.times_on_disk,
-                        _ => segment.offsets_on_disk,
-                    })
-                });
-                let mut buffer = AlignedBuf::new(bytes as usize);
-                let len = buffer.capacity();
-                buffer.set_len(len);
-                self.cold.loads[slot].stage = Stage::ReadIndex(kind);
-                self.ops.submit(Purpose::Load { slot }, |op| DiskOp::Read {
-                    op,
-                    file,
-                    position: 0,
-                    buffer,
-                });
-            }
-            (Stage::ReadIndex(kind), DiskOk::Read { bytes, buffer }) => {
-                self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
-                let held = &buffer.as_slice()[..(bytes as usize).min(buffer.len())];
-                if self.keep_index(want, kind, held) {
-                    self.next_stage(slot);
-                } else {
-                    self.fail_partition(want.log, format!("{}: damaged index", name(kind)));
-                    self.end_load(slot);
-                }
-            }
-            (Stage::OpenLog, DiskOk::Opened { .. }) => {
-                self.keep_file(want, file);
-                self.next_stage(slot);
-            }
-            (Stage::ReadLog { position, len }, DiskOk::Read { bytes, buffer }) => {
-                self.block_read(slot, want, position, len, bytes, buffer);
-            }
-            (_, _) => {
-                self.fail_partition(want.log, format!("{}: odd answer", name(LogFileKind::Log)));
-                self.end_load(slot);
-            }
-        }
-    }
-
-    /// Checks the batches of a block that was read and keeps them.
-    fn block_read(
-        &mut self,
-        slot: usize,
-        want: Want,
-        position: u32,
-        asked: u32,
-        read: u32,
-        buffer: AlignedBuf,
-    ) {
-        let Some(log) = self.logs.get(want.log) else { return self.end_load(slot) };
-        let segment = log.segments.iter().find(|segment| segment.base == want.base);
-        let Some(segment) = segment else { return self.end_load(slot) };
-        let skip = position as usize % BLOCK_BYTES;
-        let durable = segment.synced.log.saturating_sub(position) as usize;
-        let held = (read as usize).min(buffer.len()).saturating_sub(skip).min(durable);
-        let buffer = SharedBuf::new(Arc::new(buffer));
-        let bytes = &buffer.as_slice()[skip..skip + held];
-        let mut scanner = BatchScanner::new(bytes, want.base, CrcCheck::Verify);
-        let (mut first, mut error) = (None, None);
-        for batch in scanner.by_ref() {
-            match batch {
-                Ok(batch) => {
-                    first.get_or_insert(batch.meta.base_offset);
-                }
-                Err(stopped) => error = Some(stopped),
-            }
-        }
-        let (valid, next_offset) = (scanner.valid_bytes(), scanner.next_offset());
-        let offset = want.offset.unwrap_or(want.base);
-        match (first, error.map(|error| error.why)) {
-            // A batch larger than a block comes whole the second time.
-            (None, Some(BatchError::Cut { needed, .. }))
-                if needed > u64::from(asked) && needed <= durable as u64 =>
-            {
-                return self.read_block(slot, position, needed as u32);
-            }
-            (_, None | Some(BatchError::Cut { .. })) if first.is_some() => {}
-            (_, why) => {
-                let why = why.map_or("ends early".to_string(), |why| why.to_string());
-                let file = LogName::new(want.base, LogFileKind::Log);
-                let at = u64::from(position) + valid as u64;
-                self.quarantine_now(want.log, format!("{file} at {at}: {why}"));
-                return self.end_load(slot);
-            }
-        }
-        let end = position + valid as u32;
-        self.probe.blocks_count += 1;
-        self.probe.block_bytes += u64::from(read);
-        if self.cold.blocks.len() >= READ_BLOCKS_COUNT {
-            self.cold.blocks.pop_front();
-        }
-        self.cold.blocks.push_back(Block {
-            log: want.log,
-            base: want.base,
-            first_offset: first.unwrap_or(offset),
-            next_offset,
-            end,
-            batches: buffer.slice(skip, valid),
-        });
-        // The index entry lay more than a block before it.
-        if next_offset <= offset && end < segment.synced.log {
-            return self.read_block(slot, end, READ_BLOCK_BYTES as u32);
-        }
-        self.end_load(slot);
-    }
-
-    fn keep_index(&mut self, want: Want, kind: LogFileKind, held: &[u8]) -> bool {
-        let Some(log) = self.logs.get(want.log) else { return true };
-        let segment = log.segments.iter().find(|segment| segment.base == want.base);
-        let Some(segment) = segment else { return true };
-        let needed = match kind {
-            LogFileKind::TimeIndex => segment.times_on_disk,
-            _ => segment.offsets_on_disk,
-        } as usize;
-        let Some(bytes) = held.get(..needed) else { return false };
-        let (offsets, times) = match kind {
-            LogFileKind::TimeIndex => {
-                match TimeIndex::decode(want.base, u32::MAX, bytes.to_vec()) {
-                    Ok(times) => (None, Some(times)),
-                    Err(_) => return false,
-                }
-            }
-            _ => match OffsetIndex::decode(want.base, u32::MAX, bytes.to_vec()) {
-                Ok(offsets) => (Some(offsets), None),
-                Err(_) => return false,
-            },
-        };
-        let indexes = &mut self.cold.indexes;
-        let known =
-            indexes.iter_mut().find(|index| index.log == want.log && index.base == want.base);
-        match known {
-            Some(index) => {
-                index.offsets = offsets.or(index.offsets.take());
-                index.times = times.or(index.times.take());
-            }
-            None => {
-                if indexes.len() >= INDEX_CACHE_COUNT {
-                    indexes.pop_front();
-                }
-                indexes.push_back(DiskIndex { log: want.log, base: want.base, offsets, times });
-            }
-        }
-        true
-    }
-
-    fn keep_file(&mut self, want: Want, file: FileId) {
-        if self.cold.files.len() >= READ_FILES_MAX
-            && let Some(at) = self.cold.files.iter().position(|open| open.users == 0)
-        {
-            let file = self.cold.files.remove(at).file;
-            self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
-        }
-        self.cold.files.push(OpenFile { log: want.log, base: want.base, file, users: 0 });
-    }
-
-    fn release_file(&mut self, file: FileId) {
-        if let Some(at) = self.cold.files.iter().position(|open| open.file == file) {
-            self.cold.files[at].users -= 1;
-            let open = &self.cold.files[at];
-            let gone = self
-                .logs
-                .get(open.log)
-                .is_none_or(|log| !log.segments.iter().any(|segment| segment.base == open.base));
-            if open.users == 0 && gone {
-                self.cold.files.remove(at);
-                self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
-            }
-        }
-    }
-
     /// A segment or a whole log is gone: nothing of it is kept.
     pub(super) fn forget_cold(&mut self, log: LogId, base: Option<i64>) {
         let same = |l: LogId, b: i64| l == log && base.is_none_or(|base| base == b);
         self.cold.blocks.retain(|block| !same(block.log, block.base));
+        self.cold.blocks_bytes = self.cold.blocks.iter().map(|block| block.held_bytes).sum();
         self.cold.indexes.retain(|index| !same(index.log, index.base));
         let mut closed = Vec::new();
         self.cold.files.retain(|open| {
@@ -624,65 +374,6 @@ impl Store {
         });
         for file in closed {
             self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
-        }
-    }
-
-    /// A load cannot be done for a moment: those who waited are told.
-    fn refuse_load(&mut self, slot: usize) {
-        for token in self.cold.loads.remove(slot).waiters {
-            match self.cold.requests.remove(&token) {
-                None => {}
-                Some(Request::Read { .. }) => {
-                    let result = Err(ReadError::Busy);
-                    self.events.push_back(StoreEvent::ReadDone { token, result });
-                }
-                Some(Request::Find { .. }) => {
-                    let result = Err(ReadError::Busy);
-                    self.events.push_back(StoreEvent::FindDone { token, result });
-                }
-            }
-        }
-    }
-
-    /// A load ended, one way or another: those who waited look again.
-    fn end_load(&mut self, slot: usize) {
-        let load = self.cold.loads.remove(slot);
-        for token in load.waiters {
-            let Some(request) = self.cold.requests.remove(&token) else { continue };
-            match request {
-                Request::Read { log, from, max_bytes, at_least_one, bound } => {
-                    let mut out = Vec::new();
-                    let served =
-                        self.serve_read(log, from, max_bytes, at_least_one, bound, &mut out);
-                    let result = match served {
-                        Ok(Served::Now(())) => Ok(out),
-                        Ok(Served::Wants(want)) => match self.load(want, Some(token)) {
-                            Ok(()) => {
-                                self.cold.requests.insert(token, request);
-                                continue;
-                            }
-                            Err(error) => Err(error),
-                        },
-                        Err(error) => Err(error),
-                    };
-                    self.events.push_back(StoreEvent::ReadDone { token, result });
-                }
-                Request::Find { log, timestamp, mut from } => {
-                    let result = match self.serve_find(log, timestamp, &mut from) {
-                        Ok(Served::Now(found)) => Ok(found),
-                        Ok(Served::Wants(want)) => match self.load(want, Some(token)) {
-                            Ok(()) => {
-                                let request = Request::Find { log, timestamp, from };
-                                self.cold.requests.insert(token, request);
-                                continue;
-                            }
-                            Err(error) => Err(error),
-                        },
-                        Err(error) => Err(error),
-                    };
-                    self.events.push_back(StoreEvent::FindDone { token, result });
-                }
-            }
         }
     }
 }
