@@ -6,14 +6,16 @@
 //! forget. Why a checkpoint waits for the journal: it holds producers and epochs of batches that
 //! are in the tail only; after a power cut those batches must be there too.
 
+use std::collections::BTreeMap;
+
 use slab::Slab;
 
 use super::Store;
-use super::flush_job::{FlushJob, JobState};
+use super::flush_job::{FlushJob, JobState, KeptFile};
 use super::ops::Purpose;
 use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader};
-use crate::limits::{FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES, RETRY_NS};
+use crate::limits::{FLUSH_FILES_MAX, FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES, RETRY_NS};
 use crate::log::Log;
 use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
 use crate::salvage::{self, Salvaged};
@@ -27,6 +29,9 @@ pub(crate) struct Flusher {
     round: Option<Round>,
     jobs: Slab<FlushJob>,
     buffers: Vec<AlignedBuf>,
+    /// Files left open for the next round, with the round that used them last.
+    files: BTreeMap<LogId, (u64, KeptFile)>,
+    rounds: u64,
     /// Frames up to here are in segments and covered by a checkpoint.
     pub flushed: u64,
     generation: u64,
@@ -184,6 +189,7 @@ impl Store {
         }
         self.flusher.retry_at = None;
         self.flusher.dirty_since = None;
+        self.flusher.rounds += 1;
         self.flusher.round = Some(Round {
             up_to: self.journal.durable_boundary(),
             todo,
@@ -215,8 +221,14 @@ impl Store {
                 continue;
             }
             let buffer = self.flusher.buffers.pop();
+            let kept = self.flusher.files.remove(&log_id).map(|(_, kept)| kept);
+            let room = self.flusher.files.len() < FLUSH_FILES_MAX;
+            let keeps = kept.is_some() || !self.replaying && room;
             let slot = self.flusher.jobs.insert(FlushJob::new(log_id, up_to, closing, buffer));
             let job = &mut self.flusher.jobs[slot];
+            if keeps {
+                job.keep_file(kept);
+            }
             let state = job.start(slot, &mut self.logs, &self.journal, &mut self.ops);
             self.job_moved(slot, state, mono_ns);
         }
@@ -241,6 +253,7 @@ impl Store {
             }
             JobState::Failed { file, error: DiskError::TooManyFiles } => {
                 // The process's trouble, not the device's: connections close, and it is over.
+                self.close_kept_files(|_, _| true);
                 let round = self.flusher.round.as_mut().expect("a job belongs to a round");
                 if !std::mem::replace(&mut round.stuck, true) {
                     let text = format!("{file}: too many open files; it will be tried again");
@@ -253,6 +266,9 @@ impl Store {
             }
         }
         let mut job = self.flusher.jobs.remove(slot);
+        if let Some(kept) = job.take_kept() {
+            self.flusher.files.insert(job.log, (self.flusher.rounds, kept));
+        }
         if let Some(buffer) = job.take_buffer()
             && buffer.capacity() <= FLUSH_RUN_BYTES
         {
@@ -396,12 +412,44 @@ impl Store {
         self.journal.ring.retry();
         self.journal.ring.release_below(round.up_to + 1);
         self.evict();
+        self.close_idle_files(round.closing);
         self.journal.seal(&mut self.ops);
         self.advance_commits();
         if round.closing {
             self.stopping = false;
             self.stopped = true;
             self.tidy_up(mono_ns);
+        }
+    }
+
+    /// Files of logs that were not written to this round make room for others; a store that stops
+    /// keeps none.
+    fn close_idle_files(&mut self, stops: bool) {
+        let round = self.flusher.rounds;
+        if stops {
+            self.close_kept_files(|_, _| true);
+        } else if self.flusher.files.len() >= FLUSH_FILES_MAX {
+            self.close_kept_files(|used, _| used < round);
+        }
+    }
+
+    /// Closes the kept files that `which` picks by the round they were used in last and their log.
+    fn close_kept_files(&mut self, which: impl Fn(u64, LogId) -> bool) {
+        let ops = &mut self.ops;
+        self.flusher.files.retain(|log, (used, KeptFile { file, .. })| {
+            let closes = which(*used, *log);
+            if closes {
+                ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file: *file });
+            }
+            !closes
+        });
+    }
+
+    /// A segment or a whole log is gone: its file is not kept.
+    pub(super) fn forget_flush_file(&mut self, log: LogId, base: Option<i64>) {
+        let Some((_, kept)) = self.flusher.files.get(&log) else { return };
+        if base.is_none_or(|base| base == kept.base) {
+            self.close_kept_files(|_, of| of == log);
         }
     }
 

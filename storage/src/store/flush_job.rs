@@ -29,7 +29,7 @@ enum Step {
     Start,
     Open,
     ReadPartial,
-    WriteLog { reached: Progress, end: i64 },
+    WriteLog { reached: Progress, end: i64, synced: bool },
     WriteIndex { kind: LogFileKind, bytes: u32 },
     Truncate,
     Sync,
@@ -49,6 +49,10 @@ pub(crate) struct FlushJob {
     closing: bool,
     step: Step,
     file: Option<(FileId, LogFileKind)>,
+    /// The growing segment's log file, open since an earlier round or for a later one.
+    kept: Option<KeptFile>,
+    /// Whether it may be left open.
+    keeps: bool,
     /// The open file was written or cut since its last sync.
     unsynced: bool,
     truncated: bool,
@@ -59,6 +63,13 @@ pub(crate) struct FlushJob {
     base: i64,
     buffer: Option<AlignedBuf>,
     failed_path: Option<String>,
+}
+
+/// A growing segment's log file that stays open between rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptFile {
+    pub base: i64,
+    pub file: FileId,
 }
 
 /// What a job says after a completion.
@@ -89,6 +100,8 @@ impl FlushJob {
             closing,
             step: Step::Start,
             file: None,
+            kept: None,
+            keeps: false,
             unsynced: false,
             truncated: false,
             trimmed: [false; 3],
@@ -97,6 +110,17 @@ impl FlushJob {
             buffer,
             failed_path: None,
         }
+    }
+
+    /// May leave the growing segment's log file open, and has the one an earlier job left.
+    pub fn keep_file(&mut self, kept: Option<KeptFile>) {
+        self.keeps = true;
+        self.kept = kept;
+    }
+
+    /// The file it leaves open, when the job is over.
+    pub fn take_kept(&mut self) -> Option<KeptFile> {
+        self.kept.take()
     }
 
     /// The run buffer, when the job is over.
@@ -145,6 +169,7 @@ impl FlushJob {
         if let Some(error) = error {
             let file = self.failed_path.take().unwrap_or_else(|| self.path_text(logs));
             self.close_quietly(ops);
+            self.close_kept(ops);
             if let Some(log) = logs.get_mut(self.log) {
                 log.forget_unsynced();
             }
@@ -176,7 +201,7 @@ impl FlushJob {
                 }
                 segment.partial = Some(buffer.as_slice()[..held].to_vec());
             }
-            (Step::WriteLog { reached, end }, DiskOk::Written { bytes, buffer }) => {
+            (Step::WriteLog { reached, end, synced }, DiskOk::Written { bytes, buffer }) => {
                 let buffer = buffer.ok_or(SHORT)?;
                 if bytes != buffer.len() as u64 {
                     return Err(SHORT);
@@ -189,7 +214,7 @@ impl FlushJob {
                     Progress { log: reached.log, max: reached.max, ..segment.written };
                 segment.trimmed = false;
                 log.written_end = end;
-                self.unsynced = true;
+                self.unsynced |= !synced;
                 self.buffer = Some(buffer);
             }
             (Step::WriteIndex { kind, bytes: reached }, DiskOk::Written { bytes, buffer }) => {
@@ -211,20 +236,7 @@ impl FlushJob {
             (Step::Sync, _) => self.unsynced = false,
             (Step::Close, _) => {
                 let (_, kind) = closed.expect("a file was open");
-                // A file whose name may be lost is not there yet.
-                if log.folders_unsynced == 0 {
-                    match kind {
-                        LogFileKind::OffsetIndex => {
-                            segment.synced.offsets = segment.written.offsets
-                        }
-                        LogFileKind::TimeIndex => segment.synced.times = segment.written.times,
-                        _ => {
-                            segment.synced.log = segment.written.log;
-                            segment.synced.max = segment.written.max;
-                            log.synced_end = log.written_end;
-                        }
-                    }
-                }
+                note_synced(log, base, kind);
                 if self.truncated {
                     self.trimmed[KINDS.iter().position(|k| *k == kind).expect("one of three")] =
                         true;
@@ -260,9 +272,11 @@ impl FlushJob {
         loop {
             let Some(log) = logs.get_mut(self.log) else {
                 self.close_quietly(ops);
+                self.close_kept(ops);
                 return JobState::Done;
             };
             let Some(at) = log.segments.iter().position(|segment| !segment.finished) else {
+                self.close_kept(ops);
                 return JobState::Done;
             };
             let last = at + 1 == log.segments.len();
@@ -270,6 +284,9 @@ impl FlushJob {
                 self.close_quietly(ops);
                 self.base = log.segments[at].base;
                 self.trimmed = [false; 3];
+            }
+            if self.kept.is_some_and(|kept| kept.base != self.base) {
+                self.close_kept(ops);
             }
             let segment = &log.segments[at];
             // The next batch to write, when it is durable in the journal.
@@ -281,8 +298,10 @@ impl FlushJob {
                     .is_some_and(|batch| batch.sequence <= self.up_to);
             let closing = segment.written.log == segment.bytes && (!last || self.closing);
             if let Some(kind) = self.next_kind(segment, more, closing) {
-                self.work_on(slot, kind, log, at, more, closing, journal, ops);
-                return JobState::UnderWay;
+                if self.work_on(slot, kind, log, at, more, closing, journal, ops) {
+                    return JobState::UnderWay;
+                }
+                continue;
             }
             if log.folders_unsynced > 0 {
                 self.sync_folder(slot, log, ops);
@@ -340,6 +359,8 @@ impl FlushJob {
         None
     }
 
+    /// Submits the open file's next operation, or opens it; `false` when the file was left open
+    /// with nothing to be done.
     fn work_on(
         &mut self,
         slot: usize,
@@ -350,7 +371,12 @@ impl FlushJob {
         closing: bool,
         journal: &Journal,
         ops: &mut Ops,
-    ) {
+    ) -> bool {
+        if let (None, LogFileKind::Log, Some(kept)) = (self.file, kind, self.kept) {
+            self.kept = None;
+            self.file = Some((kept.file, kind));
+            (self.unsynced, self.truncated) = (false, false);
+        }
         let Some((file, _)) = self.file else {
             let path = self.path(log, kind);
             let file = ops.next_file();
@@ -358,8 +384,9 @@ impl FlushJob {
             self.note_new_file(log, at, kind);
             let mode = OpenMode::CreateOrOpen;
             self.submit(slot, Step::Open, ops, |op| DiskOp::Open { op, file, path, mode });
-            return;
+            return true;
         };
+        let closes = closing || self.closing || at + 1 < log.segments.len();
         let segment = &log.segments[at];
         let true_bytes = match kind {
             LogFileKind::OffsetIndex => segment.offsets_bytes(),
@@ -391,31 +418,41 @@ impl FlushJob {
                         position,
                         buffer,
                     });
-                    return;
+                    return true;
                 };
                 let wrong =
                     planted::is(Bug::PartialBlockOverwritten).then(|| vec![0; partial.len()]);
                 let partial = wrong.as_ref().unwrap_or(partial);
-                Some(self.log_run(log, at, partial, journal))
+                Some(self.log_run(log, at, partial, closes, journal))
             }
             _ => None,
         };
         if let Some((position, buffer, step)) = write {
+            let durability = match step {
+                Step::WriteLog { synced: true, .. } => Durability::Synced,
+                _ => Durability::Volatile,
+            };
             self.submit(slot, step, ops, |op| DiskOp::Write {
                 op,
                 file,
                 position,
                 buffer: WriteBuf::Owned(buffer),
-                durability: Durability::Volatile,
+                durability,
             });
         } else if closing && !self.truncated {
             let bytes = u64::from(true_bytes);
             self.submit(slot, Step::Truncate, ops, |op| DiskOp::Truncate { op, file, bytes });
         } else if self.unsynced {
             self.submit(slot, Step::Sync, ops, |op| DiskOp::Sync { op, file });
+        } else if self.keeps && kind == LogFileKind::Log && !closes {
+            note_synced(log, self.base, kind);
+            self.kept = Some(KeptFile { base: self.base, file });
+            self.file = None;
+            return false;
         } else {
             self.submit(slot, Step::Close, ops, |op| DiskOp::Close { op, file });
         }
+        true
     }
 
     /// A file that has no byte yet may be about to be created.
@@ -434,12 +471,15 @@ impl FlushJob {
     }
 
     /// The next run of batches: everything durable that the run buffer holds, after the bytes of
-    /// the block they start in.
+    /// the block they start in. To a file that stays open, a run that is all there is to write is
+    /// made durable by its write, which is cheaper than a sync of its own; not to one that gets its
+    /// true length (`closes`) and a sync with that.
     fn log_run(
         &mut self,
         log: &Log,
         at: usize,
         partial: &[u8],
+        closes: bool,
         journal: &Journal,
     ) -> (u64, AlignedBuf, Step) {
         let segment = &log.segments[at];
@@ -478,7 +518,9 @@ impl FlushJob {
         }
         buffer.pad_to_block();
         let position = u64::from(segment.written.log) - partial.len() as u64;
-        (position, buffer, Step::WriteLog { reached, end })
+        let all = batches().all(|batch| batch.last_offset < end);
+        let synced = self.keeps && all && !closes && !self.unsynced;
+        (position, buffer, Step::WriteLog { reached, end, synced })
     }
 
     /// The next run of an index: its whole blocks, or all of it when the segment closes.
@@ -540,6 +582,12 @@ impl FlushJob {
         self.truncated = false;
     }
 
+    fn close_kept(&mut self, ops: &mut Ops) {
+        if let Some(KeptFile { file, .. }) = self.kept.take() {
+            ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+        }
+    }
+
     fn path(&self, log: &Log, kind: LogFileKind) -> DiskPath {
         DiskPath::data(format!("{}/{}", log.id.folder(), LogName::new(self.base, kind)))
     }
@@ -550,6 +598,24 @@ impl FlushJob {
             Some(log) if self.base >= 0 => self.path(log, kind).path,
             Some(log) => log.id.folder(),
             None => String::from("a removed partition's file"),
+        }
+    }
+}
+
+/// What was written to a file is on stable storage. A file whose name may be lost is not there yet.
+fn note_synced(log: &mut Log, base: i64, kind: LogFileKind) {
+    if log.folders_unsynced > 0 {
+        return;
+    }
+    let segment = log.segments.iter_mut().find(|segment| segment.base == base);
+    let Some(segment) = segment else { return };
+    match kind {
+        LogFileKind::OffsetIndex => segment.synced.offsets = segment.written.offsets,
+        LogFileKind::TimeIndex => segment.synced.times = segment.written.times,
+        _ => {
+            segment.synced.log = segment.written.log;
+            segment.synced.max = segment.written.max;
+            log.synced_end = log.written_end;
         }
     }
 }

@@ -96,6 +96,7 @@ impl Store {
             let said = if moves { self.move_log_start(log_id, start).0 } else { said };
             for base in removed {
                 self.forget_cold(log_id, Some(base));
+                self.forget_flush_file(log_id, Some(base));
                 self.waste.add(Garbage::Segment { id, base }, due_ns, said);
             }
         }
@@ -113,6 +114,7 @@ impl Store {
         let due_ns = mono_ns + self.delete_delay_ns(log_id);
         let Some(log) = self.logs.remove(log_id) else { return };
         self.forget_cold(log_id, None);
+        self.forget_flush_file(log_id, None);
         self.count_memory(log.config.durability, -1);
         self.flusher.want_checkpoint(mono_ns);
         let garbage = Garbage::Partition { id: log.id };
