@@ -101,6 +101,7 @@ pub struct EdgeConfig {
     pub sync_path: SyncPath,
     /// Receive buffers per shard; a power of two.
     pub receive_buffers: u16,
+    /// Of each. A frame that does not fit into one is copied once more, to be put together.
     pub receive_buffer_bytes: usize,
     /// Keep the latency ledger. Off only to measure what it costs.
     pub ledger: bool,
@@ -154,7 +155,8 @@ impl EdgeConfig {
             busy_poll: false,
             sync_path: SyncPath::Dsync,
             receive_buffers: 128,
-            receive_buffer_bytes: 64 * 1024,
+            // Two batches of 64 KiB with all their headers.
+            receive_buffer_bytes: 144 * 1024,
             ledger: true,
             delay: None,
         }
