@@ -16,14 +16,6 @@ use super::registry;
 use super::topic::{Durability, TopicConfig, apply_broker_default};
 use super::value::Value;
 
-/// How sealed data reaches a socket.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FetchPath {
-    Auto,
-    Direct,
-    Sendfile,
-}
-
 /// How a durable write is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum JournalSync {
@@ -74,7 +66,6 @@ pub struct StorageConfig {
     pub memory_dir: String,
     /// Of one core.
     pub tail_bytes: i64,
-    pub fetch_path: FetchPath,
     pub retention_check_ms: i64,
     pub producer_id_expiration_ms: i64,
 }
@@ -368,12 +359,6 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         },
         memory_dir: read.word("corelane.memory.dir")?,
         tail_bytes: read.long("corelane.tail.bytes")?,
-        fetch_path: match read.word("corelane.fetch.path")?.as_str() {
-            "direct" => FetchPath::Direct,
-            "sendfile" => FetchPath::Sendfile,
-            // The registry lets only one other word through.
-            _ => FetchPath::Auto,
-        },
         retention_check_ms: read.long("log.retention.check.interval.ms")?,
         producer_id_expiration_ms: read.long("producer.id.expiration.ms")?,
     })

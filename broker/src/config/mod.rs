@@ -24,8 +24,7 @@ pub mod topic;
 pub mod value;
 
 pub use broker::{
-    BrokerConfig, FetchPath, GroupsConfig, ReplicationFactor, SocketConfig, StorageConfig,
-    TransactionsConfig,
+    BrokerConfig, GroupsConfig, ReplicationFactor, SocketConfig, StorageConfig, TransactionsConfig,
 };
 pub use error::{ConfigError, ConfigWarning};
 pub use layers::{ConfigSource, Configs, Layers};

@@ -21,10 +21,14 @@ pub static BROKER_KEYS: &[Key] = &[
         .or("persisted")
         .check(OneOf(&["persisted", "memory"]))
         .cluster_wide(),
-    text("corelane.fetch.path", "How sealed data reaches a socket.")
-        .or("auto")
-        .check(OneOf(&["auto", "direct", "sendfile"]))
-        .ignored(DIRECT_READS),
+    text(
+        "corelane.fetch.path",
+        "How sealed data reaches a socket. auto is direct; sendfile is refused, because it does \
+         not pay.",
+    )
+    .or("auto")
+    .check(OneOf(&["auto", "direct"]))
+    .ignored(DIRECT_READS),
     long(
         "corelane.journal.bytes",
         "Disk space of one core's journal. Batches that need more may make it grow to twice \
