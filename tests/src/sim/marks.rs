@@ -31,6 +31,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("rebalance", "a group came to a second generation"),
     ("member expelled", "a group went on without a member that fell silent"),
     ("member gone for good", "a member fell silent and its group was left to notice"),
+    ("kill ahead of the disk", "a process was killed with acks that only shared memory had"),
+    ("power cut ahead of the disk", "the power was cut with acks that only memory had"),
     ("static member back", "a static member returned under its instance id"),
     ("cooperative revocation", "a member gave up a partition and joined again"),
     ("commit refused", "a commit of an old generation was refused"),

@@ -33,14 +33,14 @@ pub const ALL: &[Pinned] = &[
     Pinned {
         bug: Bug::RecoveredLogNeverWoken,
         workload: Workload::Mix,
-        first_seed: 17,
+        first_seed: 163,
         found: "a mark that an event waits must go with the event: recovery dropped the events of \
                 its replay and kept the marks, so nobody who waited for such a log was woken again",
     },
     Pinned {
         bug: Bug::DecisionCutOffByFullJournal,
         workload: Workload::Admin,
-        first_seed: 72,
+        first_seed: 107,
         found: "a journal that is full for a moment is no reason to close a connection: decisions \
                 about metadata wait for room, as producers do",
     },

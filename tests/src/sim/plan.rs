@@ -22,6 +22,8 @@ pub enum Workload {
     Groups,
     /// Topics made, changed and deleted under load.
     Admin,
+    /// Records deleted all the time, on a disk that fails and a broker that stops.
+    Deletions,
     /// Clients that break the rules beside some that keep them.
     Hostile,
     /// Ten clients on two shards and nothing goes wrong: what the speed is measured on.
@@ -30,11 +32,12 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Workload); 6] = [
+    pub const ALL: [(&'static str, Workload); 7] = [
         ("mix", Workload::Mix),
         ("logs", Workload::Logs),
         ("groups", Workload::Groups),
         ("admin", Workload::Admin),
+        ("deletions", Workload::Deletions),
         ("hostile", Workload::Hostile),
         ("calm", Workload::Calm),
     ];
@@ -205,6 +208,8 @@ pub struct Knobs {
     pub padding_max: u64,
     /// Shards of the first start; `None` draws anew at each.
     pub shards: Option<u16>,
+    /// Producers to the topic of `memory` durability, which is there if there are any.
+    pub tickers: u32,
 }
 
 /// The seed's streams, one for each concern.
@@ -276,6 +281,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
             admins: prng.between(2, 4) as u32,
             ..Population::default()
         },
+        Workload::Deletions => Population { producers: 2, admins: 8, ..Population::default() },
         Workload::Hostile => Population {
             producers: prng.between(1, 3) as u32,
             consumers: 1,
@@ -301,6 +307,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         segment_bytes: prng.pick(&[16 << 10, 64 << 10, 1 << 20]),
         padding_max: prng.pick(&[4, 60, 400]),
         shards: calm.then_some(2),
+        tickers: if calm || prng.one_in(2) { 0 } else { prng.between(1, 2) as u32 },
     }
 }
 
@@ -313,6 +320,8 @@ pub fn schedule(plan: &Plan) -> Vec<Fault> {
     // Half of the kinds at a time: what never happens together would hide behind what always does.
     let kinds: Vec<(FaultKind, u64)> =
         FaultKind::ALL.into_iter().filter(|_| prng.one_in(2)).collect();
+    let deletions = [(FaultKind::DiskError, 2), (FaultKind::CleanStop, 3), (FaultKind::Kill, 1)];
+    let kinds = if plan.workload == Workload::Deletions { deletions.to_vec() } else { kinds };
     let total: u64 = kinds.iter().map(|(_, weight)| weight).sum();
     if total == 0 {
         return Vec::new();

@@ -43,12 +43,19 @@ pub struct Known {
 pub struct Topics {
     by_id: BTreeMap<Uuid, Topic>,
     lasting: BTreeSet<String>,
+    /// The one of `memory` durability: what it holds has promises of its own.
+    in_memory: Option<String>,
 }
 
 impl Topics {
     /// A topic of this name is never deleted.
     pub fn promise(&mut self, name: &str) {
         self.lasting.insert(name.to_owned());
+    }
+
+    /// The topic of this name has `memory` durability. Only those who ask for it are told of it.
+    pub fn keep_in_memory(&mut self, name: &str) {
+        self.in_memory = Some(name.to_owned());
     }
 
     /// A topic was created, by its answer or by what Metadata shows after an answer was lost.
@@ -203,6 +210,22 @@ impl Topics {
 
     /// Topics that are there for all a client may know.
     pub fn known(&self) -> Vec<Known> {
+        let mut known = self.there();
+        known.retain(|topic| Some(&topic.name) != self.in_memory.as_ref());
+        known
+    }
+
+    /// The topic of `memory` durability, when it is there.
+    pub fn in_memory(&self) -> Option<Known> {
+        self.there().into_iter().find(|topic| Some(&topic.name) == self.in_memory.as_ref())
+    }
+
+    /// Whether it is that one.
+    pub fn is_in_memory(&self, id: Uuid) -> bool {
+        self.by_id.get(&id).is_some_and(|topic| Some(&topic.name) == self.in_memory.as_ref())
+    }
+
+    fn there(&self) -> Vec<Known> {
         let there = self.by_id.iter().filter(|(_, topic)| topic.life == Life::There);
         let known = there.map(|(id, topic)| Known {
             id: *id,

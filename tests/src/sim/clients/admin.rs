@@ -27,6 +27,8 @@ use protocol::types::Uuid;
 use super::{Client, Cx, decode};
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
+/// The topic of `memory` durability.
+pub const IN_MEMORY: &str = "ticks";
 /// A key that changes nothing a checker would see, and its values.
 const ALTERED: &str = "max.message.bytes";
 const TOPIC_RESOURCE: i8 = 2;
@@ -64,6 +66,8 @@ pub struct Admin {
     number: usize,
     own: Vec<Own>,
     segment_bytes: i32,
+    /// Deletes records rather than anything else.
+    trims: bool,
     asked: Option<Asked>,
     /// An answer was lost: look before going on.
     unsure: bool,
@@ -88,23 +92,34 @@ impl Admin {
             number,
             own: kept.chain(passing).collect(),
             segment_bytes,
+            trims: false,
             asked: None,
             unsure: false,
             not_before_ns: 0,
         }
     }
 
+    /// One that deletes records rather than anything else.
+    pub fn trimming(self) -> Self {
+        Self { trims: true, ..self }
+    }
+
     fn create(&mut self, cx: &mut Cx<'_>, index: usize) {
         let own = &self.own[index];
+        let config = |name: &str, value: String| CreatableTopicConfig {
+            name: name.to_owned(),
+            value: Some(value),
+        };
+        let mut configs = vec![config("internal.segment.bytes", self.segment_bytes.to_string())];
+        if own.name == IN_MEMORY {
+            configs.push(config("corelane.durability", "memory".to_owned()));
+        }
         let request = CreateTopicsRequest {
             topics: vec![CreatableTopic {
                 name: own.name.clone(),
                 num_partitions: own.partitions,
                 replication_factor: 1,
-                configs: vec![CreatableTopicConfig {
-                    name: "internal.segment.bytes".to_owned(),
-                    value: Some(self.segment_bytes.to_string()),
-                }],
+                configs,
                 ..CreatableTopic::default()
             }],
             timeout_ms: 30_000,
@@ -226,6 +241,7 @@ impl Admin {
         let index = cx.prng.below(self.own.len() as u64) as usize;
         let own = &self.own[index];
         match (own.id, cx.prng.below(12)) {
+            (Some(id), _) if self.trims && !own.lasting => self.trim(cx, index, id),
             (_, 0..2) => self.list(cx),
             (Some(_), 2..4) => self.alter(cx, index),
             (Some(_), 4..6) => self.describe(cx, index),

@@ -12,6 +12,7 @@ pub mod member;
 mod member_protocol;
 pub mod producer;
 pub mod records;
+pub mod ticker;
 
 use std::collections::VecDeque;
 use std::fmt;

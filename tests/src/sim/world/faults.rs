@@ -210,15 +210,21 @@ impl World {
 
     pub(super) fn power_cut(&mut self, prng: &mut Prng) {
         self.lose_process();
-        self.node.disk.power_cut(prng.next_u64());
-        self.node.disk.restart();
+        if self.checkers.kill_survives.is_ahead() {
+            self.checkers.marks.hit("power cut ahead of the disk");
+        }
+        self.checkers.kill_survives.power_cut();
+        self.node.power_cut(prng.next_u64());
         self.plan_start();
     }
 
     pub(super) fn kill(&mut self, prng: &mut Prng) {
         if self.node.is_up() {
             self.lose_process();
-            self.node.disk.kill(prng.next_u64());
+            if self.checkers.kill_survives.is_ahead() {
+                self.checkers.marks.hit("kill ahead of the disk");
+            }
+            self.node.kill(prng.next_u64());
             self.plan_start();
         }
     }
@@ -256,7 +262,7 @@ impl World {
                     self.checkers.marks.hit("offline in recovery");
                     self.refusals_before = self.disk_refusals();
                     self.node.forget();
-                    self.node.disk.kill(self.streams.operator.next_u64());
+                    self.node.kill(self.streams.operator.next_u64());
                     self.node.disk.clear_faults();
                     self.node.disk.set_space(None);
                 }
@@ -265,14 +271,14 @@ impl World {
                     cuts += 1;
                     self.checkers.marks.hit("power cut in recovery");
                     self.node.forget();
-                    self.node.disk.power_cut(self.streams.operator.next_u64());
-                    self.node.disk.restart();
+                    self.checkers.kill_survives.power_cut();
+                    self.node.power_cut(self.streams.operator.next_u64());
                 }
                 // The start itself met the failing or full disk: the operator sees to it.
                 Err(_) if self.disk_refusals() > self.refusals_before => {
                     self.refusals_before = self.disk_refusals();
                     self.node.forget();
-                    self.node.disk.kill(self.streams.operator.next_u64());
+                    self.node.kill(self.streams.operator.next_u64());
                     self.node.disk.clear_faults();
                     self.node.disk.set_space(None);
                 }
@@ -336,6 +342,7 @@ impl World {
         // A read that nobody waits for any more may still be under way after the last word.
         if said && self.node.disk.in_flight() == 0 {
             self.lose_process();
+            self.node.leave_memory();
             self.node.disk.close_all();
             self.outcome.clean_stops += 1;
             self.plan_start();

@@ -19,13 +19,14 @@ use broker::time::Now;
 use storage::prng::Prng;
 
 use super::checkers::{Checkers, Facts};
-use super::clients::admin::Admin;
+use super::clients::admin::{Admin, IN_MEMORY};
 use super::clients::assigned::Assigned;
 use super::clients::hostile::Hostile;
 use super::clients::member::Member;
 use super::clients::producer::Producer;
+use super::clients::ticker::Ticker;
 use super::clients::{Client, Wire};
-use super::plan::{self, Fault, Knobs, Plan, Streams};
+use super::plan::{self, Fault, Knobs, Plan, Streams, Workload};
 use super::{Broken, Outcome};
 use agenda::{Agenda, What};
 use network::Link;
@@ -146,10 +147,14 @@ impl World {
 
     fn populate(&mut self) {
         let Knobs { population, partitions, segment_bytes, session_timeout_ms, .. } = self.knobs;
-        let lasting: Vec<(String, i32)> =
+        let mut lasting: Vec<(String, i32)> =
             LASTING.iter().map(|name| ((*name).to_owned(), partitions)).collect();
         for (name, _) in &lasting {
             self.checkers.topics.promise(name);
+        }
+        if self.knobs.tickers > 0 {
+            self.checkers.topics.keep_in_memory(IN_MEMORY);
+            lasting.push((IN_MEMORY.to_owned(), 2));
         }
         let mut prng = self.streams.client(0).fork(99);
         let mut clients: Vec<Box<dyn Client>> = Vec::new();
@@ -157,7 +162,9 @@ impl World {
         let keeper_names = if population.admins > 0 { 2 } else { 0 };
         clients.push(Box::new(Admin::new(0, &lasting, keeper_names, segment_bytes)));
         for number in 1..population.admins as usize {
-            clients.push(Box::new(Admin::new(number, &[], 2, segment_bytes)));
+            let admin = Admin::new(number, &[], 2, segment_bytes);
+            let trims = self.plan.workload == Workload::Deletions;
+            clients.push(Box::new(if trims { admin.trimming() } else { admin }));
         }
         for _ in 0..population.producers {
             clients.push(Box::new(Producer::new(&mut prng, &mut self.checkers)));
@@ -170,6 +177,9 @@ impl World {
         }
         for number in 0..population.hostile as usize {
             clients.push(Box::new(Hostile::new(number, &mut self.checkers)));
+        }
+        for _ in 0..self.knobs.tickers {
+            clients.push(Box::new(Ticker::new(&mut self.checkers)));
         }
         for client in clients {
             self.seat(client);

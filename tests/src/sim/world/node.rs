@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use broker::boot::{self, Booted, Settings};
+use broker::boot::{self, Booted, LentMemory, Settings};
 use broker::config::{BrokerConfig, Configs};
 use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
@@ -16,13 +16,17 @@ use broker::shard::response::Response;
 use broker::time::Now;
 use storage::op::DiskDone;
 use storage::prng::Prng;
-use storage::sim_disk::{SimDisk, SimDiskConfig};
+use storage::recovery::memory_path;
+use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
 use storage::store::StoreConfig;
 
 use crate::sim::plan::Knobs;
 
 /// Turns a start from a copy may take until it is at rest.
 const SETTLE_TURNS: u64 = 200_000;
+/// Shared memory of a shard: so little that it runs out now and then.
+const MEMORY_SLOTS: usize = 8;
+const MEMORY_SLOT_BYTES: usize = 64 << 10;
 
 /// Something that waits for a shard's next turn.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct Node {
     pub stopped: usize,
     /// Records of requests, empty between turns.
     finished: Vec<Record>,
+    /// Each shard's memory that outlives the process.
+    memory: Vec<SimMemory>,
     broker: Arc<BrokerConfig>,
     store: StoreConfig,
 }
@@ -75,6 +81,7 @@ impl Node {
             mesh: BTreeMap::new(),
             stopped: 0,
             finished: Vec::new(),
+            memory: Vec::new(),
             broker: Arc::new(broker),
             store: StoreConfig {
                 journal_bytes: knobs.journal_bytes,
@@ -109,7 +116,9 @@ impl Node {
             entropy,
             store: Some(self.store),
         };
-        boot::boot(disk, Vec::new(), &settings)
+        let lend =
+            |memory: &SimMemory| LentMemory { shared: Some(Box::new(memory.clone())), arena: None };
+        boot::boot(disk, self.memory.iter().map(lend).collect(), &settings)
             .map_err(|error| format!("the broker does not start: {error}"))
     }
 
@@ -121,6 +130,16 @@ impl Node {
         prng: &mut Prng,
     ) -> Result<Vec<String>, String> {
         let entropy = entropy(prng);
+        self.memory.clear();
+        for shard in 0..shards_count {
+            let path = memory_path(shard);
+            if self.disk.contents(&path).is_none() {
+                // Mapping makes the file, so that a clean stop has one to remove.
+                self.disk.put_file(&path, Vec::new());
+            }
+            let file = self.disk.contents(&path).unwrap_or_default();
+            self.memory.push(SimMemory::new(MEMORY_SLOT_BYTES, MEMORY_SLOTS, file));
+        }
         let mut disk = std::mem::replace(&mut self.disk, SimDisk::new(0, SimDiskConfig::default()));
         let booted = self.boot(&mut disk, shards_count, now, entropy);
         self.disk = disk;
@@ -137,6 +156,32 @@ impl Node {
         self.shards.clear();
         self.inbox.clear();
         self.mesh.clear();
+    }
+
+    /// The process was killed and is forgotten.
+    pub fn kill(&mut self, seed: u64) {
+        assert!(!self.is_up(), "the process is gone");
+        self.disk.kill(seed);
+        self.leave_memory();
+    }
+
+    /// The process is gone, and not the machine: what it had mapped and has not removed is there
+    /// for the next.
+    pub fn leave_memory(&mut self) {
+        for (shard, memory) in std::mem::take(&mut self.memory).iter().enumerate() {
+            let path = memory_path(shard as u16);
+            if self.disk.contents(&path).is_some() {
+                self.disk.put_file(&path, memory.file_bytes());
+            }
+        }
+    }
+
+    /// The power was cut, and the machine is on again.
+    pub fn power_cut(&mut self, seed: u64) {
+        assert!(!self.is_up(), "the process is gone");
+        self.disk.power_cut(seed);
+        self.memory.clear();
+        self.disk.restart();
     }
 
     /// Hands a shard what waits for it, at most `count` of it, and the time if it is due.
@@ -218,6 +263,7 @@ impl Node {
             mesh: BTreeMap::new(),
             stopped: 0,
             finished: Vec::new(),
+            memory: Vec::new(),
             broker: Arc::clone(&self.broker),
             store: self.store,
         };
