@@ -8,16 +8,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use glommio::spawn_local;
-use protocol::ApiKey;
+use glommio::{spawn_local, timer};
 use protocol::messages::ListOffsetsRequest;
 use protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::{ApiKey, ErrorCode};
 
 use crate::admin::{Admin, Topic};
 use crate::args::{ConsumeArgs, FetchArgs, From};
 use crate::connection::{self, Inbox, Wire};
 use crate::error::BenchError;
 use crate::fetch::{self, Batch, Fetcher};
+use crate::limits;
 use crate::outcome::{Outcome, Settings};
 use crate::pacing;
 use crate::produce::wait;
@@ -130,15 +131,29 @@ pub async fn connect(
             timeout_ms: 30_000,
             ..ListOffsetsRequest::default()
         };
-        let response = wire.call(&mut connection, &request, *node).await?;
-        let mut starts = Vec::new();
-        for found in response.topics.iter().flat_map(|topic| &topic.partitions) {
-            if found.error_code != 0 {
-                let what = format!("ListOffsets was answered with error {}", found.error_code);
+        let mut tries = limits::LEADER_TRIES_MAX;
+        let starts = loop {
+            let response = wire.call(&mut connection, &request, *node).await?;
+            let found = response.topics.iter().flat_map(|topic| &topic.partitions);
+            let Some(wrong) = found.clone().find(|found| found.error_code != 0) else {
+                break found.map(|found| (found.partition_index, found.offset)).collect::<Vec<_>>();
+            };
+            let is_moving = matches!(
+                ErrorCode::from_i16(wrong.error_code),
+                Some(
+                    ErrorCode::UnknownTopicOrPartition
+                        | ErrorCode::LeaderNotAvailable
+                        | ErrorCode::NotLeaderOrFollower
+                )
+            );
+            tries -= 1;
+            if !is_moving || tries == 0 {
+                let what = format!("ListOffsets was answered with error {}", wrong.error_code);
                 return Err(BenchError::at(*node, what));
             }
-            starts.push((found.partition_index, found.offset));
-        }
+            // Metadata names the leader of a new topic before that broker knows.
+            timer::sleep(limits::LEADER_RETRY_DELAY).await;
+        };
         let fetcher = Fetcher::new(&plan.topic, plan.version, plan.args.wanted(), &starts);
         lanes.push(Rc::new(ReadingLane { wire, fetcher: RefCell::new(Some(fetcher)) }));
     }
