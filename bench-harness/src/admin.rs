@@ -107,9 +107,11 @@ impl Admin {
         let created = self.create(args)?;
         let deadline = Instant::now() + TIMEOUT;
         loop {
-            if let Some(topic) = self.describe(&args.topic, created)? {
+            if let Some(topic) = self.describe(&args.topic, created.is_some())? {
+                // A broker may still tell of a topic of that name which was deleted just before.
+                let is_it = created.is_none_or(|id| id == Uuid::ZERO || id == topic.id);
                 let enough = topic.leaders.len() >= args.partitions as usize;
-                if enough || !created {
+                if is_it && (enough || created.is_none()) {
                     return Ok(topic);
                 }
             }
@@ -128,7 +130,8 @@ impl Admin {
         })
     }
 
-    fn create(&mut self, args: &TopicArgs) -> Result<bool, BenchError> {
+    /// The new topic's id, zero where the broker is too old to tell; `None` if it was there.
+    fn create(&mut self, args: &TopicArgs) -> Result<Option<Uuid>, BenchError> {
         let configs = args
             .configs()?
             .into_iter()
@@ -146,8 +149,8 @@ impl Admin {
             return Err(self.failed("CreateTopics was answered without a topic"));
         };
         match ErrorCode::from_i16(result.error_code) {
-            Some(ErrorCode::None) => Ok(true),
-            Some(ErrorCode::TopicAlreadyExists) => Ok(false),
+            Some(ErrorCode::None) => Ok(Some(result.topic_id)),
+            Some(ErrorCode::TopicAlreadyExists) => Ok(None),
             Some(_) | None => {
                 let why = result.error_message.clone().unwrap_or_default();
                 let code = result.error_code;
