@@ -39,7 +39,8 @@ pub const REPLAY_TIMES_MAX: usize = 50_000_000;
 /// Topics that the floor's server remembers. One more closes the connection that wants it: the load
 /// makes one and deletes it.
 pub const FLOOR_TOPICS_MAX: usize = 1000;
-/// How often a broker is asked for offsets that does not yet know that it leads. Then the run fails.
+/// How often a broker is asked for offsets that does not yet know that it leads. Then the run
+/// fails.
 pub const LEADER_TRIES_MAX: u32 = 200;
 /// Pause between them.
 pub const LEADER_RETRY_DELAY: Duration = Duration::from_millis(50);
