@@ -75,7 +75,7 @@ pub struct FrameReader {
 
 impl FrameReader {
     /// Takes bytes received at `now_ns` and hands on the frames they complete, each with when it
-    /// came, until `on_frame` says that the one it was given was the last for now.
+    /// came, until `on_frame` says that it wants no more this turn.
     pub fn feed(
         &mut self,
         received: &[u8],
