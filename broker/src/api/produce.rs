@@ -234,6 +234,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                 let batch = records.to_vec();
                 let version = tag.version;
                 shard.send_mesh(owner, MeshMessage::Append { reply, id, batch, version });
+                shard.hold_back(tag.slot.conn, owner);
             }
         }
     }

@@ -58,7 +58,7 @@ impl Shard {
         match key {
             ApiKey::Produce => {
                 api::produce::handle(self, tag, &header, body);
-                self.hold_back(conn);
+                self.hold_back(conn, self.config.shard);
             }
             ApiKey::Fetch => api::fetch::handle(self, tag, body),
             ApiKey::ListOffsets => api::offsets::handle_list(self, tag, body),

@@ -70,6 +70,10 @@ pub enum MeshMessage {
     DeltaApplied {
         epoch: u64,
     },
+    /// This shard has too much to commit, or no longer: producers to it wait meanwhile.
+    Pressed {
+        pressed: bool,
+    },
 }
 
 /// One partition of another shard's fetch.

@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod mesh;
 pub mod op;
 mod pool;
+mod pressure;
 pub mod probe;
 pub(crate) mod reader;
 pub(crate) mod records;
@@ -57,6 +58,7 @@ use event::{ConnId, Core, Event, LogLevel, LogLine, Output, ShardId};
 use mesh::MeshMessage;
 use op::{OpKey, Ops};
 use pool::Pool;
+use pressure::Pressure;
 use probe::Reading;
 use reader::ReadWaiter;
 use response::Response;
@@ -97,8 +99,7 @@ pub struct Shard {
     pub(crate) batch_scratch: Vec<u8>,
     /// Parked fetches with news.
     pub(crate) woken: VecDeque<OpKey>,
-    /// Connections that wait for the backlog to shrink.
-    backlogged: Vec<ConnId>,
+    pressure: Pressure,
     /// Connections whose held frames may go on.
     unblocked: VecDeque<ConnId>,
     outputs: VecDeque<Output>,
@@ -143,7 +144,7 @@ impl Core for Shard {
         self.store.seal(now.mono_ns);
         self.drain_store();
         self.run_until_quiet();
-        self.let_producers_go();
+        self.settle_pressure();
         self.continue_stop();
         let ops = &self.ops;
         self.timers.drop_dead(|key| ops.is_live(key));
@@ -377,30 +378,6 @@ impl Shard {
         self.connections.get_mut(slot.conn)?.record_mut(slot.seq)
     }
 
-    /// Reads again from connections that were held back.
-    fn let_producers_go(&mut self) {
-        if self.backlogged.is_empty() || self.store.is_pressed() {
-            return;
-        }
-        while let Some(conn) = self.backlogged.pop() {
-            if let Some(connection) = self.connections.get_mut(conn) {
-                connection.backlogged = false;
-            }
-            self.update_flow(conn);
-        }
-    }
-
-    /// Stops reading from a connection that produces faster than the disk takes it.
-    pub(crate) fn hold_back(&mut self, conn: ConnId) {
-        if self.store.is_pressed()
-            && let Some(connection) = self.connections.get_mut(conn)
-            && !connection.backlogged
-        {
-            connection.backlogged = true;
-            self.backlogged.push(conn);
-        }
-    }
-
     /// The queue in which appends of this class wait.
     pub(crate) fn acks_of(&mut self, durability: DurabilityClass) -> &mut AckQueue {
         match durability {
@@ -501,7 +478,7 @@ impl Shard {
             produce_targets: Vec::new(),
             batch_scratch: Vec::new(),
             woken: VecDeque::new(),
-            backlogged: Vec::new(),
+            pressure: Pressure::default(),
             unblocked: VecDeque::new(),
             outputs: VecDeque::new(),
             ledger_on: true,

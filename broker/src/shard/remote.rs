@@ -42,6 +42,7 @@ impl Shard {
                 self.send_mesh(from, MeshMessage::DeltaApplied { epoch });
             }
             MeshMessage::DeltaApplied { epoch } => self.handle_delta_applied(epoch),
+            MeshMessage::Pressed { pressed } => self.handle_pressed(from, pressed),
         }
     }
 

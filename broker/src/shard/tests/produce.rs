@@ -124,21 +124,28 @@ fn settings_read_again_count_for_the_next_batch() {
     assert_eq!(only(&second), (ErrorCode::MessageTooLarge.code(), -1));
 }
 
-#[test]
-fn a_producer_faster_than_the_disk_waits_and_is_not_refused() {
-    let mut rig = Rig::new(1);
-    rig.create_topic("t", 1);
+/// A producer of shard 0 sends to a partition of `owner` until it is held back, then the disk runs.
+fn outrun_the_disk(shards_count: u16, owner: usize) {
+    let mut rig = Rig::new(shards_count);
+    rig.create_topic("t", 8);
+    let topic = rig.shards[0].topics.find_name("t").expect("just created");
+    let partition = (0..8)
+        .find(|partition| {
+            let placed = rig.shards[0].topics.partition(topic, *partition).expect("created");
+            usize::from(placed.owner.0) == owner
+        })
+        .expect("every shard owns some of eight partitions");
     rig.disk_runs = false;
     let value = "x".repeat(500_000);
     let mut sent = 0;
     while rig.paused.is_empty() {
         assert!(sent < 200, "reading stops before the backlog is full");
-        rig.send(0, 9, &produce("t", 0, batch(&[&value])));
+        rig.send(0, 9, &produce("t", partition, batch(&[&value])));
         sent += 1;
     }
     assert_eq!(rig.paused, [(0, CONN, true)]);
     // What was read before the pause took hold is taken all the same.
-    rig.send(0, 9, &produce("t", 0, batch(&[&value])));
+    rig.send(0, 9, &produce("t", partition, batch(&[&value])));
     rig.disk_runs = true;
     rig.settle();
     assert_eq!(rig.paused.last(), Some(&(0, CONN, false)));
@@ -146,4 +153,14 @@ fn a_producer_faster_than_the_disk_waits_and_is_not_refused() {
         let response = rig.take::<ProduceRequest>(9).expect("answered");
         assert_eq!(only(&response), (0, offset));
     }
+}
+
+#[test]
+fn a_producer_faster_than_the_disk_waits_and_is_not_refused() {
+    outrun_the_disk(1, 0);
+}
+
+#[test]
+fn a_producer_faster_than_the_disk_of_another_core_waits_and_is_not_refused() {
+    outrun_the_disk(2, 1);
 }
