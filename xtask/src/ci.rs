@@ -33,6 +33,7 @@ pub fn run(workspace: &Workspace) -> Tally {
         let options = TestOptions {
             only: Vec::new(),
             quick: false,
+            long: false,
             server: ServerKind::Corelane,
             binary: None,
             list: false,

@@ -75,6 +75,9 @@ pub struct TestOptions {
     /// Fewer seeds and kills
     #[arg(long)]
     quick: bool,
+    /// The ecosystem's programs at length: both guarantees of Streams, many kills
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
     /// The broker that the client suites talk to
     #[arg(long, value_enum, default_value_t = ServerKind::Corelane)]
     server: ServerKind,

@@ -39,6 +39,15 @@ const JAVA_ARTIFACTS: [(&str, &str, &str); 5] = [
     ("org.apache.logging.log4j", "log4j-1.2-api", "2.25.2"),
 ];
 
+/// Kafka Streams and Connect, in a folder of their own: RocksDB alone is larger than the broker.
+const ECOSYSTEM_ARTIFACTS: [(&str, &str, &str); 5] = [
+    ("org.apache.kafka", "kafka-streams", "4.3.1"),
+    ("org.apache.kafka", "connect-runtime", "4.3.1"),
+    ("org.apache.kafka", "connect-file", "4.3.1"),
+    ("org.apache.kafka", "connect-json", "4.3.1"),
+    ("org.apache.kafka", "connect-mirror", "4.3.1"),
+];
+
 /// The jars of Kafka and its tools.
 pub fn java_libs(workspace: &Workspace) -> PathBuf {
     workspace.provision().join("java/libs")
@@ -47,11 +56,12 @@ pub fn java_libs(workspace: &Workspace) -> PathBuf {
 /// Every part, for `cargo xtask provision`.
 pub fn all(workspace: &Workspace) -> Tally {
     let mut tally = Tally::default();
-    let parts: [(&str, Result<PathBuf, String>); 4] = [
+    let parts: [(&str, Result<PathBuf, String>); 5] = [
         ("kcat", kcat()),
         ("python", python(workspace)),
         ("node", node(workspace)),
         ("java", java(workspace)),
+        ("ecosystem", ecosystem(workspace)),
     ];
     for (name, part) in parts {
         match part {
@@ -115,33 +125,42 @@ pub fn node(workspace: &Workspace) -> Result<PathBuf, String> {
 
 /// The folder of Kafka's jars; `java` and `javac` are on the PATH then.
 pub fn java(workspace: &Workspace) -> Result<PathBuf, String> {
-    let folder = workspace.provision().join("java");
-    let libs = java_libs(workspace);
+    jars(&workspace.provision().join("java"), &JAVA_ARTIFACTS)
+}
+
+/// The folder of the jars of Streams, Connect and everything that `java` has.
+pub fn ecosystem(workspace: &Workspace) -> Result<PathBuf, String> {
+    let artifacts = [&JAVA_ARTIFACTS[..], &ECOSYSTEM_ARTIFACTS[..]].concat();
+    jars(&workspace.provision().join("ecosystem"), &artifacts)
+}
+
+fn jars(folder: &Path, artifacts: &[(&str, &str, &str)]) -> Result<PathBuf, String> {
+    let libs = folder.join("libs");
     tool("javac", &["default-jdk-headless"])?;
-    let stamp: Vec<String> = JAVA_ARTIFACTS
+    let stamp: Vec<String> = artifacts
         .iter()
         .map(|(group, name, version)| format!("{group}:{name}:{version}"))
         .collect();
-    part(&folder, &stamp.join("\n"), || {
+    part(folder, &stamp.join("\n"), || {
         let mvn = tool("mvn", &["maven"])?;
-        fs::write(folder.join("pom.xml"), pom()).map_err(text)?;
+        fs::write(folder.join("pom.xml"), pom(artifacts)).map_err(text)?;
         let _ = fs::remove_dir_all(&libs);
         let mut copy = process::command(mvn);
         copy.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime"]);
-        copy.arg(format!("-DoutputDirectory={}", libs.display())).current_dir(&folder);
+        copy.arg(format!("-DoutputDirectory={}", libs.display())).current_dir(folder);
         run("mvn dependency:copy-dependencies", &mut copy, MINUTE * 8)
     })?;
     Ok(libs)
 }
 
-fn pom() -> String {
+fn pom(artifacts: &[(&str, &str, &str)]) -> String {
     let mut pom = String::from(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\">\n\
          <modelVersion>4.0.0</modelVersion>\n\
          <groupId>corelane</groupId><artifactId>oracle</artifactId><version>1</version>\n\
          <dependencies>\n",
     );
-    for (group, name, version) in JAVA_ARTIFACTS {
+    for (group, name, version) in artifacts {
         pom.push_str(&format!(
             "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId>\
              <version>{version}</version></dependency>\n"

@@ -103,9 +103,25 @@ pub fn run_program(suite: &str, command: &mut Command, tally: &mut Tally) {
 
 /// The same with a time limit of its own.
 pub fn run_program_for(suite: &str, command: &mut Command, limit: Duration, tally: &mut Tally) {
+    let refused = |asked: &str| Err(format!("nobody can {asked} here"));
+    run_program_asking(suite, command, limit, tally, refused);
+}
+
+/// The same for a program that prints `please ASKED` when something is to be done to its world.
+pub fn run_program_asking(
+    suite: &str,
+    command: &mut Command,
+    limit: Duration,
+    tally: &mut Tally,
+    mut please: impl FnMut(&str) -> Result<(), String>,
+) {
     let mut checks = 0;
     let done = process::run(command, limit, |line| {
-        if let Some(name) = line.strip_prefix("ok ") {
+        if let Some(asked) = line.strip_prefix("please ") {
+            if let Err(reason) = please(asked) {
+                tally.fail(&format!("{suite}/{asked}"), &reason);
+            }
+        } else if let Some(name) = line.strip_prefix("ok ") {
             checks += 1;
             tally.pass(&format!("{suite}/{name}"));
         } else if let Some((name, reason)) = split(line, "not ok ") {

@@ -2,6 +2,7 @@
 
 pub mod conformance;
 pub mod durability;
+pub mod ecosystem;
 pub mod faults;
 pub mod restart;
 pub mod rust;
@@ -15,8 +16,9 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{ServerKind, TestOptions};
 
-/// The suites by name; the seven clients answer to `conformance`, too.
-const SUITES: [&str; 20] = [
+/// The suites by name; the seven clients answer to `conformance`, too, and what is built on them
+/// to `ecosystem`.
+const SUITES: [&str; 22] = [
     "rust",
     "tidy",
     "pure",
@@ -32,11 +34,13 @@ const SUITES: [&str; 20] = [
     "platformatic",
     "java",
     "tools",
+    "streams",
     "restart",
     "durability",
     "differential",
     "faults",
     "conformance",
+    "ecosystem",
 ];
 
 /// Runs what the options ask for.
@@ -75,6 +79,7 @@ pub fn run(workspace: &Workspace, options: &TestOptions) -> Tally {
     }
     conformance::run_all(&mut run, &wanted);
     run.suite(wanted("tools", ""), "tools", tools::run);
+    ecosystem::run_all(&mut run, &wanted);
     run.suite(wanted("restart", ""), "restart", restart::run);
     run.suite(wanted("durability", ""), "durability", durability::run);
     if options.server == ServerKind::Corelane || !options.only.is_empty() {
@@ -100,6 +105,7 @@ pub fn run_faults(workspace: &Workspace, asked: faults::Options) -> Tally {
     let options = TestOptions {
         only: Vec::new(),
         quick: asked.quick,
+        long: false,
         server: ServerKind::Corelane,
         binary: asked.binary.clone(),
         list: false,
