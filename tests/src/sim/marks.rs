@@ -29,6 +29,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("partition offline", "a partition answered KAFKA_STORAGE_ERROR"),
     ("quarantine", "a start found a damaged partition and took it offline"),
     ("rebalance", "a group came to a second generation"),
+    ("leader joins for a new topic", "a group's leader found topics it had not shared out"),
     ("member expelled", "a group went on without a member that fell silent"),
     ("member gone for good", "a member fell silent and its group was left to notice"),
     ("kill ahead of the disk", "a process was killed with acks that only shared memory had"),

@@ -3,31 +3,24 @@
 //! A member finds its coordinator, joins, syncs, then beats, reads and commits until it is told of
 //! a rebalance, leaves, or falls silent and comes back as another. One request at a time.
 
+mod requests;
+
 use std::collections::BTreeMap;
 
 use protocol::api::ApiKey;
 use protocol::client::Response;
 use protocol::error_code::ErrorCode;
-use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use protocol::messages::find_coordinator::FindCoordinatorRequest;
-use protocol::messages::heartbeat::HeartbeatRequest;
-use protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
-use protocol::messages::leave_group::{LeaveGroupRequest, MemberIdentity};
-use protocol::messages::offset_commit::{
-    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+use protocol::messages::sync_group::SyncGroupRequestAssignment;
+use protocol::messages::{
+    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use protocol::messages::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
-};
-use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupRequestAssignment};
 use storage::prng::Prng;
 
 use super::{Client, Cx, MS_NS, SECOND_NS, decode, member_protocol, records};
 use crate::sim::checkers::commits::CommitId;
 use crate::sim::checkers::one_owner::Named;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
-
-const COORDINATOR_KEYS_SINCE: i16 = 4;
 
 #[derive(Clone, Debug)]
 struct Progress {
@@ -82,6 +75,8 @@ pub struct Member {
     was_static: bool,
     /// The faults have stopped, and it has decided whether it stays.
     settled: bool,
+    /// As the leader: the partitions there were when it shared them out.
+    shared: Option<Vec<Named>>,
 }
 
 impl Member {
@@ -108,6 +103,7 @@ impl Member {
             commits: 0,
             was_static: false,
             settled: false,
+            shared: None,
         }
     }
 
@@ -173,135 +169,17 @@ impl Member {
         false
     }
 
-    fn join(&mut self, cx: &mut Cx<'_>) {
-        let topics: Vec<String> =
-            cx.checkers.topics.lasting().into_iter().map(|topic| topic.name).collect();
-        let held: Vec<Named> = self.held.keys().cloned().collect();
-        let name = if self.cooperative { "cooperative" } else { "eager" };
-        let request = JoinGroupRequest {
-            group_id: self.group.clone(),
-            session_timeout_ms: self.session_timeout_ms,
-            rebalance_timeout_ms: 3 * self.session_timeout_ms,
-            member_id: self.member_id.clone(),
-            group_instance_id: self.instance.clone(),
-            protocol_type: "consumer".to_owned(),
-            protocols: vec![JoinGroupRequestProtocol {
-                name: name.to_owned(),
-                metadata: member_protocol::subscription(&topics, &held),
-            }],
-            reason: None,
-        };
-        cx.wire.send(cx.now_ns, self.join_version, &request);
-        self.asked = Some(Asked::Join);
-    }
-
-    fn sync(&mut self, cx: &mut Cx<'_>, assignments: Vec<SyncGroupRequestAssignment>) {
-        let name = if self.cooperative { "cooperative" } else { "eager" };
-        let request = SyncGroupRequest {
-            group_id: self.group.clone(),
-            generation_id: self.generation,
-            member_id: self.member_id.clone(),
-            group_instance_id: self.instance.clone(),
-            protocol_type: Some("consumer".to_owned()),
-            protocol_name: Some(name.to_owned()),
-            assignments,
-        };
-        cx.wire.send(cx.now_ns, if self.instance.is_some() { 5 } else { 2 }, &request);
-        self.asked = Some(Asked::Sync);
-    }
-
-    fn ask_offsets(&mut self, cx: &mut Cx<'_>, of: Vec<Named>) {
-        let mut topics: BTreeMap<&str, OffsetFetchRequestTopics> = BTreeMap::new();
-        for (name, partition) in &of {
-            let topic = topics.entry(name).or_insert_with(|| OffsetFetchRequestTopics {
-                name: name.clone(),
-                ..OffsetFetchRequestTopics::default()
-            });
-            topic.partition_indexes.push(*partition);
-        }
-        let group = OffsetFetchRequestGroup {
-            group_id: self.group.clone(),
-            topics: Some(topics.into_values().collect()),
-            ..OffsetFetchRequestGroup::default()
-        };
-        let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
-        cx.wire.send(cx.now_ns, 8, &request);
-        self.asked = Some(Asked::Offsets { asked_ns: cx.now_ns, of });
-    }
-
-    fn commit(&mut self, cx: &mut Cx<'_>, what: Vec<(Named, i64)>) {
-        let mut topics: BTreeMap<String, OffsetCommitRequestTopic> = BTreeMap::new();
-        let mut begun = Vec::new();
-        for (named, offset) in what {
-            let Some(key) = self.held.get(&named).map(|progress| progress.key) else { continue };
-            let commits = &mut cx.checkers.commits;
-            let (id, text) = commits.begin(&self.group, &named, offset, cx.now_ns);
-            let topic = topics.entry(named.0.clone()).or_insert_with(|| OffsetCommitRequestTopic {
-                name: named.0.clone(),
-                topic_id: key.topic,
-                ..OffsetCommitRequestTopic::default()
-            });
-            topic.partitions.push(OffsetCommitRequestPartition {
-                partition_index: named.1,
-                committed_offset: offset,
-                committed_metadata: Some(text),
-                ..OffsetCommitRequestPartition::default()
-            });
-            begun.push((named, offset, id));
-        }
-        let request = OffsetCommitRequest {
-            group_id: self.group.clone(),
-            generation_id_or_member_epoch: self.generation,
-            member_id: self.member_id.clone(),
-            group_instance_id: self.instance.clone(),
-            topics: topics.into_values().collect(),
-            ..OffsetCommitRequest::default()
-        };
-        cx.wire.send(cx.now_ns, self.commit_version, &request);
-        self.asked = Some(Asked::Commit(begun));
-    }
-
-    fn fetch(&mut self, cx: &mut Cx<'_>) {
-        let mut floors = BTreeMap::new();
-        let mut topics: BTreeMap<&str, FetchTopic> = BTreeMap::new();
-        for ((name, partition), progress) in &self.held {
-            let Some(position) = progress.position else { continue };
-            floors.insert(progress.key, cx.checkers.watermark.floor(progress.key));
-            let topic = topics.entry(name).or_insert_with(|| FetchTopic {
-                topic: name.clone(),
-                topic_id: progress.key.topic,
-                ..FetchTopic::default()
-            });
-            topic.partitions.push(FetchPartition {
-                partition: *partition,
-                fetch_offset: position,
-                partition_max_bytes: if cx.facts.calm { 1 << 20 } else { 4 << 10 },
-                ..FetchPartition::default()
-            });
-        }
-        let request = FetchRequest {
-            max_wait_ms: 10,
-            min_bytes: 1,
-            max_bytes: if cx.facts.calm { 4 << 20 } else { 16 << 10 },
-            topics: topics.into_values().collect(),
-            ..FetchRequest::default()
-        };
-        cx.wire.send(cx.now_ns, 13, &request);
-        self.asked = Some(Asked::Fetch(floors));
-    }
-
     /// What a member of a generation does next.
     fn live(&mut self, cx: &mut Cx<'_>) {
+        let grown = |shared: &Vec<Named>| *shared != Self::all_partitions(cx.checkers);
+        if self.shared.as_ref().is_some_and(grown) {
+            cx.checkers.marks.hit("leader joins for a new topic");
+            self.rejoin(cx);
+            return;
+        }
         if cx.now_ns >= self.last_beat_ns + self.beat_ns() {
             self.last_beat_ns = cx.now_ns;
-            let request = HeartbeatRequest {
-                group_id: self.group.clone(),
-                generation_id: self.generation,
-                member_id: self.member_id.clone(),
-                group_instance_id: self.instance.clone(),
-            };
-            cx.wire.send(cx.now_ns, if self.instance.is_some() { 4 } else { 2 }, &request);
-            self.asked = Some(Asked::Heartbeat);
+            self.beat(cx);
             return;
         }
         let unknown: Vec<Named> = self
@@ -338,16 +216,7 @@ impl Member {
         let silent = self.instance.is_some() || cx.prng.one_in(2);
         let away_ms = cx.prng.between(1, 2 * self.session_timeout_ms as u64);
         if !silent {
-            let request = LeaveGroupRequest {
-                group_id: self.group.clone(),
-                members: vec![MemberIdentity {
-                    member_id: self.member_id.clone(),
-                    ..MemberIdentity::default()
-                }],
-                ..LeaveGroupRequest::default()
-            };
-            cx.wire.send(cx.now_ns, 4, &request);
-            self.asked = Some(Asked::Leave);
+            self.leave(cx);
         } else {
             cx.wire.close();
             self.was_static = self.instance.is_some();
@@ -375,12 +244,15 @@ impl Member {
             cx.checkers.marks.hit("static member back");
         }
         let mut assignments = Vec::new();
-        if answer.leader == self.member_id && !answer.skip_assignment && !answer.members.is_empty()
-        {
+        let leads = answer.leader == self.member_id && !answer.members.is_empty();
+        if !leads {
+            self.shared = None;
+        } else if !answer.skip_assignment {
             let ids = answer.members.iter().map(|member| member.member_id.clone()).collect();
             cx.checkers.one_owner.led(cx.facts.life, &self.group, self.generation, ids)?;
             let all = Self::all_partitions(cx.checkers);
             assignments = member_protocol::share(&answer.members, &all, self.cooperative)?;
+            self.shared = Some(all);
         }
         self.state = State::Syncing(assignments);
         Ok(())
@@ -563,12 +435,7 @@ impl Client for Member {
                 if Self::all_partitions(cx.checkers).is_empty() {
                     return Ok(Some(cx.after_ms(50)));
                 }
-                let request = FindCoordinatorRequest {
-                    coordinator_keys: vec![self.group.clone()],
-                    ..FindCoordinatorRequest::default()
-                };
-                cx.wire.send(cx.now_ns, COORDINATOR_KEYS_SINCE, &request);
-                self.asked = Some(Asked::Coordinator);
+                self.find_coordinator(cx);
             }
             State::Joining => self.join(cx),
             State::Syncing(assignments) => self.sync(cx, assignments),
