@@ -7,6 +7,7 @@
 
 use crate::epoch_cache::{EpochCache, EpochEntry};
 use crate::log::Log;
+use crate::log::transactions::Transactions;
 use crate::producer_state::ProducerStates;
 use crate::segment::time_index::TimestampOffset;
 use crate::types::{PartitionId, TopicId};
@@ -15,7 +16,9 @@ use crate::varint::{get, get_signed, put, put_signed};
 /// First bytes: `CLCK`.
 pub const MAGIC: [u8; 4] = *b"CLCK";
 /// Version of this layout.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
+/// The oldest version that is read: its logs end before the aborted transactions.
+pub const VERSION_MIN: u16 = 2;
 /// Path of the manifest below the data folder, and of its copy.
 pub const MANIFEST_PATHS: [&str; 2] = ["checkpoint/manifest", "checkpoint/manifest.copy"];
 
@@ -63,6 +66,7 @@ pub struct LogImage {
     pub segments: Vec<SegmentImage>,
     pub epochs: EpochCache,
     pub producers: ProducerStates,
+    pub(crate) transactions: Transactions,
 }
 
 /// A segment as a checkpoint knows it.
@@ -201,21 +205,26 @@ fn encode_log(log: &Log, out: &mut Vec<u8>) {
         put_signed(out, entry.start_offset);
     }
     log.producers.encode_compact(out);
+    log.transactions.encode(out);
 }
 
 /// Reads a checkpoint. `now_ms` is when this process hears of its producers.
 pub fn decode(bytes: &[u8], now_ms: i64) -> Result<Checkpoint, CheckpointError> {
-    if bytes.len() < 8 || bytes[..4] != MAGIC || bytes[4..6] != VERSION.to_le_bytes() {
+    if bytes.len() < 8 || bytes[..4] != MAGIC {
+        return Err(CheckpointError::Format);
+    }
+    let version = u16::from_le_bytes([bytes[4], bytes[5]]);
+    if !(VERSION_MIN..=VERSION).contains(&version) {
         return Err(CheckpointError::Format);
     }
     let (body, crc) = bytes.split_at(bytes.len() - 4);
     if crc != crc32c::crc32c(body).to_le_bytes() {
         return Err(CheckpointError::Crc);
     }
-    decode_body(&body[6..], now_ms).ok_or(CheckpointError::Field)
+    decode_body(&body[6..], version, now_ms).ok_or(CheckpointError::Field)
 }
 
-fn decode_body(mut bytes: &[u8], now_ms: i64) -> Option<Checkpoint> {
+fn decode_body(mut bytes: &[u8], version: u16, now_ms: i64) -> Option<Checkpoint> {
     let bytes = &mut bytes;
     let shard = u16::from_le_bytes(*take(bytes, 2)?.first_chunk()?);
     let mut numbers = [0u64; 5];
@@ -229,7 +238,7 @@ fn decode_body(mut bytes: &[u8], now_ms: i64) -> Option<Checkpoint> {
     // Counts are not trusted with memory: each item takes bytes to be read.
     let mut logs = Vec::new();
     for _ in 0..logs_count {
-        logs.push(decode_log(bytes, now_ms)?);
+        logs.push(decode_log(bytes, version, now_ms)?);
     }
     let mut garbage = Vec::new();
     for _ in 0..get(bytes)? {
@@ -245,7 +254,7 @@ fn decode_body(mut bytes: &[u8], now_ms: i64) -> Option<Checkpoint> {
     bytes.is_empty().then_some(Checkpoint { header, logs, garbage })
 }
 
-fn decode_log(bytes: &mut &[u8], now_ms: i64) -> Option<LogImage> {
+fn decode_log(bytes: &mut &[u8], version: u16, now_ms: i64) -> Option<LogImage> {
     let shard = u16::try_from(get(bytes)?).ok()?;
     let id = get_id(bytes)?;
     let quarantine = String::from_utf8(get_bytes(bytes)?).ok()?;
@@ -286,6 +295,10 @@ fn decode_log(bytes: &mut &[u8], now_ms: i64) -> Option<LogImage> {
         epochs.assign(entry.epoch, entry.start_offset);
     }
     let producers = ProducerStates::decode_compact(bytes, now_ms).ok()?;
+    let transactions = match version {
+        VERSION_MIN => Transactions::default(),
+        _ => Transactions::decode(bytes)?,
+    };
     Some(LogImage {
         id,
         shard,
@@ -298,6 +311,7 @@ fn decode_log(bytes: &mut &[u8], now_ms: i64) -> Option<LogImage> {
         segments,
         epochs,
         producers,
+        transactions,
     })
 }
 

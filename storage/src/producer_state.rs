@@ -11,11 +11,12 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::{PRODUCER_BATCHES_COUNT, PRODUCERS_PER_PARTITION_MAX};
 use crate::planted::{self, Bug};
 use crate::segment::format::{BatchMeta, sequence_sub};
+use crate::types::TxnMarker;
 
 pub use compact::CompactError;
 pub use snapshot::SnapshotError;
@@ -128,6 +129,12 @@ pub enum SequenceError {
     /// The table is full of producers with an open transaction.
     #[error("{count} producers have an open transaction on this partition")]
     TooManyProducers { count: usize },
+    /// A transactional batch of a transaction that is not known to be open. Kafka's code 48.
+    #[error("producer {producer_id} has no transaction open here")]
+    NotInTransaction { producer_id: i64 },
+    /// A marker of a coordinator that another has replaced. Kafka's code 52.
+    #[error("coordinator epoch {epoch} is older than {current}")]
+    CoordinatorFenced { epoch: i32, current: i32 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +150,8 @@ pub struct ProducerStates {
     /// At most `PRODUCERS_PER_PARTITION_MAX` entries; more only when replay finds them all in a
     /// transaction.
     producers: BTreeMap<i64, Slot>,
-    open_transactions: usize,
+    /// Where each open transaction starts. No two start at the same batch.
+    open: BTreeSet<i64>,
 }
 
 impl ProducerStates {
@@ -158,7 +166,7 @@ impl ProducerStates {
         }
         let Some(Slot { producer, .. }) = self.producers.get(&batch.producer_id) else {
             let count = self.producers.len();
-            if count >= PRODUCERS_PER_PARTITION_MAX && self.open_transactions == count {
+            if count >= PRODUCERS_PER_PARTITION_MAX && self.open.len() == count {
                 return Err(SequenceError::TooManyProducers { count });
             }
             return Ok(Verdict::Append);
@@ -198,6 +206,63 @@ impl ProducerStates {
         }
     }
 
+    /// As `check`, for a batch whose transaction the coordinator has confirmed as open, of a
+    /// producer whose epoch each transaction bumps (`transaction.version` 2) or not.
+    ///
+    /// Where every transaction has an epoch of its own, nothing can be missing before its first
+    /// batch: that starts at sequence 0, though the producer be forgotten.
+    pub fn check_verified(
+        &self,
+        batch: &BatchMeta,
+        epoch_bumps: bool,
+    ) -> Result<Verdict, SequenceError> {
+        let verdict = self.check(batch)?;
+        let last_sequence = self.get(batch.producer_id).map_or(-1, Producer::last_sequence);
+        let starts = self.get(batch.producer_id).is_none_or(|known| known.batches().is_empty());
+        if verdict == Verdict::Append && epoch_bumps && starts && batch.base_sequence != 0 {
+            let sequence = batch.base_sequence;
+            return Err(SequenceError::OutOfOrder { sequence, last_sequence });
+        }
+        Ok(verdict)
+    }
+
+    /// Whether a coordinator of this process may append its batch: those of transactions carry a
+    /// producer's epoch, and no sequence.
+    pub fn check_coordinator(&self, batch: &BatchMeta) -> Result<(), SequenceError> {
+        let current = self.get(batch.producer_id).map_or(-1, |known| known.epoch);
+        if batch.has_producer_id() && batch.producer_epoch < current {
+            let epoch = batch.producer_epoch;
+            return Err(SequenceError::InvalidProducerEpoch { epoch, current });
+        }
+        Ok(())
+    }
+
+    /// Whether a marker may be appended: Kafka 4.3's `ProducerAppendInfo.checkProducerEpoch`.
+    ///
+    /// A transaction of version 2 ends with an epoch that no batch has had (KIP-1228): a marker of
+    /// the epoch that is writing is a late one of an earlier transaction. With nothing open it is
+    /// a repetition, which is as good as the first. At the last epoch there is none to bump to.
+    pub fn check_marker(&self, marker: &TxnMarker) -> Result<(), SequenceError> {
+        let Some(known) = self.get(marker.producer_id) else { return Ok(()) };
+        let (epoch, current) = (marker.producer_epoch, known.epoch);
+        let bumps = marker.transaction_version >= 2;
+        let harmless = known.txn_first_offset.is_none() || epoch == i16::MAX;
+        if epoch < current || (bumps && epoch == current && !harmless) {
+            return Err(SequenceError::InvalidProducerEpoch { epoch, current });
+        }
+        let (epoch, current) = (marker.coordinator_epoch, known.coordinator_epoch);
+        if epoch < current {
+            return Err(SequenceError::CoordinatorFenced { epoch, current });
+        }
+        Ok(())
+    }
+
+    /// Whether this epoch of the producer has a transaction open here.
+    pub fn is_open(&self, producer_id: i64, epoch: i16) -> bool {
+        self.get(producer_id)
+            .is_some_and(|known| known.epoch == epoch && known.txn_first_offset.is_some())
+    }
+
     /// A batch of data stands in the log at `base_offset`, with the timestamps that are stored.
     /// Nothing is judged: what is in the log was right, or came from a log where it was.
     ///
@@ -219,7 +284,7 @@ impl ProducerStates {
         producer.last_timestamp = batch.max_timestamp;
         if batch.is_transactional() && producer.txn_first_offset.is_none() {
             producer.txn_first_offset = Some(base_offset);
-            self.open_transactions += 1;
+            self.open.insert(base_offset);
         }
     }
 
@@ -240,8 +305,8 @@ impl ProducerStates {
         producer.coordinator_epoch = coordinator_epoch;
         producer.last_timestamp = timestamp;
         let ended = producer.txn_first_offset.take();
-        if ended.is_some() {
-            self.open_transactions -= 1;
+        if let Some(first_offset) = ended {
+            self.open.remove(&first_offset);
         }
         ended
     }
@@ -288,10 +353,7 @@ impl ProducerStates {
 
     /// The lowest offset at which a transaction is open.
     pub fn first_open_transaction(&self) -> Option<i64> {
-        if self.open_transactions == 0 {
-            return None;
-        }
-        self.iter().filter_map(|(_, producer)| producer.txn_first_offset).min()
+        self.open.first().copied()
     }
 
     fn slot(&mut self, producer_id: i64) -> &mut Slot {
@@ -322,7 +384,7 @@ impl ProducerStates {
 
     /// Puts a producer back as it was written down.
     fn restore(&mut self, producer_id: i64, producer: Producer, now_ms: i64) -> bool {
-        self.open_transactions += usize::from(producer.txn_first_offset.is_some());
+        self.open.extend(producer.txn_first_offset);
         self.producers.insert(producer_id, Slot { producer, seen_ms: now_ms }).is_none()
     }
 }

@@ -8,3 +8,4 @@ pub mod indexes;
 pub mod log_names;
 pub mod offset_index;
 pub mod time_index;
+pub mod txn_index;

@@ -134,12 +134,42 @@ impl Default for LogConfig {
     }
 }
 
+/// The end of a producer's transaction in a partition, as its coordinator decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TxnMarker {
+    pub producer_id: i64,
+    /// With transaction version 2 the one after the transaction's.
+    pub producer_epoch: i16,
+    /// Of the coordinator that decided: an older one than the last known here is fenced.
+    pub coordinator_epoch: i32,
+    pub commit: bool,
+    /// 0 to 2 (`transaction.version`); from 2 on every transaction has an epoch of its own.
+    pub transaction_version: i8,
+}
+
+/// A transaction that was aborted, as an index of them names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AbortedTransaction {
+    pub producer_id: i64,
+    /// Of its first batch here.
+    pub first_offset: i64,
+    /// Of its marker.
+    pub last_offset: i64,
+    /// The last stable offset when the marker was appended: no transaction that ended later starts
+    /// below it.
+    pub last_stable_offset: i64,
+}
+
 /// Who appends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
-    /// A producer: size and sequence are checked.
+    /// A producer: size and sequence are checked. A transactional batch belongs to a transaction
+    /// that is open here.
     Client,
-    /// A coordinator or controller of this process: trusted.
+    /// A producer whose transaction the coordinator has just confirmed: its batch may be the first
+    /// here. `epoch_bumps`: every transaction has an epoch of its own.
+    Verified { epoch_bumps: bool },
+    /// A coordinator or controller of this process: trusted, but for a producer's old epoch.
     Internal,
 }
 
@@ -173,7 +203,8 @@ pub struct Appended {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AppendError {
     /// The producer's sequence or epoch: OUT_OF_ORDER_SEQUENCE_NUMBER (45), INVALID_PRODUCER_EPOCH
-    /// (47), INVALID_TXN_STATE (48), POLICY_VIOLATION (44) for too many producers.
+    /// (47), INVALID_TXN_STATE (48), TRANSACTION_COORDINATOR_FENCED (52), POLICY_VIOLATION (44) for
+    /// too many producers.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
     /// MESSAGE_TOO_LARGE (10).

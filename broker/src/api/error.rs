@@ -20,7 +20,10 @@ fn sequence_code(error: &SequenceError) -> ErrorCode {
     match error {
         SequenceError::OutOfOrder { .. } => ErrorCode::OutOfOrderSequenceNumber,
         SequenceError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
-        SequenceError::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+        SequenceError::InvalidTxnState { .. } | SequenceError::NotInTransaction { .. } => {
+            ErrorCode::InvalidTxnState
+        }
+        SequenceError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
         SequenceError::TooManyProducers { .. } => ErrorCode::PolicyViolation,
     }
 }

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod fetch_session;
 pub mod groups;
 pub mod log_dirs;
+mod marker;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;

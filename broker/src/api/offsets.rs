@@ -207,6 +207,7 @@ fn refusal(ask: PartitionAsk, error_code: i16) -> Answer {
         }
         PartitionAsk::Size => Answer::Size { error_code, bytes: 0 },
         PartitionAsk::Producers => Answer::Producers { error_code, producers: Vec::new() },
+        PartitionAsk::Marker(_) => Answer::Marker { error_code },
     }
 }
 
@@ -281,6 +282,7 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             let producers = super::producers::describe(shard, log);
             Found::Now(Answer::Producers { error_code: 0, producers })
         }
+        PartitionAsk::Marker(marker) => super::marker::append(shard, log, ours, &marker),
     }
 }
 

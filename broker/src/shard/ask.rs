@@ -5,7 +5,7 @@
 
 use protocol::api::ApiKey;
 use protocol::messages;
-use storage::types::PartitionId;
+use storage::types::{PartitionId, TxnMarker};
 
 use super::control::{ControlRequest, ControlResponse};
 use super::event::ShardId;
@@ -61,6 +61,8 @@ pub enum PartitionAsk {
     Size,
     /// DescribeProducers.
     Producers,
+    /// The end of a transaction.
+    Marker(TxnMarker),
 }
 
 /// An answer.
@@ -95,6 +97,10 @@ pub enum Answer {
     ProducerId {
         error_code: i16,
         producer_id: i64,
+    },
+    /// The marker is durable, or why it is not.
+    Marker {
+        error_code: i16,
     },
 }
 

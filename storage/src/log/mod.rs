@@ -4,10 +4,12 @@
 //! drive it; nothing here submits an operation.
 
 pub(crate) mod segment;
+pub(crate) mod transactions;
 
 use std::collections::VecDeque;
 
 use self::segment::Segment;
+use self::transactions::Transactions;
 use crate::checkpoint::LogImage;
 use crate::epoch_cache::EpochCache;
 use crate::journal::frame::EntryHeader;
@@ -16,6 +18,7 @@ use crate::planted::{self, Bug};
 use crate::producer_state::ProducerStates;
 use crate::salvage::Salvaged;
 use crate::segment::format::BatchMeta;
+use crate::segment::txn_index;
 use crate::tail::{Tail, TailBatch};
 use crate::types::{LogConfig, PartitionId};
 
@@ -36,10 +39,12 @@ pub(crate) struct Log {
     pub segments: VecDeque<Segment>,
     pub tail: Tail,
     pub producers: ProducerStates,
+    pub transactions: Transactions,
     pub epochs: EpochCache,
     /// Why it is offline until someone repairs it, whatever restarts: what was durable is damaged.
     pub quarantine: Option<String>,
-    /// Producers and epochs know of every batch below: replay does not tell them again.
+    /// Producers, transactions and epochs know of every batch below: replay does not tell them
+    /// again.
     pub known_end: i64,
     /// Why it is offline.
     pub failed: Option<String>,
@@ -77,6 +82,7 @@ impl Log {
             segments: VecDeque::new(),
             tail: Tail::default(),
             producers: ProducerStates::default(),
+            transactions: Transactions::default(),
             epochs: EpochCache::default(),
             quarantine: None,
             known_end: 0,
@@ -110,6 +116,7 @@ impl Log {
                 true => ProducerStates::default(),
                 false => image.producers,
             },
+            transactions: image.transactions,
             epochs: image.epochs,
             failed: quarantine.clone(),
             quarantine,
@@ -225,15 +232,46 @@ impl Log {
         self.tail.push(batch);
     }
 
-    /// What the log remembers of a batch beside its place. Markers are the coordinator's to record.
-    pub fn remember(&mut self, batch: &BatchMeta, wall_ms: i64) {
-        if batch.base_offset < self.known_end {
+    /// What the log remembers of a batch beside its place. `meta` is of the batch as it is stored.
+    pub fn remember(&mut self, meta: &BatchMeta, batch: &[u8], wall_ms: i64) {
+        if meta.base_offset < self.known_end {
             return;
         }
-        self.epochs.assign(batch.leader_epoch, batch.base_offset);
-        if !batch.is_control() {
-            self.producers.record(batch, batch.base_offset, wall_ms);
+        self.epochs.assign(meta.leader_epoch, meta.base_offset);
+        if meta.is_control() {
+            self.transactions.end(&mut self.producers, meta, batch, wall_ms);
+        } else {
+            self.producers.record(meta, meta.base_offset, wall_ms);
         }
+    }
+
+    /// Everything below `end` is committed.
+    pub fn commit(&mut self, end: i64) {
+        self.high_watermark = end;
+        self.transactions.commit(end);
+    }
+
+    /// End of what a reader of committed records may see: nothing below it belongs to a transaction
+    /// whose end is not committed.
+    ///
+    /// Never moves back: what opens a transaction lies above the high watermark. Of one whose start
+    /// was deleted, what is left counts.
+    pub fn last_stable(&self) -> i64 {
+        let open = self.producers.first_open_transaction();
+        match (open, self.transactions.first_ending()) {
+            (None, None) => self.high_watermark,
+            (open, ending) => {
+                let first = open.unwrap_or(i64::MAX).min(ending.unwrap_or(i64::MAX));
+                first.max(self.log_start).min(self.high_watermark)
+            }
+        }
+    }
+
+    /// Bytes of the transaction index of the segment at `base`; `None` when it has none.
+    pub fn txn_index(&self, base: i64) -> Option<Vec<u8>> {
+        let mut aborted = self.transactions.aborted_in(base, self.segment_end(base)).peekable();
+        aborted.peek()?;
+        Some(txn_index::encode(aborted))
     }
 
     /// Starts a segment at the log's end when the last one cannot take the batch: Kafka 4.3's

@@ -147,6 +147,74 @@ fn a_transaction_is_open_from_its_first_batch_to_its_marker() {
     assert!(check(&states, 1, 5, 1).is_some());
 }
 
+/// Producer 7 at epoch 3, with a transaction open or ended by a marker of coordinator epoch 5.
+fn in_transaction(open: bool) -> ProducerStates {
+    let mut states = ProducerStates::default();
+    let sample = Sample { producer_id: 7, producer_epoch: 3, ..Sample::default() };
+    let sample = Sample { base_sequence: 0, attributes: TRANSACTIONAL, ..sample };
+    states.record(&meta(sample), 50, 0);
+    if !open {
+        states.record_end_of_transaction(7, 3, 5, 2_000, 0);
+    }
+    states
+}
+
+fn marker(producer_epoch: i16, coordinator_epoch: i32, transaction_version: i8) -> TxnMarker {
+    TxnMarker {
+        producer_id: 7,
+        producer_epoch,
+        coordinator_epoch,
+        commit: true,
+        transaction_version,
+    }
+}
+
+/// KIP-1228: a version 2 marker that came late carries the epoch of the transaction it would cut.
+#[test]
+fn a_marker_of_version_two_needs_an_epoch_above_that_of_the_open_transaction() {
+    let states = in_transaction(true);
+    let refused = SequenceError::InvalidProducerEpoch { epoch: 3, current: 3 };
+    assert_eq!(states.check_marker(&marker(3, 5, 2)), Err(refused));
+    assert_eq!(states.check_marker(&marker(4, 5, 2)), Ok(()));
+    assert_eq!(states.check_marker(&marker(3, 5, 1)), Ok(()), "the epoch stays in version 1");
+    let refused = SequenceError::InvalidProducerEpoch { epoch: 2, current: 3 };
+    assert_eq!(states.check_marker(&marker(2, 5, 1)), Err(refused));
+}
+
+#[test]
+fn a_marker_is_repeated_without_harm() {
+    let states = in_transaction(false);
+    assert_eq!(states.check_marker(&marker(3, 5, 2)), Ok(()));
+    assert_eq!(states.check_marker(&marker(3, 5, 0)), Ok(()));
+}
+
+#[test]
+fn a_marker_of_a_replaced_coordinator_is_fenced() {
+    let states = in_transaction(false);
+    let fenced = SequenceError::CoordinatorFenced { epoch: 4, current: 5 };
+    assert_eq!(states.check_marker(&marker(4, 4, 2)), Err(fenced));
+}
+
+#[test]
+fn at_the_last_epoch_a_marker_of_version_two_cannot_be_higher() {
+    let mut states = ProducerStates::default();
+    let sample = Sample { producer_id: 7, producer_epoch: i16::MAX, ..Sample::default() };
+    let sample = Sample { base_sequence: 0, attributes: TRANSACTIONAL, ..sample };
+    states.record(&meta(sample), 50, 0);
+    assert_eq!(states.check_marker(&marker(i16::MAX, 5, 2)), Ok(()));
+}
+
+#[test]
+fn a_transaction_with_an_epoch_of_its_own_starts_at_sequence_zero() {
+    let states = ProducerStates::default();
+    let sample = Sample { producer_id: 7, producer_epoch: 3, ..Sample::default() };
+    let batch = |sequence| meta(Sample { base_sequence: sequence, ..sample });
+    let gap = SequenceError::OutOfOrder { sequence: 4, last_sequence: -1 };
+    assert_eq!(states.check_verified(&batch(4), true), Err(gap));
+    assert_eq!(states.check_verified(&batch(0), true), Ok(Verdict::Append));
+    assert_eq!(states.check_verified(&batch(4), false), Ok(Verdict::Append), "it was forgotten");
+}
+
 #[test]
 fn silent_producers_expire_but_not_in_a_transaction() {
     let mut states = ProducerStates::default();

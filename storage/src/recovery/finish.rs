@@ -240,8 +240,11 @@ impl Recovery {
                 let Some(name) = LogName::parse(&entry.name).filter(|name| !name.deleted) else {
                     continue;
                 };
-                let owned = bases.contains(&name.offset)
-                    || name.kind == LogFileKind::Snapshot && snapshot == Some(name.offset);
+                let owned = match name.kind {
+                    LogFileKind::TxnIndex => stores[shard].has_txn_index(log_id, name.offset),
+                    LogFileKind::Snapshot if snapshot == Some(name.offset) => true,
+                    _ => bases.contains(&name.offset),
+                };
                 if !owned {
                     let file = format!("{folder}/{}", entry.name);
                     let path = DiskPath::data(&file);

@@ -1,18 +1,24 @@
 //! Appending: checks, offsets, and the one copy into the journal's open frame.
 
 use protocol::batch::TimestampType;
+use protocol::batch::control::{EndTxnMarker, write_end_txn_marker};
 use protocol::batch::header::{
     set_base_offset, set_max_timestamp_and_type, set_partition_leader_epoch,
 };
 
+use protocol::compress::Codecs;
+
 use super::Store;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::log::Log;
 use crate::planted::{self, Bug};
-use crate::producer_state::Verdict;
+use crate::producer_state::{ProducerStates, SequenceError, Verdict};
 use crate::segment::format::BatchMeta;
 use crate::tail::TailBatch;
-use crate::types::{AppendError, AppendHow, Appended, CommitSeq, DurabilityClass, LogId, Origin};
+use crate::types::{
+    AppendError, AppendHow, Appended, CommitSeq, DurabilityClass, LogId, Origin, TxnMarker,
+};
 
 impl Store {
     /// Appends one batch that `protocol::batch` validated: gives it offsets, stamps base offset,
@@ -26,45 +32,86 @@ impl Store {
         batch: &[u8],
         how: AppendHow,
     ) -> Result<Appended, AppendError> {
-        if self.journal.failed() || self.stopping || self.stopped {
-            return Err(AppendError::Failed);
-        }
-        let log = self.logs.get_mut(log_id).ok_or(AppendError::Removed)?;
-        if log.failed.is_some() {
-            return Err(AppendError::Failed);
-        }
-        let mut meta = BatchMeta::read(batch).map_err(|_| AppendError::Malformed)?;
+        let log = self.appendable(log_id)?;
+        let meta = BatchMeta::read(batch).map_err(|_| AppendError::Malformed)?;
         if meta.bytes as usize != batch.len() {
             return Err(AppendError::Malformed);
         }
         let bytes_max = match how.origin {
-            Origin::Client => log.config.max_batch_bytes as usize,
+            Origin::Client | Origin::Verified { .. } => log.config.max_batch_bytes as usize,
             Origin::Internal => usize::MAX,
         };
         let bytes_max = bytes_max.min(self.journal.batch_bytes_max());
         if batch.len() > bytes_max {
             return Err(AppendError::MessageTooLarge { bytes: batch.len(), bytes_max });
         }
-        if how.origin == Origin::Client {
-            match log.producers.check(&meta)? {
-                Verdict::Append => {}
-                Verdict::Duplicate { base_offset, last_offset, timestamp } => {
-                    // Its frame may be under way; where the tail has let it go it is long
-                    // committed.
-                    self.probe.duplicates_count += 1;
-                    let sequence = log.tail.at(base_offset).map_or(0, |batch| batch.sequence);
-                    return Ok(Appended {
-                        base_offset,
-                        last_offset,
-                        log_append_time_ms: timestamp,
-                        log_start_offset: log.log_start,
-                        commit: CommitSeq(sequence),
-                        durability: log.config.durability,
-                        duplicate: true,
-                    });
-                }
+        let log = self.logs.get_mut(log_id).expect("it was just looked up");
+        match judge(&log.producers, &meta, how.origin)? {
+            Verdict::Append => {}
+            Verdict::Duplicate { base_offset, last_offset, timestamp } => {
+                // Its frame may be under way; where the tail has let it go it is long
+                // committed.
+                self.probe.duplicates_count += 1;
+                let sequence = log.tail.at(base_offset).map_or(0, |batch| batch.sequence);
+                return Ok(Appended {
+                    base_offset,
+                    last_offset,
+                    log_append_time_ms: timestamp,
+                    log_start_offset: log.log_start,
+                    commit: CommitSeq(sequence),
+                    durability: log.config.durability,
+                    duplicate: true,
+                });
             }
         }
+        self.place(log_id, meta, batch, how)
+    }
+
+    /// Appends the marker that ends a producer's transaction. Without a transaction the marker
+    /// stands there all the same, as with Kafka: it may be a repetition.
+    pub fn append_marker(
+        &mut self,
+        log_id: LogId,
+        marker: &TxnMarker,
+        how: AppendHow,
+    ) -> Result<Appended, AppendError> {
+        let log = self.appendable(log_id)?;
+        log.producers.check_marker(marker)?;
+        let end = EndTxnMarker {
+            committed: marker.commit,
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+            coordinator_epoch: marker.coordinator_epoch,
+            timestamp_ms: how.wall_ms,
+            base_offset: log.log_end,
+            partition_leader_epoch: how.leader_epoch,
+        };
+        let mut batch = Vec::new();
+        write_end_txn_marker(&end, &mut Codecs::new(), &mut batch);
+        let meta = BatchMeta::read(&batch).expect("it was just built");
+        self.place(log_id, meta, &batch, AppendHow { origin: Origin::Internal, ..how })
+    }
+
+    /// The log, when it takes appends.
+    fn appendable(&self, log_id: LogId) -> Result<&Log, AppendError> {
+        if self.journal.failed() || self.stopping || self.stopped {
+            return Err(AppendError::Failed);
+        }
+        let log = self.logs.get(log_id).ok_or(AppendError::Removed)?;
+        if log.failed.is_some() {
+            return Err(AppendError::Failed);
+        }
+        Ok(log)
+    }
+
+    /// Gives a batch that may be appended its place in the log and in the journal.
+    fn place(
+        &mut self,
+        log_id: LogId,
+        mut meta: BatchMeta,
+        batch: &[u8],
+        how: AppendHow,
+    ) -> Result<Appended, AppendError> {
         if !self.journal.has_room(batch.len()) {
             self.probe.refused_count += 1;
             return Err(if self.is_full() { AppendError::Full } else { AppendError::Busy });
@@ -73,13 +120,14 @@ impl Store {
         // the rest, clients may not.
         let ring = &self.journal.ring;
         if self.flusher.space_low()
-            && how.origin == Origin::Client
+            && how.origin != Origin::Internal
             && ring.free_bytes() < ring.bytes() / 4
         {
             self.probe.refused_count += 1;
             return Err(AppendError::Full);
         }
 
+        let log = self.logs.get_mut(log_id).expect("the caller looked it up");
         meta.base_offset = log.log_end;
         meta.leader_epoch = how.leader_epoch;
         if how.log_append_time {
@@ -119,7 +167,7 @@ impl Store {
         if rolled && planted::is(Bug::WatermarkFallsOnRoll) {
             log.high_watermark = log.log_start;
         }
-        log.remember(&meta, how.wall_ms);
+        log.remember(&meta, batch, how.wall_ms);
         self.probe.appends_count += 1;
         self.probe.append_bytes += batch.len() as u64;
         self.flusher.appended(log_id, &mut log.dirty, batch.len(), how.mono_ns);
@@ -132,5 +180,28 @@ impl Store {
             durability: log.config.durability,
             duplicate: false,
         })
+    }
+}
+
+/// What to do with a batch of a producer.
+fn judge(
+    producers: &ProducerStates,
+    batch: &BatchMeta,
+    origin: Origin,
+) -> Result<Verdict, SequenceError> {
+    match origin {
+        Origin::Internal => producers.check_coordinator(batch).map(|()| Verdict::Append),
+        Origin::Verified { epoch_bumps } => producers.check_verified(batch, epoch_bumps),
+        Origin::Client => {
+            let verdict = producers.check(batch)?;
+            let producer_id = batch.producer_id;
+            if verdict == Verdict::Append
+                && batch.is_transactional()
+                && !producers.is_open(producer_id, batch.producer_epoch)
+            {
+                return Err(SequenceError::NotInTransaction { producer_id });
+            }
+            Ok(verdict)
+        }
     }
 }

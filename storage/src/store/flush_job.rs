@@ -34,6 +34,7 @@ enum Step {
     Truncate,
     Sync,
     Close,
+    TxnIndex,
     Snapshot,
     Epochs,
     Folder,
@@ -58,6 +59,8 @@ pub(crate) struct FlushJob {
     truncated: bool,
     /// Files of the segment being closed that have their true lengths.
     trimmed: [bool; 3],
+    /// The segment being closed has its index of aborted transactions, or needs none.
+    txn_index_written: bool,
     epochs_written: bool,
     /// The segment the job is in.
     base: i64,
@@ -105,6 +108,7 @@ impl FlushJob {
             unsynced: false,
             truncated: false,
             trimmed: [false; 3],
+            txn_index_written: false,
             epochs_written: false,
             base: -1,
             buffer,
@@ -242,6 +246,7 @@ impl FlushJob {
                         true;
                 }
             }
+            (Step::TxnIndex, _) => self.txn_index_written = true,
             (Step::Snapshot, _) => segment.snapshot = None,
             (Step::Epochs, _) => self.epochs_written = true,
             (Step::Folder, _) => {
@@ -284,6 +289,7 @@ impl FlushJob {
                 self.close_quietly(ops);
                 self.base = log.segments[at].base;
                 self.trimmed = [false; 3];
+                self.txn_index_written = false;
             }
             if self.kept.is_some_and(|kept| kept.base != self.base) {
                 self.close_kept(ops);
@@ -309,6 +315,19 @@ impl FlushJob {
             }
             if closing {
                 log.segments[at].trimmed = true;
+            }
+            if closing && !self.txn_index_written {
+                // What of it no file holds yet is in the checkpoint; this is for Kafka's tools.
+                if let Some(bytes) = log.txn_index(self.base) {
+                    let path = self.path(log, LogFileKind::TxnIndex);
+                    self.submit(slot, Step::TxnIndex, ops, |op| DiskOp::ReplaceFile {
+                        op,
+                        path,
+                        bytes,
+                    });
+                    return JobState::UnderWay;
+                }
+                self.txn_index_written = true;
             }
             if closing && let Some(bytes) = log.segments[at].snapshot.clone() {
                 let path = self.path(log, LogFileKind::Snapshot);

@@ -35,7 +35,8 @@ use crate::probe::StoreProbe;
 use crate::producer_state::Producer;
 use crate::segment::time_index::TimestampOffset;
 use crate::types::{
-    CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId, StoreEvent, WriteTimes,
+    AbortedTransaction, CommitSeq, CreateError, DurabilityClass, LogConfig, LogId, PartitionId,
+    StoreEvent, WriteTimes,
 };
 
 /// Settings of a store.
@@ -229,6 +230,25 @@ impl Store {
         self.logs.get(log).map(|log| log.high_watermark)
     }
 
+    /// End of what readers of committed records see: no transaction below it is open.
+    pub fn last_stable(&self, log: LogId) -> Option<i64> {
+        self.logs.get(log).map(Log::last_stable)
+    }
+
+    /// Adds the aborted transactions that a reader of the offsets from `from` to below `to` must
+    /// leave out.
+    pub fn aborted_between(
+        &self,
+        log: LogId,
+        from: i64,
+        to: i64,
+        out: &mut Vec<AbortedTransaction>,
+    ) {
+        if let Some(log) = self.logs.get(log) {
+            log.transactions.aborted_between(from, to, out);
+        }
+    }
+
     /// Offset the next batch gets.
     pub fn log_end(&self, log: LogId) -> Option<i64> {
         self.logs.get(log).map(|log| log.log_end)
@@ -254,6 +274,12 @@ impl Store {
     /// The idempotent producers of the log, by id.
     pub fn producers(&self, log: LogId) -> impl Iterator<Item = (i64, &Producer)> {
         self.logs.get(log).into_iter().flat_map(|log| log.producers.iter())
+    }
+
+    /// Whether this epoch of the producer has a transaction open in the log. Only then a client may
+    /// append to it; another batch of a transaction needs a word of the coordinator.
+    pub fn has_open_transaction(&self, log: LogId, producer_id: i64, epoch: i16) -> bool {
+        self.logs.get(log).is_some_and(|log| log.producers.is_open(producer_id, epoch))
     }
 
     /// Largest timestamp of the log and the last offset of the first batch that has it.
@@ -444,7 +470,7 @@ impl Store {
             if touched.end <= log.high_watermark {
                 continue;
             }
-            log.high_watermark = touched.end;
+            log.commit(touched.end);
             if !log.advance_queued {
                 log.advance_queued = true;
                 events.push_back(StoreEvent::Advanced(touched.log));

@@ -113,7 +113,7 @@ impl Store {
         if log.failed.is_some() {
             // Its segment could not be written a moment ago: the next start tries again.
             log.park(entry, batch);
-            log.remember(&meta, wall_ms);
+            log.remember(&meta, batch, wall_ms);
             log.log_end = meta.next_offset();
             return Replayed::Applied;
         }
@@ -135,7 +135,7 @@ impl Store {
             position: 0,
             leader_epoch: meta.leader_epoch,
         });
-        log.remember(&meta, wall_ms);
+        log.remember(&meta, batch, wall_ms);
         self.flusher.appended(log_id, &mut log.dirty, batch.len(), 0);
         Replayed::Applied
     }
@@ -160,6 +160,7 @@ impl Store {
         }
         let Some(end) = end else { return };
         log.tail.evict_below(end);
+        log.transactions.forget_below(end);
         log.salvage.retain(|batch| batch.offset >= end);
         log.written_end = log.written_end.max(end);
         log.synced_end = log.synced_end.max(end);
@@ -185,6 +186,12 @@ impl Store {
         let log = self.logs.get(log_id)?;
         let bases = log.segments.iter().map(|segment| segment.base).collect();
         Some((bases, log.stop_snapshot))
+    }
+
+    /// Whether the log has a segment at `base` that ends aborted transactions.
+    pub(crate) fn has_txn_index(&self, log_id: LogId, base: i64) -> bool {
+        let log = self.logs.get(log_id).filter(|log| log.segment_of(base) == base);
+        log.is_some_and(|log| log.txn_index(base).is_some())
     }
 
     /// Takes a log offline for good: what was durable is damaged.

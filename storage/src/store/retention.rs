@@ -90,6 +90,7 @@ impl Store {
             let log = self.logs.get_mut(log_id).expect("it was listed");
             // Not up to the log's start: batches of a segment not yet written are written whole.
             log.tail.evict_below(base);
+            log.transactions.forget_below(base);
             let said = log.log_start_sequence;
             self.flusher.want_checkpoint(mono_ns);
             let moves = start > log.log_start;

@@ -14,6 +14,7 @@ mod model;
 mod reads;
 mod restart;
 mod totals;
+mod transactions;
 mod world;
 
 use totals::Totals;

@@ -10,6 +10,8 @@ use storage::producer_state::ProducerStates;
 use storage::segment::format::{BATCH_HEADER_BYTES, BatchMeta, CRC_AT, batch_crc};
 use storage::types::{DurabilityClass, LogConfig};
 
+use super::transactions::ModelTransaction;
+
 /// A batch that an append accepted.
 #[derive(Clone, Debug)]
 pub struct ModelBatch {
@@ -25,6 +27,8 @@ pub struct ModelBatch {
     pub persisted: bool,
     /// Its promise was said to hold: the producer has its ack.
     pub acked: bool,
+    /// It is a marker: whether it commits, and its coordinator's epoch.
+    pub marker: Option<(bool, i32)>,
 }
 
 /// A partition as its clients know it.
@@ -40,6 +44,8 @@ pub struct ModelLog {
     pub deletions: Vec<(u64, i64)>,
     /// Of every batch.
     pub producers: ProducerStates,
+    /// Of every batch, by the first.
+    pub transactions: Vec<ModelTransaction>,
     pub leader_epoch: i32,
     /// The store took it offline after a fault.
     pub failed: bool,
@@ -54,6 +60,7 @@ impl ModelLog {
             start_max: 0,
             deletions: Vec::new(),
             producers: ProducerStates::default(),
+            transactions: Vec::new(),
             leader_epoch: 0,
             failed: false,
         }
@@ -70,9 +77,38 @@ impl ModelLog {
 
     pub fn push(&mut self, batch: ModelBatch) {
         assert_eq!(batch.base, self.end(), "offsets are dense");
-        let meta = BatchMeta::read(&batch.stored).expect("the driver makes good batches");
-        self.producers.record(&meta, batch.base, 0);
+        self.record(&batch);
         self.batches.push(batch);
+    }
+
+    fn record(&mut self, batch: &ModelBatch) {
+        let meta = BatchMeta::read(&batch.stored).expect("the driver makes good batches");
+        let (producer_id, epoch) = (meta.producer_id, meta.producer_epoch);
+        let of_producer = |t: &&mut ModelTransaction| t.producer_id == producer_id;
+        let open = self.transactions.iter_mut().filter(of_producer).find(|t| t.marker.is_none());
+        if let Some((committed, coordinator_epoch)) = batch.marker {
+            if let Some(open) = open {
+                (open.marker, open.committed) = (Some(batch.base), committed);
+            }
+            let time = meta.max_timestamp;
+            self.producers.record_end_of_transaction(
+                producer_id,
+                epoch,
+                coordinator_epoch,
+                time,
+                0,
+            );
+            return;
+        }
+        if meta.is_transactional() && open.is_none() {
+            self.transactions.push(ModelTransaction {
+                producer_id,
+                first: batch.base,
+                marker: None,
+                committed: false,
+            });
+        }
+        self.producers.record(&meta, batch.base, 0);
     }
 
     /// Every frame up to `commit` of the class has its promise.
@@ -105,11 +141,13 @@ impl ModelLog {
     pub fn restarted(&mut self, count: usize, log_start: i64) {
         self.batches.truncate(count);
         self.producers.clear();
-        for batch in &mut self.batches {
+        self.transactions.clear();
+        let mut batches = std::mem::take(&mut self.batches);
+        for batch in &mut batches {
             (batch.commit, batch.persisted, batch.acked) = (0, true, true);
-            let meta = BatchMeta::read(&batch.stored).expect("the driver makes good batches");
-            self.producers.record(&meta, batch.base, 0);
+            self.record(batch);
         }
+        self.batches = batches;
         (self.start_min, self.start_max) = (log_start, log_start);
         self.deletions.clear();
         self.failed = false;

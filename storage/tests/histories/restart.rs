@@ -134,6 +134,7 @@ impl World {
             assert_eq!(store.high_watermark(log), Some(end), "what was recovered is committed");
             self.lost(&id, count, start);
             self.check_state(&id);
+            self.check_transactions(&id);
             self.read_whole(&id);
         }
         self.note("recovered".to_owned());

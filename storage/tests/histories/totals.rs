@@ -22,6 +22,11 @@ pub struct Totals {
     pub journals_failed: u64,
     pub space_low: u64,
     pub refused: u64,
+    pub markers: u64,
+    /// Aborted transactions found by reads.
+    pub aborted: u64,
+    /// Aborted transactions in the files of clean stops.
+    pub aborted_in_files: u64,
 }
 
 impl Totals {
@@ -42,6 +47,9 @@ impl Totals {
         self.journals_failed += other.journals_failed;
         self.space_low += other.space_low;
         self.refused += other.refused;
+        self.markers += other.markers;
+        self.aborted += other.aborted;
+        self.aborted_in_files += other.aborted_in_files;
     }
 
     /// A test that exercises nothing proves nothing.
@@ -70,6 +78,9 @@ impl Totals {
             self.kills,
             self.stops,
             self.unacked_lost,
+            self.markers,
+            self.aborted,
+            self.aborted_in_files,
         ];
         assert!(each.iter().all(|count| *count > histories / 20), "too little happened: {self:?}");
     }

@@ -309,6 +309,8 @@ impl World {
             let Some(id) = self.any_log() else { return };
             if self.work.one_in(6) {
                 self.retry(id);
+            } else if self.work.one_in(4) {
+                self.transact(id);
             } else {
                 self.append(id);
             }
@@ -354,7 +356,7 @@ impl World {
             }
         }
         let sent = batch(sample);
-        self.append_batch(id, &sent);
+        self.append_batch(id, &sent, Origin::Client);
     }
 
     /// Sends a batch again that its producer may not have heard of.
@@ -400,7 +402,7 @@ impl World {
         }
     }
 
-    fn how(&mut self, id: &PartitionId, log_append_time: bool) -> AppendHow {
+    pub fn how(&mut self, id: &PartitionId, log_append_time: bool) -> AppendHow {
         AppendHow {
             leader_epoch: self.logs[id].leader_epoch,
             origin: Origin::Client,
@@ -410,12 +412,12 @@ impl World {
         }
     }
 
-    fn append_batch(&mut self, id: PartitionId, sent: &[u8]) {
+    pub fn append_batch(&mut self, id: PartitionId, sent: &[u8], origin: Origin) {
         let log_append_time = self.work.one_in(5);
         if self.work.one_in(20) {
             self.logs.get_mut(&id).expect("it exists").leader_epoch += 1;
         }
-        let how = self.how(&id, log_append_time);
+        let how = AppendHow { origin, ..self.how(&id, log_append_time) };
         let (shard, log) = self.homes[&id];
         let answer = self.shards[shard].store.append(log, sent, how);
         self.note(format!("append {id:?} {} bytes: {answer:?}", sent.len()));
@@ -435,6 +437,7 @@ impl World {
                     commit: appended.commit.0,
                     persisted: false,
                     acked: false,
+                    marker: None,
                 });
                 self.totals.appends += 1;
             }
@@ -607,6 +610,8 @@ impl World {
                 "watermark of {id:?}"
             );
             let start = store.log_start(log).expect("it exists");
+            let stable = model.last_stable(start);
+            assert_eq!(store.last_stable(log), Some(stable), "stable end of {id:?}");
             assert!(start >= model.start_min, "the start of {id:?} moves forward only");
             // Retention moves it too; how far is the store's decision.
             model.start_max = model.start_max.max(start);
@@ -711,6 +716,7 @@ impl World {
     /// After a clean stop every file of a log is Kafka's: logs whole, indexes in step with them,
     /// one segment after the other from the log's start to its end.
     fn verify_files(&mut self) {
+        let mut aborted = 0;
         for (id, model) in self.logs.iter().filter(|(_, model)| !model.failed) {
             let (shard, log) = self.homes[id];
             let folder = id.folder();
@@ -748,7 +754,10 @@ impl World {
                 assert_eq!(log_dump::verify_segment(files), [], "{id:?} {next}");
                 let last = log_dump::batches(files.log).last().and_then(Result::ok);
                 bases.insert(next);
+                let base = next;
                 next = last.expect("a segment of a log has a batch").meta.next_offset();
+                let index = contents(base, LogFileKind::TxnIndex);
+                aborted += model.check_txn_index(base, next, index);
             }
             assert_eq!(next, model.end(), "{id:?} ends within a segment");
             // An empty segment that retention began may have files too, and the end a snapshot.
@@ -757,5 +766,6 @@ impl World {
                 assert!(known && !name.deleted, "{id:?}: {name:?} belongs to no log: {bases:?}");
             }
         }
+        self.totals.aborted_in_files += aborted;
     }
 }
