@@ -9,6 +9,7 @@
 )]
 
 mod ci;
+mod coverage;
 mod differential;
 mod disk;
 mod figures;
@@ -62,6 +63,8 @@ enum Task {
     },
     /// Measures Corelane against Apache Kafka on this machine and prints the table of figures
     Figures(figures::Options),
+    /// Writes the table of served APIs and who asked for them, from the last runs of `test`
+    Compatibility,
     /// Fetches clients and tools into target/provision and prints what a machine lacks
     Provision,
 }
@@ -124,6 +127,7 @@ fn main() {
             tally
         }
         Task::Figures(options) => figures::run(&workspace, &options),
+        Task::Compatibility => coverage::run(&workspace),
         Task::Provision => provision::all(&workspace),
     };
     tally.print_problems();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::ServerKind;
+use crate::coverage;
 use crate::process::{self, Service};
 use crate::provision;
 use crate::workspace::Workspace;
@@ -42,6 +43,8 @@ pub struct Server {
     pub data: PathBuf,
     /// From starting the process to serving.
     pub ready_after: Duration,
+    /// Where its suite's counts of requests are kept.
+    pub counts: PathBuf,
 }
 
 /// What a start needs to know; a broker may be started from it again after a kill.
@@ -62,6 +65,8 @@ pub struct Plan {
     extra: Vec<(&'static str, String)>,
     /// A program that sets something up and becomes Corelane.
     wrapper: Vec<String>,
+    /// Where the suite's counts of requests are kept.
+    counts: PathBuf,
 }
 
 impl Plan {
@@ -75,7 +80,10 @@ impl Plan {
         let folder = workspace.scratch().join(name);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let counts = coverage::path(workspace, name);
+        let _ = fs::remove_file(&counts);
         Ok(Plan {
+            counts,
             kind,
             name: name.to_string(),
             folder,
@@ -169,7 +177,8 @@ impl Plan {
         });
         let (bootstrap, admin) = ready?;
         let ready_after = service.spawned().elapsed();
-        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after })
+        let counts = self.counts.clone();
+        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after, counts })
     }
 
     fn start_kafka(&self) -> Result<Server, String> {
@@ -198,8 +207,8 @@ impl Plan {
         }
         let ready_after = service.spawned().elapsed();
         let bootstrap = address.to_string();
-        let admin = String::new();
-        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after })
+        let (admin, counts) = (String::new(), self.counts.clone());
+        Ok(Server { kind: self.kind, service, bootstrap, admin, data, ready_after, counts })
     }
 
     fn format_kafka(&self, properties: &Path) -> Result<(), String> {
@@ -274,6 +283,7 @@ impl Server {
     }
 
     fn end(self, signal: i32) -> Result<(), String> {
+        coverage::note(&self);
         let tail = self.service.tail();
         match (self.kind, self.service.stop(signal, Duration::from_secs(15))) {
             (_, None) => {

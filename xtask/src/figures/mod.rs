@@ -10,8 +10,7 @@ mod rows;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -389,12 +388,7 @@ fn drop_page_cache() -> Result<(), String> {
 /// How often the broker has entered the kernel's ring and how many requests it has taken; `None`
 /// for Kafka.
 fn enters_and_requests(server: &Server) -> Option<(f64, f64)> {
-    let mut stream = TcpStream::connect(&server.admin).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let host = &server.admin;
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
+    let text = crate::coverage::metrics(server)?;
     let sum = |name: &str| -> f64 {
         let lines = text.lines().filter(|line| line.starts_with(name));
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
