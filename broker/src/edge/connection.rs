@@ -7,6 +7,8 @@
 //! sending half still gets every answer.
 #![expect(unsafe_code, reason = "entries carry descriptors and addresses the slot keeps alive")]
 
+mod intake;
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
@@ -16,9 +18,8 @@ use slab::Slab;
 use storage::edge::ring::{Completion, Ring};
 
 use super::buffers::{GROUP, ReceiveBuffers};
-use super::clock;
 use super::counters::Counters;
-use super::frames::{Fed, FrameReader, SpareBuffers};
+use super::frames::{FrameReader, SpareBuffers};
 use super::outbox::{Outbox, Sent, SpareMessages};
 use super::share::Share;
 use super::user_data::{self, Kind};
@@ -300,97 +301,6 @@ impl Connections {
         unsafe { ring.push(entry) };
     }
 
-    /// Cuts received bytes into frames for the shard, or holds them while it is not their turn.
-    fn feed(
-        &mut self,
-        slot: u32,
-        bytes: &[u8],
-        now_ns: u64,
-        counters: &Counters,
-        deliver: &mut impl FnMut(Event<'_>),
-    ) {
-        let connection =
-            self.slots.get_mut(slot as usize).expect("a slot lives until its last completion");
-        match connection.phase {
-            Phase::Open => {}
-            Phase::Draining | Phase::Ending => return,
-        }
-        if connection.paused || !connection.held.is_empty() {
-            if connection.held.is_empty() {
-                connection.held_since_ns = now_ns;
-            }
-            connection.held.extend_from_slice(bytes);
-            return;
-        }
-        let taken = self.hand_on(slot, bytes, now_ns, counters, deliver);
-        if taken < bytes.len() {
-            let connection = self.get(slot);
-            connection.held_since_ns = now_ns;
-            connection.held.extend_from_slice(&bytes[taken..]);
-            self.queue(slot);
-        }
-    }
-
-    /// Gives the shard the frames in `bytes`, which arrived at `now_ns`, as far as the connection's
-    /// share of this turn goes; returns how many bytes that took.
-    fn hand_on(
-        &mut self,
-        slot: u32,
-        bytes: &[u8],
-        now_ns: u64,
-        counters: &Counters,
-        deliver: &mut impl FnMut(Event<'_>),
-    ) -> usize {
-        let (turn, frame_bytes_max) = (self.turn, self.limits.frame_bytes_max);
-        let connection =
-            self.slots.get_mut(slot as usize).expect("a slot lives until its last completion");
-        match connection.phase {
-            Phase::Open => {}
-            Phase::Draining | Phase::Ending => return bytes.len(),
-        }
-        let (conn, share) = (connection.id, &mut connection.share);
-        if !share.has_room(turn) {
-            return 0;
-        }
-        let mut frames = 0u32;
-        let mut started_ns = clock::mono_ns();
-        let fed = connection.reader.feed(
-            bytes,
-            now_ns,
-            frame_bytes_max,
-            &mut self.spare_buffers,
-            |frame, arrival| {
-                frames += 1;
-                deliver(Event::Frame { conn, frame, arrival });
-                let ended_ns = clock::mono_ns();
-                share.spend(ended_ns - started_ns);
-                started_ns = ended_ns;
-                share.has_room(turn)
-            },
-        );
-        connection.unanswered += frames;
-        counters.requests.add(u64::from(frames));
-        match fed {
-            Ok(Fed { taken, assembled }) => {
-                counters.requests_assembled.add(assembled);
-                taken
-            }
-            Err(error) => {
-                self.notices.push(format!("connection from {} closed: {error}", connection.peer));
-                self.end(slot);
-                bytes.len()
-            }
-        }
-    }
-
-    /// Lets a slot hand on what it holds when its turn comes.
-    fn queue(&mut self, slot: u32) {
-        let connection = self.get(slot);
-        if !std::mem::replace(&mut connection.is_resumed, true) {
-            self.resumed.push_back(slot);
-        }
-    }
-
     /// Takes a completed send and gives back what is out whole.
     pub fn handle_send(
         &mut self,
@@ -482,28 +392,7 @@ impl Connections {
         counters: &Counters,
         deliver: &mut impl FnMut(Event<'_>),
     ) {
-        for _ in 0..self.resumed.len() {
-            let Some(slot) = self.resumed.pop_front() else { break };
-            let Some(connection) = self.slots.get_mut(slot as usize) else { continue };
-            connection.is_resumed = false;
-            if connection.paused || connection.held.is_empty() {
-                // Paused again meanwhile, or the slot is somebody else's.
-                continue;
-            }
-            let held = std::mem::take(&mut connection.held);
-            let from = std::mem::take(&mut connection.held_at);
-            let since_ns = connection.held_since_ns;
-            let at = from + self.hand_on(slot, &held[from..], since_ns, counters, deliver);
-            let connection = self.get(slot);
-            if at < held.len() {
-                (connection.held, connection.held_at) = (held, at);
-                self.queue(slot);
-            } else {
-                self.spare_buffers.give_back(held);
-                self.arm(slot, ring);
-            }
-            self.mark_dirty(slot);
-        }
+        self.hand_on_held(ring, counters, deliver);
         while let Some(local) = self.local.pop_front() {
             match local {
                 Local::Sent { conn, response } => deliver(Event::Sent { conn, response }),
