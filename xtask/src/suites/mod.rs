@@ -18,7 +18,7 @@ use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too, and what is built on them
 /// to `ecosystem`.
-const SUITES: [&str; 22] = [
+const SUITES: [&str; 24] = [
     "rust",
     "tidy",
     "pure",
@@ -35,6 +35,8 @@ const SUITES: [&str; 22] = [
     "java",
     "tools",
     "streams",
+    "connect",
+    "stores",
     "restart",
     "durability",
     "differential",

@@ -4,6 +4,8 @@
 //! may besides print `please kill-broker`: the broker gets `kill -9` and starts again on its folder
 //! and port, the file of `--kills-file` gets a line, and the program has to come through.
 
+mod connect;
+mod stores;
 mod streams;
 
 use std::fs::{self, File};
@@ -19,6 +21,8 @@ use crate::{process, provision};
 /// Runs the wanted suites.
 pub fn run_all(run: &mut Run, wanted: &dyn Fn(&str, &str) -> bool) {
     run.suite(wanted("streams", "ecosystem"), "streams", streams::run);
+    run.suite(wanted("connect", "ecosystem"), "connect", connect::run);
+    run.suite(wanted("stores", "ecosystem"), "stores", stores::run);
 }
 
 /// The file that counts kills, in the broker's folder.
@@ -106,6 +110,13 @@ fn java_program(run: &Run, class: &str, name: &str) -> Result<Command, String> {
     command.arg(format!("-Dlog4j2.configurationFile={}", logging.display()));
     command.arg("-cp").arg(format!("{}:{}", libs.display(), classes.display()));
     command.arg(class);
+    Ok(command)
+}
+
+/// A program of `tests/ecosystem` for the Python that has the clients.
+fn python_program(run: &Run, file: &str) -> Result<Command, String> {
+    let mut command = process::command(provision::python(run.workspace)?);
+    command.arg("-u").arg(folder(run).join(file)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
 }
 
