@@ -1,8 +1,8 @@
 //! The group APIs: requests to the shard whose coordinator owns the group, and answers back.
 //!
 //! What a group answers is the coordinator's business. Here a request that names several groups
-//! becomes one question per group, and FindCoordinator creates the offsets topic when it is first
-//! needed.
+//! becomes one question per group, and FindCoordinator creates the offsets topic, or that of
+//! transactions, when it is first needed.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, SyncGroupRequest,
+    OffsetDeleteRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
@@ -68,6 +68,10 @@ fn questions(
         ApiKey::OffsetCommit => {
             let request = shard.decode::<OffsetCommitRequest>(tag, body)?;
             vec![(owner(shard, &request.group_id), GroupRequest::OffsetCommit(request))]
+        }
+        ApiKey::TxnOffsetCommit => {
+            let request = shard.decode::<TxnOffsetCommitRequest>(tag, body)?;
+            vec![(owner(shard, &request.group_id), GroupRequest::TxnOffsetCommit(request))]
         }
         ApiKey::OffsetDelete => {
             let request = shard.decode::<OffsetDeleteRequest>(tag, body)?;
@@ -155,6 +159,9 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: V
         GroupResponse::Heartbeat(response) => shard.reply::<HeartbeatRequest>(tag, &response),
         GroupResponse::LeaveGroup(response) => shard.reply::<LeaveGroupRequest>(tag, &response),
         GroupResponse::OffsetCommit(response) => shard.reply::<OffsetCommitRequest>(tag, &response),
+        GroupResponse::TxnOffsetCommit(response) => {
+            shard.reply::<TxnOffsetCommitRequest>(tag, &response);
+        }
         GroupResponse::OffsetFetch(response) => shard.reply::<OffsetFetchRequest>(tag, &response),
         GroupResponse::OffsetDelete(response) => shard.reply::<OffsetDeleteRequest>(tag, &response),
         GroupResponse::DescribeGroups(response) => {
@@ -187,7 +194,8 @@ fn merge(mut all: GroupResponse, more: GroupResponse) -> GroupResponse {
     all
 }
 
-/// Takes a FindCoordinator request; the offsets topic is created when the first group asks.
+/// Takes a FindCoordinator request; the topic is created when the first group or transactional id
+/// asks.
 pub fn handle_find(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<FindCoordinatorRequest>(tag, body) else { return };
     let answer = find(shard, tag, &request);

@@ -19,6 +19,7 @@ mod produce_refusal;
 pub mod producers;
 pub mod rules;
 pub mod served;
+pub mod transactions;
 pub mod versions;
 
 use crate::shard::Shard;
@@ -49,5 +50,6 @@ pub(crate) fn finish(
         GatherRequest::Metadata(request) => metadata::finish(shard, tag, &request),
         GatherRequest::Group(key) => groups::finish(shard, tag, key, answers),
         GatherRequest::Control => admin::finish(shard, tag, answers),
+        GatherRequest::Txn(request) => transactions::finish(shard, tag, request, answers),
     }
 }

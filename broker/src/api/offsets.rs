@@ -333,6 +333,7 @@ pub(crate) fn finish_search(
         batch.as_slice(),
         &mut |header, offset, record_ms, _| {
             let wanted = record_ms >= search.timestamp_ms && offset >= search.log_start;
+            let wanted = wanted && !header.is_control();
             if wanted && hit.is_none() {
                 hit = Some((record_ms, offset, header.partition_leader_epoch));
             }

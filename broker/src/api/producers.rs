@@ -1,8 +1,7 @@
 //! InitProducerId and DescribeProducers.
 //!
 //! Ids come from blocks that shard 0 reserves in the metadata log, so that no id is issued twice in
-//! the cluster's life. Transactional ids need a transaction coordinator, which this broker does not
-//! have: they are answered as Kafka answers while the coordinator is not available.
+//! the cluster's life. Transactional ids are the transaction coordinator's (`transactions.rs`).
 
 use protocol::error_code::ErrorCode;
 use protocol::messages::describe_producers::{
@@ -28,7 +27,7 @@ pub fn handle_init(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         Some(_) | None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
             Some(ErrorCode::InvalidRequest)
         }
-        Some(_) => Some(ErrorCode::CoordinatorNotAvailable),
+        Some(_) => return super::transactions::handle_init(shard, tag, request),
         None => None,
     };
     let ask = match refusal {

@@ -96,6 +96,8 @@ pub struct TransactionsConfig {
     pub state_topic_segment_bytes: i32,
     pub state_topic_min_isr: i32,
     pub transactional_id_expiration_ms: i32,
+    pub expiration_check_ms: i32,
+    pub timeout_check_ms: i32,
 }
 
 /// The broker's configuration.
@@ -410,6 +412,10 @@ fn transactions(layers: &Layers<'_>, read: &Reader<'_>) -> Result<TransactionsCo
         state_topic_segment_bytes: read.int("transaction.state.log.segment.bytes")?,
         state_topic_min_isr: read.int("transaction.state.log.min.isr")?,
         transactional_id_expiration_ms: read.int("transactional.id.expiration.ms")?,
+        expiration_check_ms: read
+            .int("transaction.remove.expired.transaction.cleanup.interval.ms")?,
+        timeout_check_ms: read
+            .int("transaction.abort.timed.out.transaction.cleanup.interval.ms")?,
     })
 }
 

@@ -1,16 +1,20 @@
-//! Coordinators: who reads what in a group, and how far. Decisions and replays, nothing else.
+//! Coordinators: who reads what in a group, and how far; who produces in which transaction.
+//! Decisions and replays, nothing else.
 //!
 //! Not here: the log (`storage`), the clock, sockets, authorization, FindCoordinator (it only asks
 //! [`partition_for_group`]). The shard that owns a partition of `__consumer_offsets` owns the
 //! groups that hash to it and drives a [`group::GroupCoordinator`] with requests, timeouts and
-//! append results. Source: KIP-62, KIP-134, KIP-345, KIP-394, KIP-447 and Kafka 4.3's behaviour.
+//! append results; `__transaction_state` and [`txn::TxnCoordinator`] are alike. Source: KIP-62,
+//! KIP-98, KIP-134, KIP-345, KIP-394, KIP-447, KIP-890 and Kafka 4.3's behaviour.
 
 pub mod group;
 pub mod limits;
 pub mod offsets;
 pub mod records;
+pub mod txn;
 
 use bytes::Bytes;
+use protocol::error_code::ErrorCode;
 
 /// A record for a coordinator's topic, key and value as Kafka writes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,13 +27,29 @@ pub struct CoordinatorRecord {
     pub timestamp_ms: i64,
 }
 
-/// The partition of `__consumer_offsets` that keeps a group: the absolute value of the id's Java
-/// hash code, modulo the topic's partition count.
+/// The code of a failed append in a coordinator's response: what Kafka's clients know how to retry.
+fn append_error(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::NotEnoughReplicasAfterAppend
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}
+
+/// The partition of `__consumer_offsets` that keeps a group, or of `__transaction_state` that keeps
+/// a transactional id: the absolute value of the id's Java hash code, modulo the topic's partition
+/// count.
 ///
 /// # Panics
 /// When `partitions_count` is not positive: the topic has at least one partition.
 pub fn partition_for_group(group_id: &str, partitions_count: i32) -> i32 {
-    assert!(partitions_count > 0, "the offsets topic has at least one partition");
+    assert!(partitions_count > 0, "a coordinator's topic has at least one partition");
     // Java hashes UTF-16 units: a character above U+FFFF counts as its two surrogates.
     let hash = group_id
         .encode_utf16()

@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 
-use storage::types::CommitSeq;
+use storage::types::{CommitSeq, TxnMarker};
 
 use super::ask::{Answer, ReplyTo};
 use super::op::{OpKey, ProduceOutcome, RequestTag};
 use super::response::Response;
 use crate::coordinator::group::AppendToken;
+use crate::coordinator::txn::AppendToken as TxnAppendToken;
 use crate::ledger::AppendPath;
 
 /// What happens once the records are committed.
@@ -27,6 +28,10 @@ pub enum AckAction {
     Answer { reply: ReplyTo, answer: Answer },
     /// Records of the group coordinator.
     Coordinator { append: AppendToken, offset: i64 },
+    /// A transaction's marker in this partition of the offsets topic.
+    OffsetsMarker { reply: ReplyTo, partition: i32, marker: TxnMarker },
+    /// Records of the transaction coordinator.
+    Transactions { append: TxnAppendToken, offset: i64 },
     /// Records of the control plane.
     Control,
 }

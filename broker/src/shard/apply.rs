@@ -15,9 +15,10 @@ use super::control::metadata_partition;
 use super::event::{LogLevel, ShardId};
 use super::groups::coordinator_config;
 use super::topics::{Partition, Topic, TopicIndex, storage_id};
+use super::txn::txn_config;
 use crate::api::rules;
 use crate::config::{BrokerConfig, TopicConfig};
-use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
+use crate::controller::internal::{CONSUMER_OFFSETS as OFFSETS_TOPIC, TRANSACTION_STATE};
 use crate::image;
 use crate::image::{Change, MetadataRecord, ResourceType};
 use crate::ledger::AppendPath;
@@ -104,6 +105,7 @@ impl Shard {
         let topic = self.topics.get(index);
         assert!(topic.partitions.len() == number as usize, "partitions are added in order");
         let offsets = &*topic.name == OFFSETS_TOPIC;
+        let transactions = &*topic.name == TRANSACTION_STATE;
         let log = (owner == self.config.shard).then(|| self.open_log(index, number));
         let placed = Partition { owner, leader_epoch, log };
         self.topics.get_mut(index).partitions.push(placed);
@@ -111,12 +113,18 @@ impl Shard {
             // The topic's own count says where groups live, not what the configuration has become.
             self.coordinator.set_offsets_partitions_count(number + 1);
         }
+        if transactions {
+            self.transactions.set_partitions_count(number + 1);
+        }
         if let Some(log) = log {
             // What recovery took offline is offline for readers from the start.
             let failed = self.store.failure(log).is_some();
             self.topics.insert_log(log, index, number, failed);
             if offsets {
                 self.begin_group_load(number, log);
+            }
+            if transactions {
+                self.begin_txn_load(number, leader_epoch, log);
             }
         }
     }
@@ -148,6 +156,13 @@ impl Shard {
             if name == OFFSETS_TOPIC {
                 self.coordinator.unload(number as i32);
             }
+            if name == TRANSACTION_STATE {
+                self.unload_transactions(number as i32);
+            }
+        }
+        if name == TRANSACTION_STATE {
+            self.transactions.set_partitions_count(0);
+            self.drain_transactions();
         }
         self.coordinator.topic_deleted(self.now, name);
         self.drain_coordinator();
@@ -195,6 +210,7 @@ impl Shard {
     fn update_broker_config(&mut self) {
         self.resolve_broker_config();
         self.coordinator.update_config(coordinator_config(&self.broker));
+        self.transactions.update_config(txn_config(&self.broker));
         let names: Vec<Arc<str>> =
             self.topics.iter().map(|(_, topic)| Arc::clone(&topic.name)).collect();
         for name in names {
@@ -228,6 +244,10 @@ impl Shard {
         if &*name == OFFSETS_TOPIC {
             self.coordinator.unload(partition);
             self.drain_coordinator();
+        }
+        if &*name == TRANSACTION_STATE {
+            self.unload_transactions(partition);
+            self.drain_transactions();
         }
         self.wake_watchers(log);
     }

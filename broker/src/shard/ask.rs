@@ -10,7 +10,10 @@ use storage::types::{PartitionId, TxnMarker};
 use super::control::{ControlRequest, ControlResponse};
 use super::event::ShardId;
 use super::op::OpKey;
+use crate::api::transactions::TxnRequest;
 use crate::coordinator::group::{GroupRequest, GroupResponse};
+use crate::coordinator::txn::TxnAnswer;
+pub use crate::coordinator::txn::TxnAsk;
 
 /// Whose answer it is and which part of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +40,8 @@ pub enum Ask {
     },
     /// An id for a new producer; shard 0 holds the block of ids.
     ProducerId,
+    /// To the owner of a transactional id.
+    Txn(TxnAsk),
 }
 
 /// Who asks, as far as groups and the control plane may know.
@@ -102,6 +107,11 @@ pub enum Answer {
     Marker {
         error_code: i16,
     },
+    /// One code per partition asked for.
+    TxnVerified {
+        errors: Vec<i16>,
+    },
+    Txn(TxnAnswer),
 }
 
 /// A request that is answered when all of its questions are.
@@ -121,4 +131,6 @@ pub enum GatherRequest {
     Group(ApiKey),
     /// A request of the control plane.
     Control,
+    /// A request about transactions.
+    Txn(TxnRequest),
 }

@@ -71,6 +71,13 @@ impl Shard {
             ApiKey::InitProducerId => api::producers::handle_init(self, tag, body),
             ApiKey::DescribeProducers => api::producers::handle_describe(self, tag, body),
             ApiKey::DescribeLogDirs => api::log_dirs::handle(self, tag, body),
+            ApiKey::AddPartitionsToTxn => {
+                api::transactions::handle_add_partitions(self, tag, body);
+            }
+            ApiKey::AddOffsetsToTxn => api::transactions::handle_add_offsets(self, tag, body),
+            ApiKey::EndTxn => api::transactions::handle_end(self, tag, body),
+            ApiKey::DescribeTransactions => api::transactions::handle_describe(self, tag, body),
+            ApiKey::ListTransactions => api::transactions::handle_list(self, tag, body),
             ApiKey::FindCoordinator => api::groups::handle_find(self, tag, body),
             ApiKey::OffsetCommit
             | ApiKey::OffsetFetch
@@ -81,7 +88,8 @@ impl Shard {
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
-            | ApiKey::OffsetDelete => api::groups::handle(self, tag, &header, body),
+            | ApiKey::OffsetDelete
+            | ApiKey::TxnOffsetCommit => api::groups::handle(self, tag, &header, body),
             ApiKey::CreateTopics
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::batch::control::{ControlType, read_control_key};
 use protocol::batch::{BatchBuilder, BatchHeader, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
@@ -91,8 +92,11 @@ impl Shard {
     pub(crate) fn drain_coordinator(&mut self) {
         while let Some(action) = self.coordinator.poll_action() {
             match action {
-                Action::Append { partition, records, append } => {
-                    self.append_coordinator(partition, &records, append);
+                Action::Append { partition, records, producer, append } => {
+                    self.append_coordinator(partition, &records, producer, append);
+                }
+                Action::Verify { verification, asked } => {
+                    self.verify_offsets(verification, asked);
                 }
                 Action::Reply { reply, response } => {
                     if let Some(reply) = self.groups.replies.remove(&reply.0) {
@@ -112,11 +116,12 @@ impl Shard {
         &mut self,
         partition: i32,
         records: &[CoordinatorRecord],
+        producer: Option<(i64, i16)>,
         append: AppendToken,
     ) {
         let appended = match self.offsets_log(partition) {
             Some(log) if !self.journal_failed => {
-                let batch = build_batch(records, &mut self.codecs);
+                let batch = build_batch(records, producer, &mut self.codecs);
                 let how = AppendHow {
                     leader_epoch: 0,
                     origin: Origin::Internal,
@@ -226,8 +231,28 @@ impl Shard {
                 buffer.as_slice(),
                 &mut |batch: &BatchHeader, offset, _, record| {
                     next_offset = Some(batch.next_offset());
+                    if batch.is_control() {
+                        match read_control_key(record.key) {
+                            Ok(ControlType::Commit) => {
+                                coordinator.load_transaction_end(partition, batch.producer_id, true)
+                            }
+                            Ok(ControlType::Abort) => coordinator.load_transaction_end(
+                                partition,
+                                batch.producer_id,
+                                false,
+                            ),
+                            Ok(_) => {}
+                            Err(error) => {
+                                failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
+                            }
+                        }
+                        return;
+                    }
                     let Some(key) = record.key else { return };
-                    let loaded = coordinator.load_record(partition, key, record.value, offset);
+                    let producer = batch.is_transactional().then_some(batch.producer_id);
+                    let value = record.value;
+                    let loaded =
+                        coordinator.load_record_of(partition, key, value, offset, producer);
                     if let Err(error) = loaded {
                         failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
                     }
@@ -278,9 +303,23 @@ impl Shard {
     }
 }
 
-/// One batch of a coordinator's records.
-fn build_batch(records: &[CoordinatorRecord], codecs: &mut Codecs) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
+/// One batch of a coordinator's records, in a producer's transaction if there is one.
+pub(super) fn build_batch(
+    records: &[CoordinatorRecord],
+    producer: Option<(i64, i16)>,
+    codecs: &mut Codecs,
+) -> Vec<u8> {
+    let options = match producer {
+        None => BatchOptions::default(),
+        // The coordinator writes it, not the producer: it has no sequence.
+        Some((producer_id, producer_epoch)) => BatchOptions {
+            producer_id,
+            producer_epoch,
+            transactional: true,
+            ..BatchOptions::default()
+        },
+    };
+    let mut builder = BatchBuilder::new(options);
     for record in records {
         builder.append(record.timestamp_ms, Some(&record.key), record.value.as_deref(), &[]);
     }

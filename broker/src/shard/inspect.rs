@@ -10,6 +10,7 @@ use storage::types::PartitionId;
 use super::Shard;
 use super::stop::Stopping;
 use crate::coordinator::group::StateImage;
+use crate::coordinator::txn::StateImage as TxnStateImage;
 
 /// What is durable of a shard: a start from its disk must come to the same.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +19,7 @@ pub struct DurableState {
     pub image_fingerprint: u64,
     pub logs: BTreeMap<PartitionId, LogState>,
     pub groups: StateImage,
+    pub transactions: TxnStateImage,
 }
 
 /// What is durable of one log.
@@ -44,7 +46,7 @@ pub struct Load {
     /// Bytes appended and not on stable storage.
     pub backlog_bytes: usize,
     pub fetch_sessions: usize,
-    /// Groups' partitions are still being replayed.
+    /// Groups' or transactions' partitions are still being replayed.
     pub loading: bool,
     /// A decision about metadata is on its way.
     pub deciding: bool,
@@ -76,6 +78,7 @@ impl Shard {
             image_fingerprint: self.image.fingerprint(),
             logs: logs.collect(),
             groups: self.coordinator.state_image(),
+            transactions: self.transactions.state_image(),
         }
     }
 
@@ -90,7 +93,7 @@ impl Shard {
             acks: self.acks.len() + self.memory_acks.len(),
             backlog_bytes: self.store.backlog_bytes(),
             fetch_sessions: self.sessions.len(),
-            loading: self.groups.is_loading(),
+            loading: self.groups.is_loading() || self.txns.is_loading(),
             deciding: self.control.as_ref().is_some_and(|control| control.is_busy()),
             failed: self.journal_failed || offline,
             stopping: self.stopping != Stopping::Running,

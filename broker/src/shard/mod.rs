@@ -28,6 +28,7 @@ pub mod snapshot;
 mod stop;
 mod timers;
 pub mod topics;
+mod txn;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use crate::api::fetch_session::{FetchSessions, SessionKey, SessionPartition};
 use crate::api::produce::Target;
 use crate::config::BrokerConfig;
 use crate::coordinator::group::GroupCoordinator;
+use crate::coordinator::txn::TxnCoordinator;
 use crate::image::Image;
 use crate::ledger::{AppendPath, Record};
 use crate::limits;
@@ -83,6 +85,8 @@ pub struct Shard {
     pub(crate) sessions: FetchSessions,
     pub(crate) groups: groups::Groups,
     pub(crate) coordinator: GroupCoordinator,
+    pub(crate) txns: txn::Txns,
+    pub(crate) transactions: TxnCoordinator,
     /// Shard 0 decides about metadata.
     pub(crate) control: Option<ControlPlane>,
     pub(crate) codecs: Codecs,
@@ -166,6 +170,7 @@ impl Core for Shard {
             self.store.poll_timeout(),
             self.timers.next_ns(),
             self.coordinator.poll_timeout(),
+            self.transactions.poll_timeout(),
             self.stop_timeout(),
         ]
         .into_iter()
@@ -294,6 +299,10 @@ impl Shard {
             self.coordinator.handle_timeout(now);
             self.drain_coordinator();
         }
+        if self.transactions.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
+            self.transactions.handle_timeout(now);
+            self.drain_transactions();
+        }
     }
 
     /// Runs what other work has made possible, until nothing is left to run.
@@ -418,12 +427,19 @@ impl Shard {
                     Answer::Deleted { .. } if error_code != 0 => {
                         Answer::Deleted { error_code, low_watermark: -1 }
                     }
+                    Answer::Marker { .. } if error_code != 0 => Answer::Marker { error_code },
                     answer => answer,
                 };
                 self.answer(reply, answer);
             }
             AckAction::Coordinator { append, offset } => {
                 self.finish_coordinator_append(append, offset, error_code);
+            }
+            AckAction::OffsetsMarker { reply, partition, marker } => {
+                self.finish_offsets_marker(reply, partition, marker, error_code);
+            }
+            AckAction::Transactions { append, offset } => {
+                self.finish_txn_append(append, offset, error_code);
             }
             AckAction::Control => self.finish_control(error_code),
         }
@@ -468,6 +484,8 @@ impl Shard {
                 groups::coordinator_config(&config.broker),
                 config.seed,
             ),
+            txns: txn::Txns::default(),
+            transactions: TxnCoordinator::new(txn::txn_config(&config.broker)),
             control,
             codecs: Codecs::default(),
             pool: Pool::default(),

@@ -13,6 +13,8 @@ use storage::types::LogId;
 use super::ask::{Answer, GatherRequest};
 use super::connection::SlotId;
 use super::event::ShardId;
+use crate::coordinator::group::VerificationToken;
+use crate::coordinator::txn::{MarkersToken, TopicPartition};
 use crate::ledger::AppendPath;
 
 /// Names one operation of one shard, once.
@@ -36,6 +38,22 @@ pub enum Op {
     Produce(ProduceOp),
     Fetch(Box<FetchOp>),
     Gather(GatherOp),
+    /// A question of this shard's own transaction coordinator.
+    Txn(TxnOp),
+}
+
+/// What the transaction coordinator waits for.
+#[derive(Debug)]
+pub enum TxnOp {
+    ProducerId,
+    Marker {
+        markers: MarkersToken,
+        partition: TopicPartition,
+    },
+    /// Whether a group's offsets are part of a transaction.
+    Offsets {
+        verification: VerificationToken,
+    },
 }
 
 /// A Produce of which some partitions live on other shards.

@@ -57,6 +57,20 @@ impl Shard {
         counter("groups_expired", "Groups removed by retention.", groups.groups_expired);
         let help = "Records of the offsets topic that could not be appended.";
         counter("group_appends_failed", help, groups.appends_failed);
+        let transactions = self.transactions.probe();
+        counter("transactions_begun", "Transactions that began.", transactions.begun);
+        let help = "Transactions whose commit is complete.";
+        counter("transactions_committed", help, transactions.committed);
+        let help = "Transactions whose abort is complete.";
+        counter("transactions_aborted", help, transactions.aborted);
+        let help = "Transactions aborted because their time was up.";
+        counter("transactions_timed_out", help, transactions.timed_out);
+        let help = "Transactional ids removed because nobody used them.";
+        counter("transactional_ids_expired", help, transactions.expired);
+        let help = "Transaction markers that had to be sent again.";
+        counter("transaction_markers_retried", help, transactions.markers_retried);
+        let help = "Records of the transaction topic that could not be appended.";
+        counter("transaction_appends_failed", help, transactions.appends_failed);
 
         let mut gauge = |name, help, value: usize| {
             put(Reading { name, kind: Kind::Gauge, help, value: value as u64 });

@@ -361,6 +361,9 @@ impl Shard {
         match self.reads.remove(&token) {
             None => {}
             Some(ReadWaiter::Load { partition }) => self.handle_load_read(partition, result),
+            Some(ReadWaiter::LoadTransactions { partition }) => {
+                self.handle_txn_load_read(partition, result);
+            }
             Some(ReadWaiter::Time { .. }) => unreachable!("a search is not a read"),
             Some(ReadWaiter::Fetch { op: key, round, part }) => {
                 let Some(Op::Fetch(mut op)) = self.ops.take(key) else { return };
@@ -404,7 +407,11 @@ impl Shard {
                 let answer = api::offsets::finish_search(self, search, result);
                 self.answer(reply, answer);
             }
-            Some(ReadWaiter::Load { .. } | ReadWaiter::Fetch { .. }) => {
+            Some(
+                ReadWaiter::Load { .. }
+                | ReadWaiter::LoadTransactions { .. }
+                | ReadWaiter::Fetch { .. },
+            ) => {
                 unreachable!("a read is not a search")
             }
         }
@@ -507,8 +514,12 @@ pub enum ReadWaiter {
         round: u32,
         part: u32,
     },
-    /// The coordinator's partition that is being loaded.
+    /// The group coordinator's partition that is being loaded.
     Load {
+        partition: i32,
+    },
+    /// The transaction coordinator's.
+    LoadTransactions {
         partition: i32,
     },
     /// A search by time.

@@ -5,10 +5,10 @@ use protocol::compress::Codecs;
 
 use crate::api::rules::RECORDS_BYTES_MAX;
 
-/// Calls `visit` with every data record of the whole batches in `bytes` (header, offset, timestamp,
-/// record); returns the offset after the last batch.
+/// Calls `visit` with every record of the whole batches in `bytes` (header, offset, timestamp,
+/// record), those of control batches included; returns the offset after the last batch.
 ///
-/// Control batches are passed over. Errs on bytes that are no whole batches: what storage read has
+/// Errs on bytes that are no whole batches: what storage read has
 /// been checked, so that is corruption.
 pub fn for_each_record(
     codecs: &mut Codecs,
@@ -18,11 +18,9 @@ pub fn for_each_record(
     let mut next_offset = -1;
     while !bytes.is_empty() {
         let (header, records) = open_records(bytes, codecs, RECORDS_BYTES_MAX)?;
-        if !header.is_control() {
-            for record in records {
-                let record = record?;
-                visit(&header, record.offset(&header), record.timestamp_ms(&header), &record);
-            }
+        for record in records {
+            let record = record?;
+            visit(&header, record.offset(&header), record.timestamp_ms(&header), &record);
         }
         next_offset = header.next_offset();
         bytes = &bytes[header.total_bytes()..];

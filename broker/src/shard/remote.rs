@@ -4,7 +4,7 @@
 //! partition lives.
 
 use protocol::error_code::ErrorCode;
-use storage::types::PartitionId;
+use storage::types::{PartitionId, TxnMarker};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -15,6 +15,7 @@ use super::op::{GatherOp, Op, OpKey, ProduceOutcome, RequestTag};
 use super::reader::ReadWaiter;
 use super::topics::topic_uuid;
 use crate::api;
+use crate::controller::internal::CONSUMER_OFFSETS;
 use crate::ledger::AppendPath;
 
 impl Shard {
@@ -115,6 +116,7 @@ impl Shard {
             Ask::Group { client, request } => self.handle_group_ask(reply, client, request),
             Ask::Control { version, request } => self.handle_control_ask(reply, version, request),
             Ask::ProducerId => self.handle_producer_id_ask(reply),
+            Ask::Txn(ask) => self.handle_txn_ask(reply, ask),
         }
     }
 
@@ -122,12 +124,46 @@ impl Shard {
         match api::offsets::answer_partition(self, id, ask) {
             api::offsets::Found::Now(answer) => self.answer(reply, answer),
             api::offsets::Found::After(commit, answer) => {
-                self.acks.push(commit, AckAction::Answer { reply, answer });
+                let action = match ask {
+                    PartitionAsk::Marker(marker) if self.is_offsets_topic(id) => {
+                        AckAction::OffsetsMarker { reply, partition: id.partition, marker }
+                    }
+                    _ => AckAction::Answer { reply, answer },
+                };
+                self.acks.push(commit, action);
             }
             api::offsets::Found::Reading(token, search) => {
                 self.reads.insert(token, ReadWaiter::Time { reply, search });
             }
         }
+    }
+
+    fn is_offsets_topic(&self, id: PartitionId) -> bool {
+        self.topics.find_name(CONSUMER_OFFSETS) == self.topics.find_id(topic_uuid(id))
+    }
+
+    /// A transaction's marker stands in a partition of the offsets topic, or could not be made
+    /// durable: its groups know before the transaction's coordinator does, so that whoever sees the
+    /// transaction complete sees its offsets.
+    pub(super) fn finish_offsets_marker(
+        &mut self,
+        reply: ReplyTo,
+        partition: i32,
+        marker: TxnMarker,
+        error_code: i16,
+    ) {
+        if error_code == 0 {
+            let TxnMarker { producer_id, producer_epoch, commit, .. } = marker;
+            self.coordinator.handle_transaction_end(
+                self.now,
+                partition,
+                producer_id,
+                producer_epoch,
+                commit,
+            );
+            self.drain_coordinator();
+        }
+        self.answer(reply, Answer::Marker { error_code });
     }
 
     /// Delivers an answer to the operation that asked, wherever it is.
@@ -136,7 +172,11 @@ impl Shard {
             self.send_mesh(reply.shard, MeshMessage::Answer { reply, answer });
             return;
         }
-        let Some(Op::Gather(op)) = self.ops.get_mut(reply.op) else { return };
+        let op = match self.ops.get_mut(reply.op) {
+            Some(Op::Gather(op)) => op,
+            Some(Op::Txn(_)) => return self.finish_txn_op(reply.op, answer),
+            Some(Op::Produce(_) | Op::Fetch(_)) | None => return,
+        };
         let place = &mut op.answers[reply.part as usize];
         assert!(place.is_none(), "a part is answered once");
         *place = Some(answer);

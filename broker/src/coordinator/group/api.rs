@@ -3,7 +3,6 @@
 //! Values only. The shard decodes a request, asks authorization, and hands it in with a token; what
 //! comes out is an append for the log or a response for a token.
 
-use protocol::error_code::ErrorCode;
 use protocol::messages::{
     delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
     describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
@@ -15,6 +14,7 @@ use protocol::messages::{
     offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
     offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
     sync_group::{SyncGroupRequest, SyncGroupResponse},
+    txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
 };
 use protocol::types::Uuid;
 
@@ -27,6 +27,22 @@ pub struct ReplyToken(pub u64);
 /// Names one append until its result. Rises with every append of a coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AppendToken(pub u64);
+
+/// Names one verification until its result. Rises with every verification of a coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct VerificationToken(pub u64);
+
+/// A question for the coordinator of a transactional id.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verification {
+    pub transactional_id: String,
+    pub producer_id: i64,
+    pub producer_epoch: i16,
+    /// Partition of `__consumer_offsets`.
+    pub partition: i32,
+    /// Whether the partition becomes part of the transaction.
+    pub add: bool,
+}
 
 /// Who asks, and how.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +63,7 @@ pub enum GroupRequest {
     Heartbeat(HeartbeatRequest),
     LeaveGroup(LeaveGroupRequest),
     OffsetCommit(OffsetCommitRequest),
+    TxnOffsetCommit(TxnOffsetCommitRequest),
     OffsetFetch(OffsetFetchRequest),
     OffsetDelete(OffsetDeleteRequest),
     DescribeGroups(DescribeGroupsRequest),
@@ -62,6 +79,7 @@ pub enum GroupResponse {
     Heartbeat(HeartbeatResponse),
     LeaveGroup(LeaveGroupResponse),
     OffsetCommit(OffsetCommitResponse),
+    TxnOffsetCommit(TxnOffsetCommitResponse),
     OffsetFetch(OffsetFetchResponse),
     OffsetDelete(OffsetDeleteResponse),
     DescribeGroups(DescribeGroupsResponse),
@@ -79,9 +97,14 @@ pub enum Action {
         partition: i32,
         /// At least one.
         records: Vec<CoordinatorRecord>,
+        /// Producer id and epoch of the transaction that the batch belongs to.
+        producer: Option<(i64, i16)>,
         /// For `handle_appended`.
         append: AppendToken,
     },
+    /// Ask the coordinator of a transactional id whether a partition is part of its transaction, and
+    /// report with `handle_verified`.
+    Verify { verification: VerificationToken, asked: Verification },
     /// Answer.
     Reply {
         /// The request's.
@@ -139,20 +162,5 @@ impl Default for GroupConfig {
             offsets_retention_check_interval_ms: 600_000,
             new_member_join_timeout_ms: 5 * 60 * 1_000,
         }
-    }
-}
-
-/// The code of a failed append in a coordinator's response: what Kafka's clients know how to retry.
-pub(super) fn append_error(error: ErrorCode) -> ErrorCode {
-    match error {
-        ErrorCode::UnknownTopicOrPartition
-        | ErrorCode::NotEnoughReplicas
-        | ErrorCode::NotEnoughReplicasAfterAppend
-        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
-        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
-        ErrorCode::MessageTooLarge
-        | ErrorCode::RecordListTooLarge
-        | ErrorCode::InvalidFetchSize => ErrorCode::UnknownServerError,
-        other => other,
     }
 }

@@ -162,7 +162,7 @@ pub(super) fn fail_successes(response: &mut OffsetCommitResponse, error: ErrorCo
 }
 
 /// Whether the metadata is longer than allowed, in Java characters as Kafka counts.
-fn metadata_too_long(config: &GroupConfig, metadata: &str) -> bool {
+pub(super) fn metadata_too_long(config: &GroupConfig, metadata: &str) -> bool {
     metadata.len() > limits::OFFSET_METADATA_BYTES_MAX
         || (metadata.len() > config.offset_metadata_max
             && metadata.encode_utf16().count() > config.offset_metadata_max)

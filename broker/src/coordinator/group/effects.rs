@@ -10,6 +10,7 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::messages::offset_commit::OffsetCommitResponse;
 use protocol::messages::offset_delete::OffsetDeleteResponse;
+use protocol::messages::txn_offset_commit::TxnOffsetCommitResponse;
 
 use super::api::{Action, AppendToken, GroupConfig, GroupResponse, ReplyToken};
 use super::delete::DeletionId;
@@ -41,6 +42,8 @@ pub(super) enum Then {
     Replaced { group: Arc<str>, replacement: Box<Replacement> },
     /// Offsets; the response says success where the append decides.
     Committed { group: Arc<str>, reply: ReplyToken, response: OffsetCommitResponse },
+    /// Offsets of a transaction; the response says success where the append decides.
+    TxnCommitted { group: Arc<str>, reply: ReplyToken, response: TxnOffsetCommitResponse },
     /// Offsets are gone.
     OffsetsDeleted { reply: ReplyToken, response: OffsetDeleteResponse },
     /// A group is gone, on a client's word (`deletion`) or because it expired.
@@ -65,6 +68,8 @@ pub(super) struct Replacement {
 pub(super) struct Append {
     pub(super) partition: i32,
     pub(super) records: Vec<GroupRecord>,
+    /// Producer id and epoch of the transaction that the records belong to.
+    pub(super) producer: Option<(i64, i16)>,
     pub(super) then: Then,
 }
 
@@ -126,12 +131,24 @@ impl Effects {
         records: Vec<GroupRecord>,
         then: Then,
     ) {
+        self.append_of(now, partition, records, None, then);
+    }
+
+    /// Asks for an append that may belong to a transaction.
+    pub(super) fn append_of(
+        &mut self,
+        now: Now,
+        partition: i32,
+        records: Vec<GroupRecord>,
+        producer: Option<(i64, i16)>,
+        then: Then,
+    ) {
         assert!(!records.is_empty(), "an append has a record");
         let append = AppendToken(self.next_append);
         self.next_append += 1;
         let encoded = records.iter().map(|record| record.encode(now.wall_ms)).collect();
-        self.appends.insert(append, Append { partition, records, then });
-        self.actions.push_back(Action::Append { partition, records: encoded, append });
+        self.appends.insert(append, Append { partition, records, producer, then });
+        self.act(Action::Append { partition, records: encoded, producer, append });
     }
 
     /// Takes an append whose result is known; `None` when its partition was unloaded meanwhile.
@@ -143,7 +160,7 @@ impl Effects {
     pub(super) fn take_appends_of(&mut self, partition: i32) -> Vec<(AppendToken, Append)> {
         self.actions.retain(|action| match action {
             Action::Append { partition: of, .. } => *of != partition,
-            Action::Reply { .. } => true,
+            Action::Reply { .. } | Action::Verify { .. } => true,
         });
         self.appends.extract_if(.., |_, append| append.partition == partition).collect()
     }
@@ -157,6 +174,10 @@ impl Effects {
             .map(|(token, append)| (append.partition, *token))
             .collect();
         newest.into_values().collect()
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
     }
 
     pub(super) fn poll_action(&mut self) -> Option<Action> {

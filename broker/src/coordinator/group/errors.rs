@@ -14,7 +14,7 @@ use super::api::{GroupRequest, GroupResponse, TopicLookup};
 use super::classic::{join_error, sync_error};
 use super::commit::Commit;
 use super::delete::offset_delete_error;
-use super::{describe, fetch};
+use super::{describe, fetch, transactions};
 use protocol::types::Uuid;
 
 /// A lookup that takes every topic as known: the error is not about topics.
@@ -52,6 +52,9 @@ pub fn error_response(request: GroupRequest, version: i16, error: ErrorCode) -> 
         GroupRequest::OffsetCommit(request) => {
             let commit = Commit::resolve(request.topics, version, &AnyTopic);
             GroupResponse::OffsetCommit(commit.fail(error))
+        }
+        GroupRequest::TxnOffsetCommit(request) => {
+            GroupResponse::TxnOffsetCommit(transactions::refused(request.topics, error))
         }
         GroupRequest::OffsetFetch(request) => {
             let groups = fetch::resolve(request, version, &AnyTopic);

@@ -2,7 +2,8 @@
 //!
 //! A request is resolved first (names of topic ids, one form for all versions), then answered from
 //! the groups as they are: at once, or after the appends under way when the client asked for stable
-//! offsets and commits are on their way. Source: Kafka 4.3; KIP-447 (stable), KIP-709 (batches),
+//! offsets and commits are on their way. An offset that a transaction has still to decide about is
+//! then refused. Source: Kafka 4.3; KIP-447 (stable), KIP-709 (batches),
 //! KIP-848 (topic ids).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +119,7 @@ impl FetchGroup {
         group: Option<&Group>,
         version: i16,
         ids: &BTreeMap<String, Uuid>,
+        stable: bool,
     ) -> OffsetFetchResponseGroup {
         let group = group.filter(|group| group.state() != State::Dead);
         let topics = match &self.topics {
@@ -127,7 +129,11 @@ impl FetchGroup {
                 let known = known.into_iter().map(|topic| {
                     let name = topic.name.as_deref().unwrap_or("");
                     topic.answer(|partition| {
-                        let entry = group.and_then(|group| group.offsets.get(name, partition));
+                        let Some(group) = group else { return absent() };
+                        if stable && group.offsets.is_pending(name, partition) {
+                            return failed(ErrorCode::UnstableOffsetCommit);
+                        }
+                        let entry = group.offsets.get(name, partition);
                         entry.filter(|entry| topic.is_same(entry)).map_or_else(absent, found)
                     })
                 });
@@ -136,7 +142,7 @@ impl FetchGroup {
                     .map(|topic| topic.answer(|_| failed(ErrorCode::UnknownTopicId)));
                 known.chain(unknown).collect()
             }
-            None => group.map_or_else(Vec::new, |group| everything(group, version, ids)),
+            None => group.map_or_else(Vec::new, |group| everything(group, version, ids, stable)),
         };
         OffsetFetchResponseGroup { group_id: self.group_id.clone(), topics, error_code: 0 }
     }
@@ -172,6 +178,7 @@ fn everything(
     group: &Group,
     version: i16,
     ids: &BTreeMap<String, Uuid>,
+    stable: bool,
 ) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     for (name, partition_index, entry) in group.offsets.iter() {
@@ -186,7 +193,9 @@ fn everything(
             // The topic is gone and its id was never known: there is no way to name it.
             continue;
         }
-        let partition = OffsetFetchResponsePartitions { partition_index, ..found(entry) };
+        let unstable = stable && group.offsets.is_pending(name, partition_index);
+        let answer = if unstable { failed(ErrorCode::UnstableOffsetCommit) } else { found(entry) };
+        let partition = OffsetFetchResponsePartitions { partition_index, ..answer };
         match topics.last_mut() {
             Some(last) if last.name == name && last.topic_id == topic_id => {
                 last.partitions.push(partition);

@@ -24,6 +24,8 @@ pub struct GroupImage {
     pub generation: Option<GroupMetadataValue>,
     /// Its offsets, by topic and partition.
     pub offsets: BTreeMap<(String, i32), OffsetEntry>,
+    /// Its offsets that a transaction has still to decide about, by topic, partition and producer.
+    pub pending: BTreeMap<(String, i32, i64), OffsetEntry>,
 }
 
 impl Group {
@@ -34,7 +36,11 @@ impl Group {
             .iter()
             .map(|(topic, partition, entry)| ((topic.to_owned(), partition), entry.clone()))
             .collect();
-        let image = GroupImage { generation: self.durable.clone(), offsets };
+        let pending = self.offsets.pending().map(|(topic, partition, producer, entry)| {
+            ((topic.to_owned(), partition, producer), entry.clone())
+        });
+        let pending = pending.collect();
+        let image = GroupImage { generation: self.durable.clone(), offsets, pending };
         (image != GroupImage::default()).then_some(image)
     }
 }

@@ -32,8 +32,13 @@ impl GroupCoordinator {
     /// `finish_load`; until then its groups answer `COORDINATOR_LOAD_IN_PROGRESS`.
     pub fn begin_load(&mut self, partition: i32) {
         self.unload(partition);
-        let loading =
-            Partition { loading: true, replayed_to: -1, durable_to: None, groups: BTreeMap::new() };
+        let loading = Partition {
+            loading: true,
+            replayed_to: -1,
+            durable_to: None,
+            groups: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+        };
         self.partitions.insert(partition, loading);
     }
 
@@ -52,6 +57,21 @@ impl GroupCoordinator {
         value: Option<&[u8]>,
         offset: i64,
     ) -> Result<(), RecordError> {
+        self.load_record_of(index, key, value, offset, None)
+    }
+
+    /// As `load_record`, for a record that may belong to a producer's transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_record_of(
+        &mut self,
+        index: i32,
+        key: &[u8],
+        value: Option<&[u8]>,
+        offset: i64,
+        producer_id: Option<i64>,
+    ) -> Result<(), RecordError> {
         let partition = self
             .partitions
             .get_mut(&index)
@@ -63,10 +83,15 @@ impl GroupCoordinator {
         let parsed = parse(key, value)?;
         partition.replayed_to = offset;
         match parsed {
-            Parsed::Record(record) => self.replay(index, record),
+            Parsed::Record(record) => self.replay(index, record, producer_id, offset),
             Parsed::Other { .. } => self.effects.probe.records_skipped += 1,
         }
         Ok(())
+    }
+
+    /// The next marker of a partition that is being loaded.
+    pub fn load_transaction_end(&mut self, index: i32, producer_id: i64, commit: bool) {
+        self.end_transaction(index, producer_id, commit);
     }
 
     /// The partition's log is read to its end: its groups serve from here on.
@@ -95,6 +120,7 @@ impl GroupCoordinator {
             group.unload(&mut self.effects);
         }
         self.effects.timers.cancel_expiry(index);
+        self.unload_verifications(index);
         let error = ErrorCode::NotCoordinator;
         for (token, append) in self.effects.take_appends_of(index) {
             match append.then {
@@ -104,6 +130,7 @@ impl GroupCoordinator {
                 | Then::Assigned { .. }
                 | Then::Replaced { .. } => {}
                 then @ (Then::Committed { .. }
+                | Then::TxnCommitted { .. }
                 | Then::OffsetsDeleted { .. }
                 | Then::Deleted { .. }) => self.finish(Now::default(), then, Err(error)),
             }
@@ -111,8 +138,15 @@ impl GroupCoordinator {
         }
     }
 
-    /// Applies a record to the durable state of a partition.
-    pub(super) fn replay(&mut self, index: i32, record: GroupRecord) {
+    /// Applies a record, which is at this offset and may belong to a producer's transaction, to the
+    /// durable state of a partition.
+    pub(super) fn replay(
+        &mut self,
+        index: i32,
+        record: GroupRecord,
+        producer_id: Option<i64>,
+        offset: i64,
+    ) {
         let partition =
             self.partitions.get_mut(&index).expect("records are of a partition we have");
         let loading = partition.loading;
@@ -120,7 +154,16 @@ impl GroupCoordinator {
         match record {
             GroupRecord::Offset { key, value: Some(value) } => {
                 let group = group_or_new(groups, &key.group, index);
-                group.offsets.set(&key.topic, key.partition, value.into());
+                match producer_id {
+                    None => group.offsets.set(&key.topic, key.partition, value.into(), offset),
+                    Some(producer_id) => {
+                        let (topic, entry) = (&key.topic, value.into());
+                        let offsets = &mut group.offsets;
+                        offsets.set_pending(topic, key.partition, producer_id, entry, offset);
+                        let groups = partition.transactions.entry(producer_id).or_default();
+                        groups.insert(key.group.into());
+                    }
+                }
             }
             GroupRecord::Offset { key, value: None } => {
                 if let Some(group) = groups.get_mut(key.group.as_str()) {

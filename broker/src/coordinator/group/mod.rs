@@ -30,18 +30,19 @@ mod rebalance;
 mod requests;
 mod sync;
 mod timers;
+mod transactions;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 
 pub use api::{
     Action, AppendToken, GroupConfig, GroupRequest, GroupResponse, ReplyToken, RequestContext,
-    TopicLookup,
+    TopicLookup, Verification, VerificationToken,
 };
 pub use errors::error_response;
 pub use image::{GroupImage, StateImage};
@@ -52,8 +53,9 @@ use delete::Deletions;
 use effects::{Append, Effects, Env, Then};
 use fetch::ParkedFetch;
 use timers::Timer;
+use transactions::Verifications;
 
-use super::partition_for_group;
+use super::{append_error, partition_for_group};
 use crate::time::Now;
 
 /// A partition of `__consumer_offsets` that this coordinator has.
@@ -66,6 +68,8 @@ struct Partition {
     /// The newest append known to be durable; results arrive in the log's order.
     durable_to: Option<AppendToken>,
     groups: BTreeMap<Arc<str>, Group>,
+    /// Groups in which a producer's transaction has offsets pending.
+    transactions: BTreeMap<i64, BTreeSet<Arc<str>>>,
 }
 
 /// The groups of the partitions of `__consumer_offsets` that one shard owns.
@@ -79,6 +83,7 @@ pub struct GroupCoordinator {
     partitions: BTreeMap<i32, Partition>,
     deletions: Deletions,
     parked_fetches: Vec<ParkedFetch>,
+    verifications: Verifications,
 }
 
 impl GroupCoordinator {
@@ -92,6 +97,7 @@ impl GroupCoordinator {
             partitions: BTreeMap::new(),
             deletions: Deletions::default(),
             parked_fetches: Vec::new(),
+            verifications: Verifications::default(),
         }
     }
 
@@ -207,11 +213,14 @@ impl GroupCoordinator {
         append: AppendToken,
         result: Result<i64, ErrorCode>,
     ) {
-        let Some(Append { partition: index, records, then }) = self.effects.take_append(append)
+        let Some(Append { partition: index, records, producer, then }) =
+            self.effects.take_append(append)
         else {
             return;
         };
-        let committed = matches!(then, Then::Committed { .. });
+        let committed = matches!(then, Then::Committed { .. } | Then::TxnCommitted { .. });
+        let producer = producer.map(|(id, _)| id);
+        let mut offset = result.unwrap_or(0);
         if let Ok(base_offset) = result {
             let partition = self.partitions.get_mut(&index).expect("its appends go with it");
             assert!(partition.durable_to < Some(append), "results come in the log's order");
@@ -223,7 +232,8 @@ impl GroupCoordinator {
         for record in records {
             let slot = committed.then(|| record.offset_slot()).flatten();
             if result.is_ok() {
-                self.replay(index, record);
+                self.replay(index, record, producer, offset);
+                offset += 1;
             }
             // The count of commits under way falls after the offset is there, so that there is no
             // moment at which neither tells of it.
@@ -233,7 +243,7 @@ impl GroupCoordinator {
                 group.offsets.end(&topic, partition);
             }
         }
-        self.finish(now, then, result.map(|_| ()).map_err(api::append_error));
+        self.finish(now, then, result.map(|_| ()).map_err(append_error));
         self.answer_fetches(append);
     }
 
@@ -266,6 +276,13 @@ impl GroupCoordinator {
                     Err(error) => commit::fail_successes(&mut response, error),
                 }
                 self.effects.reply(reply, GroupResponse::OffsetCommit(response));
+                self.drop_if_vacuous(&group);
+            }
+            Then::TxnCommitted { group, reply, mut response } => {
+                if let Err(error) = result {
+                    transactions::fail_successes(&mut response, error);
+                }
+                self.effects.reply(reply, GroupResponse::TxnOffsetCommit(response));
                 self.drop_if_vacuous(&group);
             }
             Then::OffsetsDeleted { reply, response } => {
@@ -309,7 +326,8 @@ impl GroupCoordinator {
         for mut fetch in std::mem::take(&mut self.parked_fetches) {
             fetch.waits_for.remove(&append);
             if fetch.waits_for.is_empty() {
-                self.answer_fetch(fetch.reply, fetch.version, &fetch.groups, &fetch.ids);
+                let ParkedFetch { reply, version, groups, ids, .. } = fetch;
+                self.answer_fetch(reply, version, &groups, &ids, true);
             } else {
                 waiting.push(fetch);
             }

@@ -33,7 +33,7 @@ use crate::time::Now;
 const COMMIT_NOT_FOUND_SINCE: i16 = 9;
 
 /// Whether a group may have this id where Kafka asks for a proper one.
-fn check_id(group: &str) -> Result<(), ErrorCode> {
+pub(super) fn check_id(group: &str) -> Result<(), ErrorCode> {
     if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { check_length(group) }
 }
 
@@ -60,6 +60,9 @@ impl GroupCoordinator {
             GroupRequest::LeaveGroup(request) => self.leave(now, version, request, reply),
             GroupRequest::OffsetCommit(request) => {
                 self.commit(now, version, request, reply, topics);
+            }
+            GroupRequest::TxnOffsetCommit(request) => {
+                self.txn_commit(version, request, reply, topics);
             }
             GroupRequest::OffsetFetch(request) => self.fetch(version, request, reply, topics),
             GroupRequest::OffsetDelete(request) => self.offset_delete(now, request, reply, topics),
@@ -198,7 +201,17 @@ impl GroupCoordinator {
         } else {
             check_length(&request.group_id)
                 .and_then(|()| self.partition_of(&request.group_id))
-                .and_then(|partition| self.group_to_commit(now, partition, version, &request))
+                .and_then(|partition| {
+                    let generation = request.generation_id_or_member_epoch;
+                    let unknown = |()| {
+                        if version >= COMMIT_NOT_FOUND_SINCE {
+                            ErrorCode::GroupIdNotFound
+                        } else {
+                            ErrorCode::IllegalGeneration
+                        }
+                    };
+                    self.group_to_commit(now, partition, &request.group_id, generation, unknown)
+                })
         };
         if let Err(error) = allowed {
             let response = GroupResponse::OffsetCommit(commit.fail(error));
@@ -210,28 +223,25 @@ impl GroupCoordinator {
         self.drop_if_vacuous(&request.group_id);
     }
 
-    /// Makes sure that the group exists, if who commits needs no membership.
-    fn group_to_commit(
+    /// Makes sure that the group exists, if who commits needs no membership; else it is `unknown`.
+    pub(super) fn group_to_commit(
         &mut self,
         now: Now,
         partition: i32,
-        version: i16,
-        request: &OffsetCommitRequest,
+        id: &str,
+        generation: i32,
+        unknown: impl FnOnce(()) -> ErrorCode,
     ) -> Result<(), ErrorCode> {
-        if self.group(&request.group_id).is_some() {
+        if self.group(id).is_some() {
             return Ok(());
         }
-        if request.generation_id_or_member_epoch >= 0 {
-            return Err(if version >= COMMIT_NOT_FOUND_SINCE {
-                ErrorCode::GroupIdNotFound
-            } else {
-                ErrorCode::IllegalGeneration
-            });
+        if generation >= 0 {
+            return Err(unknown(()));
         }
         if self.groups_count() >= limits::GROUPS_MAX {
             return Err(ErrorCode::InvalidCommitOffsetSize);
         }
-        self.create_group(now, partition, &request.group_id);
+        self.create_group(now, partition, id);
         Ok(())
     }
 
@@ -254,7 +264,7 @@ impl GroupCoordinator {
                 return;
             }
         }
-        self.answer_fetch(reply, version, &groups, &ids);
+        self.answer_fetch(reply, version, &groups, &ids, stable);
     }
 
     /// Ids of the topics whose offsets do not say them, where everything is asked for.
@@ -279,9 +289,10 @@ impl GroupCoordinator {
         version: i16,
         groups: &[FetchGroup],
         ids: &BTreeMap<String, Uuid>,
+        stable: bool,
     ) {
         let answers = groups.iter().map(|asked| match self.partition_of(&asked.group_id) {
-            Ok(_) => asked.answer(self.group(&asked.group_id), version, ids),
+            Ok(_) => asked.answer(self.group(&asked.group_id), version, ids, stable),
             Err(error) => asked.fail(version, error),
         });
         let response = fetch::response(answers.collect(), version);

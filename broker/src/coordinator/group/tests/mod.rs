@@ -149,8 +149,12 @@ impl Rig {
         loop {
             while let Some(action) = self.coordinator.poll_action() {
                 match action {
-                    Action::Append { partition, records, append } => {
+                    Action::Append { partition, records, append, .. } => {
                         self.held.push_back(HeldAppend { token: append, partition, records });
+                    }
+                    Action::Verify { verification, .. } => {
+                        let error = ErrorCode::None;
+                        self.coordinator.handle_verified(self.now, verification, error);
                     }
                     Action::Reply { reply, response } => self.record_reply(reply, response),
                 }
@@ -171,6 +175,7 @@ impl Rig {
             GroupResponse::Heartbeat(response) => response.to_vec(version),
             GroupResponse::LeaveGroup(response) => response.to_vec(version),
             GroupResponse::OffsetCommit(response) => response.to_vec(version),
+            GroupResponse::TxnOffsetCommit(response) => response.to_vec(version),
             GroupResponse::OffsetFetch(response) => response.to_vec(version),
             GroupResponse::OffsetDelete(response) => response.to_vec(version),
             GroupResponse::DescribeGroups(response) => response.to_vec(version),
