@@ -210,7 +210,7 @@ fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// The first address of `HOST:PORT`.
-fn resolve(server: &str) -> Result<SocketAddr, BenchError> {
+pub(crate) fn resolve(server: &str) -> Result<SocketAddr, BenchError> {
     let wrong = |why: String| BenchError::at(server, why);
     let mut addresses =
         server.to_socket_addrs().map_err(|error| wrong(format!("{error}; write HOST:PORT")))?;

@@ -19,6 +19,8 @@ pub enum Command {
     Consume(Box<ConsumeArgs>),
     /// Write at a set rate and read through long polls: latency from intended time to arrival
     E2e(Box<E2eArgs>),
+    /// Commit transactions, each producer one after the other (closed loop)
+    Transactions(Box<TransactionsArgs>),
     /// Put one load on two brokers in turn, A B B A, and say what differs beyond chance
     Compare(Box<CompareArgs>),
     /// Put a produce load on a server that does the least possible, and on a broker in turn
@@ -37,6 +39,7 @@ impl Command {
             Self::Produce(args) => Some(&mut args.common),
             Self::Consume(args) => Some(&mut args.common),
             Self::E2e(args) => Some(&mut args.produce.common),
+            Self::Transactions(args) => Some(&mut args.common),
             Self::Compare(_) | Self::Report(_) | Self::Floor(_) | Self::FloorServer(_) => None,
         }
     }
@@ -69,7 +72,7 @@ pub struct CompareArgs {
     /// How to print
     #[arg(long, value_enum, default_value = "table")]
     pub format: Format,
-    /// The load: produce, consume or e2e with its options
+    /// The load: produce, consume, e2e or transactions with its options
     #[arg(last = true, required = true, value_name = "LOAD")]
     pub load: Vec<String>,
 }
@@ -399,6 +402,44 @@ fn check_connections(count: u32) -> Result<(), BenchError> {
         return Ok(());
     }
     Err(usage(format!("--connections: 1 to {}", limits::CONNECTIONS_MAX)))
+}
+
+/// Options of `bench transactions`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TransactionsArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub topic: TopicArgs,
+    /// Producers, each with a transactional id and a connection of its own
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub producers: u32,
+    /// Records of a transaction
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub records_per_transaction: u32,
+    /// Partitions that a transaction writes to, as far as the topic has so many
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub partitions_per_transaction: u32,
+    /// Bytes of a record's value
+    #[arg(long, default_value_t = 256, value_name = "BYTES")]
+    pub record_bytes: usize,
+}
+
+impl TransactionsArgs {
+    /// Errs when the options do not fit together.
+    pub fn check(&self) -> Result<(), BenchError> {
+        self.common.check()?;
+        self.topic.check()?;
+        check_connections(self.producers)?;
+        if self.records_per_transaction == 0 || self.partitions_per_transaction == 0 {
+            return Err(usage("a transaction has a record and a partition at least"));
+        }
+        let bytes = self.record_bytes.saturating_mul(self.records_per_transaction as usize);
+        if bytes > limits::BATCH_BYTES_MAX {
+            return Err(usage(format!("at most {} bytes together", limits::BATCH_BYTES_MAX)));
+        }
+        Ok(())
+    }
 }
 
 /// Options of `bench produce`.

@@ -5,8 +5,8 @@
 //! out. Open loop is the rule: a request has an intended time that no answer delays, and its
 //! latency counts from then. Closed loop is a mode with a name of its own.
 //!
-//! `args` is the command line, `produce` and `consume` the loads, `outcome` what a run found, and
-//! `table` how it is printed; `compare`, `floor` and `report` stand
+//! `args` is the command line, `produce`, `consume` and `transactions` the loads, `outcome` what a
+//! run found, and `table` how it is printed; `compare`, `floor` and `report` stand
 //! on those. The broker's binary mounts
 //! [`Command`] and calls [`run`].
 #![expect(
@@ -36,6 +36,7 @@ pub mod request;
 pub mod schedule;
 pub mod system;
 pub mod table;
+pub mod transactions;
 pub mod worker;
 
 use std::io::Write;
@@ -59,6 +60,7 @@ pub fn run(command: &Command, out: &mut dyn Write) -> Result<Verdict, BenchError
         Command::Produce(args) => (args.common.format, args.common.allow_slow_client),
         Command::Consume(args) => (args.common.format, args.common.allow_slow_client),
         Command::E2e(args) => (args.produce.common.format, args.produce.common.allow_slow_client),
+        Command::Transactions(args) => (args.common.format, args.common.allow_slow_client),
         Command::Compare(args) => return compare::run(args, out),
         Command::Report(args) => return report::run(args, out),
         Command::Floor(args) => return floor::run(args, out),
@@ -75,6 +77,7 @@ fn measure(command: &Command) -> Result<Outcome, BenchError> {
         Command::Produce(args) => produce::measure(args),
         Command::Consume(args) => consume::measure(args),
         Command::E2e(args) => produce::measure_e2e(args),
+        Command::Transactions(args) => transactions::measure(args),
         Command::Compare(_) | Command::Report(_) | Command::Floor(_) | Command::FloorServer(_) => {
             panic!("only a load is measured")
         }

@@ -44,3 +44,7 @@ pub const FLOOR_TOPICS_MAX: usize = 1000;
 pub const LEADER_TRIES_MAX: u32 = 200;
 /// Pause between them.
 pub const LEADER_RETRY_DELAY: Duration = Duration::from_millis(50);
+
+/// How often a transactional request is sent again, a millisecond apart, while the coordinator is
+/// busy or not there yet. Beyond, its code counts as the answer.
+pub const TRANSACTION_TRIES_MAX: u32 = 10_000;

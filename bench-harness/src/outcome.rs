@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
-use crate::args::{Arrivals, Common, ConsumeArgs, E2eArgs, ProduceArgs, Wait};
+use crate::args::{Arrivals, Common, ConsumeArgs, E2eArgs, ProduceArgs, TransactionsArgs, Wait};
 use crate::host::Host;
 use crate::limits;
 use crate::produce;
@@ -32,7 +32,7 @@ pub struct Outcome {
     pub latency: Latency,
     /// The whole distribution: quantile and nanoseconds, denser towards the slow end.
     pub curve: Vec<(f64, u64)>,
-    /// End to end only: from the intended time to the producer's answer.
+    /// End to end and transactions: from the intended time to the answer of the produce.
     pub acknowledged: Option<Latency>,
     /// How the client behaved.
     pub client: Client,
@@ -49,7 +49,7 @@ pub struct Outcome {
 /// What was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub struct Settings {
-    /// `produce`, `consume` or `e2e`.
+    /// `produce`, `consume`, `e2e` or `transactions`.
     pub mode: &'static str,
     /// `open`, or `closed` with its requests in flight.
     pub discipline: String,
@@ -59,7 +59,7 @@ pub struct Settings {
     pub connections: u32,
     /// Bytes of a record's value.
     pub record_bytes: usize,
-    /// Records per request.
+    /// Records per request, or per transaction.
     pub records_per_request: usize,
     /// -1, 1 or 0.
     pub acks: i16,
@@ -105,6 +105,24 @@ impl Settings {
     /// Of an end-to-end load.
     pub fn e2e(args: &E2eArgs, partitions: usize) -> Self {
         Self { mode: "e2e", ..Self::produce(&args.produce, partitions) }
+    }
+
+    /// Of a transactional load: its requests are transactions, its connections producers.
+    pub fn transactions(args: &TransactionsArgs, partitions: usize) -> Self {
+        Self {
+            mode: "transactions",
+            discipline: "closed, 1 transaction in flight per producer".to_owned(),
+            rate: None,
+            connections: args.producers,
+            record_bytes: args.record_bytes,
+            records_per_request: args.records_per_transaction as usize,
+            acks: -1,
+            codec: "none",
+            partitions,
+            topic_config: args.topic.topic_config.clone(),
+            wait: name_of(produce::wait(args.common.wait, true)),
+            seconds: args.common.duration.as_secs_f64(),
+        }
     }
 
     /// Of a consume load.

@@ -26,7 +26,7 @@ pub struct Recorder {
     pub lateness: Histogram<u64>,
     /// From the intended time until the request was written to its socket.
     pub written: Histogram<u64>,
-    /// End to end only: from the intended time to the producer's answer.
+    /// End to end and transactions: from the intended time to the answer of the produce.
     pub acknowledged: Histogram<u64>,
     /// Requests answered without an error.
     pub requests: u64,
