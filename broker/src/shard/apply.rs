@@ -14,11 +14,12 @@ use super::acks::AckAction;
 use super::control::metadata_partition;
 use super::event::{LogLevel, ShardId};
 use super::groups::coordinator_config;
+use super::load::Coordinated;
 use super::topics::{Partition, Topic, TopicIndex, storage_id};
 use super::txn::txn_config;
 use crate::api::rules;
 use crate::config::{BrokerConfig, TopicConfig};
-use crate::controller::internal::{CONSUMER_OFFSETS as OFFSETS_TOPIC, TRANSACTION_STATE};
+use crate::controller::internal::TRANSACTION_STATE;
 use crate::image;
 use crate::image::{Change, MetadataRecord, ResourceType};
 use crate::ledger::AppendPath;
@@ -104,27 +105,22 @@ impl Shard {
         let leader_epoch = partition.leader_epoch;
         let topic = self.topics.get(index);
         assert!(topic.partitions.len() == number as usize, "partitions are added in order");
-        let offsets = &*topic.name == OFFSETS_TOPIC;
-        let transactions = &*topic.name == TRANSACTION_STATE;
+        let coordinated = Coordinated::of_topic(&topic.name);
         let log = (owner == self.config.shard).then(|| self.open_log(index, number));
         let placed = Partition { owner, leader_epoch, log };
         self.topics.get_mut(index).partitions.push(placed);
-        if offsets {
-            // The topic's own count says where groups live, not what the configuration has become.
-            self.coordinator.set_offsets_partitions_count(number + 1);
-        }
-        if transactions {
-            self.transactions.set_partitions_count(number + 1);
+        // The topic's own count says who lives where, not what the configuration has become.
+        match coordinated {
+            Some(Coordinated::Groups) => self.coordinator.set_offsets_partitions_count(number + 1),
+            Some(Coordinated::Transactions) => self.transactions.set_partitions_count(number + 1),
+            None => {}
         }
         if let Some(log) = log {
             // What recovery took offline is offline for readers from the start.
             let failed = self.store.failure(log).is_some();
             self.topics.insert_log(log, index, number, failed);
-            if offsets {
-                self.begin_group_load(number, log);
-            }
-            if transactions {
-                self.begin_txn_load(number, leader_epoch, log);
+            if let Some(whose) = coordinated {
+                self.begin_load(whose, number, leader_epoch, log);
             }
         }
     }
@@ -153,11 +149,8 @@ impl Shard {
             self.wake_watchers(log);
             self.topics.remove_log(log);
             self.store.remove_partition(log, self.now.mono_ns);
-            if name == OFFSETS_TOPIC {
-                self.coordinator.unload(number as i32);
-            }
-            if name == TRANSACTION_STATE {
-                self.unload_transactions(number as i32);
+            if let Some(whose) = Coordinated::of_topic(name) {
+                self.unload(whose, number as i32);
             }
         }
         if name == TRANSACTION_STATE {
@@ -241,13 +234,8 @@ impl Shard {
         let name = Arc::clone(&self.topics.get(topic).name);
         self.partitions_failed += 1;
         self.log(LogLevel::Error, format!("{name}-{partition} is offline: {why}"));
-        if &*name == OFFSETS_TOPIC {
-            self.coordinator.unload(partition);
-            self.drain_coordinator();
-        }
-        if &*name == TRANSACTION_STATE {
-            self.unload_transactions(partition);
-            self.drain_transactions();
+        if let Some(whose) = Coordinated::of_topic(&name) {
+            self.unload(whose, partition);
         }
         self.wake_watchers(log);
     }

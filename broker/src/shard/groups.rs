@@ -1,24 +1,19 @@
-//! The group coordinator of this shard: its questions, its appends and its loading.
+//! The group coordinator of this shard: its questions and its appends.
 //!
 //! The coordinator decides and replays; here its records become batches of `__consumer_offsets` on
-//! this core, and what commits is told back. Until a partition's records are replayed after a
-//! start, the coordinator itself answers that it is loading.
+//! this core, and what commits is told back. What a start replays comes from `load.rs`.
 
 use std::collections::BTreeMap;
 
-use protocol::batch::control::{ControlType, read_control_key};
-use protocol::batch::{BatchBuilder, BatchHeader, BatchOptions};
+use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
 use protocol::types::Uuid;
-use storage::buffer::SharedBuf;
-use storage::types::{AppendHow, LogId, Origin, ReadError, ReadOutcome};
+use storage::types::{AppendHow, LogId, Origin};
 
 use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, ClientContext, ReplyTo};
-use super::event::LogLevel;
-use super::reader::ReadWaiter;
 use super::topics::Topics;
 use crate::config::BrokerConfig;
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
@@ -26,27 +21,12 @@ use crate::coordinator::CoordinatorRecord;
 use crate::coordinator::group::{
     Action, AppendToken, GroupConfig, GroupRequest, ReplyToken, RequestContext, TopicLookup,
 };
-use crate::limits;
 
 /// What the shard remembers for its coordinator.
 #[derive(Debug, Default)]
 pub struct Groups {
     replies: BTreeMap<u64, ReplyTo>,
     next_reply: u64,
-    /// Partitions of the offsets topic that are being replayed: where the next read starts.
-    loading: BTreeMap<i32, Load>,
-}
-
-impl Groups {
-    pub(super) fn is_loading(&self) -> bool {
-        !self.loading.is_empty()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    log: LogId,
-    next_offset: i64,
 }
 
 impl TopicLookup for Topics {
@@ -157,148 +137,6 @@ impl Shard {
             None => Err(ErrorCode::UnknownServerError),
         };
         self.coordinator.handle_appended(self.now, append, result);
-        self.drain_coordinator();
-    }
-
-    /// Replays a partition of the offsets topic that this shard owns.
-    pub(crate) fn begin_group_load(&mut self, partition: i32, log: LogId) {
-        self.coordinator.begin_load(partition);
-        let next_offset = self.bounds(log).log_start;
-        self.groups.loading.insert(partition, Load { log, next_offset });
-        self.continue_group_load(partition);
-    }
-
-    fn continue_group_load(&mut self, partition: i32) {
-        while let Some(load) = self.groups.loading.get(&partition).copied() {
-            let end = self.bounds(load.log).high_watermark;
-            if load.next_offset >= end {
-                self.finish_group_load(partition);
-                return;
-            }
-            let mut records = Vec::new();
-            let read = self.store.read(
-                load.log,
-                load.next_offset,
-                limits::LOAD_READ_BYTES,
-                true,
-                end,
-                &mut records,
-            );
-            match read {
-                Ok(ReadOutcome::Done { bytes: 0 }) => {
-                    self.fail_group_load(partition, "nothing to read below its end");
-                    return;
-                }
-                Ok(ReadOutcome::Done { .. }) => {
-                    if !self.load_group_records(partition, &records) {
-                        return;
-                    }
-                }
-                Ok(ReadOutcome::Pending(token)) => {
-                    self.reads.insert(token, ReadWaiter::Load { partition });
-                    return;
-                }
-                Err(error) => {
-                    self.fail_group_load(partition, &format!("{error:?}"));
-                    return;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn handle_load_read(
-        &mut self,
-        partition: i32,
-        result: Result<Vec<SharedBuf>, ReadError>,
-    ) {
-        match result {
-            Ok(records) => {
-                if self.load_group_records(partition, &records) {
-                    self.continue_group_load(partition);
-                }
-            }
-            Err(error) => self.fail_group_load(partition, &format!("{error:?}")),
-        }
-    }
-
-    fn load_group_records(&mut self, partition: i32, batches: &[SharedBuf]) -> bool {
-        let mut next_offset = None;
-        let mut failure = None;
-        for buffer in batches {
-            let coordinator = &mut self.coordinator;
-            let replayed = super::records::for_each_record(
-                &mut self.codecs,
-                buffer.as_slice(),
-                &mut |batch: &BatchHeader, offset, _, record| {
-                    next_offset = Some(batch.next_offset());
-                    if batch.is_control() {
-                        match read_control_key(record.key) {
-                            Ok(ControlType::Commit) => {
-                                coordinator.load_transaction_end(partition, batch.producer_id, true)
-                            }
-                            Ok(ControlType::Abort) => coordinator.load_transaction_end(
-                                partition,
-                                batch.producer_id,
-                                false,
-                            ),
-                            Ok(_) => {}
-                            Err(error) => {
-                                failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
-                            }
-                        }
-                        return;
-                    }
-                    let Some(key) = record.key else { return };
-                    let producer = batch.is_transactional().then_some(batch.producer_id);
-                    let value = record.value;
-                    let loaded =
-                        coordinator.load_record_of(partition, key, value, offset, producer);
-                    if let Err(error) = loaded {
-                        failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
-                    }
-                },
-            );
-            match replayed {
-                Ok(end) => next_offset = Some(end),
-                Err(error) => {
-                    self.fail_group_load(partition, &error.to_string());
-                    return false;
-                }
-            }
-        }
-        if let Some(failure) = failure {
-            self.log(
-                LogLevel::Warn,
-                format!("{OFFSETS_TOPIC}-{partition}: a record was skipped: {failure}"),
-            );
-        }
-        match (next_offset, self.groups.loading.get_mut(&partition)) {
-            (Some(next), Some(load)) if next > load.next_offset => {
-                load.next_offset = next;
-                true
-            }
-            (Some(_) | None, Some(_)) => {
-                self.fail_group_load(partition, "no batch where one must be");
-                false
-            }
-            (Some(_) | None, None) => false,
-        }
-    }
-
-    fn finish_group_load(&mut self, partition: i32) {
-        self.groups.loading.remove(&partition);
-        self.coordinator.finish_load(self.now, partition);
-        self.drain_coordinator();
-    }
-
-    /// The groups of the partition stay unavailable: serving them half loaded would lose commits.
-    fn fail_group_load(&mut self, partition: i32, why: &str) {
-        self.groups.loading.remove(&partition);
-        self.coordinator.unload(partition);
-        self.log(
-            LogLevel::Error,
-            format!("{OFFSETS_TOPIC}-{partition} cannot be loaded, its groups are offline: {why}"),
-        );
         self.drain_coordinator();
     }
 }

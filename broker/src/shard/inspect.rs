@@ -93,7 +93,7 @@ impl Shard {
             acks: self.acks.len() + self.memory_acks.len(),
             backlog_bytes: self.store.backlog_bytes(),
             fetch_sessions: self.sessions.len(),
-            loading: self.groups.is_loading() || self.txns.is_loading(),
+            loading: !self.loads.is_empty(),
             deciding: self.control.as_ref().is_some_and(|control| control.is_busy()),
             failed: self.journal_failed || offline,
             stopping: self.stopping != Stopping::Running,

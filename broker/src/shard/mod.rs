@@ -15,6 +15,7 @@ mod dispatch;
 pub mod event;
 mod groups;
 pub mod inspect;
+mod load;
 pub mod mesh;
 pub mod op;
 mod pool;
@@ -84,6 +85,7 @@ pub struct Shard {
     pub(crate) timers: Timers,
     pub(crate) sessions: FetchSessions,
     pub(crate) groups: groups::Groups,
+    pub(crate) loads: load::Loads,
     pub(crate) coordinator: GroupCoordinator,
     pub(crate) txns: txn::Txns,
     pub(crate) transactions: TxnCoordinator,
@@ -480,6 +482,7 @@ impl Shard {
             timers: Timers::default(),
             sessions: FetchSessions::new(config.shard, sessions, config.seed),
             groups: groups::Groups::default(),
+            loads: load::Loads::default(),
             coordinator: GroupCoordinator::new(
                 groups::coordinator_config(&config.broker),
                 config.seed,

@@ -13,6 +13,7 @@ use super::Shard;
 use super::ask::ReplyTo;
 use super::connection::SlotId;
 use super::event::ShardId;
+use super::load::Coordinated;
 use super::mesh::{MeshMessage, RemotePart};
 use super::op::{FetchHome, FetchOp, FetchOutcome, FetchPart, Op, OpKey, PartTopic};
 use crate::api;
@@ -360,9 +361,8 @@ impl Shard {
     ) {
         match self.reads.remove(&token) {
             None => {}
-            Some(ReadWaiter::Load { partition }) => self.handle_load_read(partition, result),
-            Some(ReadWaiter::LoadTransactions { partition }) => {
-                self.handle_txn_load_read(partition, result);
+            Some(ReadWaiter::Load { whose, partition }) => {
+                self.handle_load_read(whose, partition, result);
             }
             Some(ReadWaiter::Time { .. }) => unreachable!("a search is not a read"),
             Some(ReadWaiter::Fetch { op: key, round, part }) => {
@@ -407,11 +407,7 @@ impl Shard {
                 let answer = api::offsets::finish_search(self, search, result);
                 self.answer(reply, answer);
             }
-            Some(
-                ReadWaiter::Load { .. }
-                | ReadWaiter::LoadTransactions { .. }
-                | ReadWaiter::Fetch { .. },
-            ) => {
+            Some(ReadWaiter::Load { .. } | ReadWaiter::Fetch { .. }) => {
                 unreachable!("a read is not a search")
             }
         }
@@ -514,12 +510,9 @@ pub enum ReadWaiter {
         round: u32,
         part: u32,
     },
-    /// The group coordinator's partition that is being loaded.
+    /// A coordinator's partition that is being loaded.
     Load {
-        partition: i32,
-    },
-    /// The transaction coordinator's.
-    LoadTransactions {
+        whose: Coordinated,
         partition: i32,
     },
     /// A search by time.

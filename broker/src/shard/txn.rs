@@ -1,23 +1,20 @@
-//! The transaction coordinator of this shard: its questions, its appends, its markers, its loading.
+//! The transaction coordinator of this shard: its questions, its appends, its markers.
 //!
 //! The coordinator decides and replays; here its records become batches of `__transaction_state` on
 //! this core, its markers become questions to the owners of their partitions, and what comes of
-//! both is told back.
+//! both is told back. What a start replays comes from `load.rs`.
 
 use std::collections::BTreeMap;
 
-use protocol::batch::BatchHeader;
 use protocol::error_code::ErrorCode;
-use storage::buffer::SharedBuf;
-use storage::types::{AppendHow, LogId, Origin, ReadError, ReadOutcome, TxnMarker};
+use storage::types::{AppendHow, LogId, Origin, TxnMarker};
 
 use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, Ask, PartitionAsk, ReplyTo};
-use super::event::{LogLevel, ShardId};
+use super::event::ShardId;
 use super::groups::build_batch;
 use super::op::{Op, OpKey, TxnOp};
-use super::reader::ReadWaiter;
 use crate::api::offsets::partition_ask;
 use crate::config::BrokerConfig;
 use crate::controller::internal::TRANSACTION_STATE;
@@ -26,29 +23,14 @@ use crate::coordinator::group::{Verification, VerificationToken};
 use crate::coordinator::txn::{
     Action, AppendToken, MarkersToken, ReplyToken, TopicPartition, TxnAnswer, TxnAsk, TxnConfig,
 };
-use crate::limits;
 
 /// What the shard remembers for its transaction coordinator.
 #[derive(Debug, Default)]
 pub struct Txns {
     replies: BTreeMap<u64, ReplyTo>,
     next_reply: u64,
-    /// Partitions of the transaction topic that are being replayed: where the next read starts.
-    loading: BTreeMap<i32, Load>,
     /// Actions are being done: what one of them brings about at once waits for its turn.
     draining: bool,
-}
-
-impl Txns {
-    pub(super) fn is_loading(&self) -> bool {
-        !self.loading.is_empty()
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Load {
-    log: LogId,
-    next_offset: i64,
 }
 
 impl Shard {
@@ -194,126 +176,6 @@ impl Shard {
             error => Err(error),
         };
         self.transactions.handle_appended(self.now, append, result);
-        self.drain_transactions();
-    }
-
-    /// The partition's ids are not this shard's any more.
-    pub(crate) fn unload_transactions(&mut self, partition: i32) {
-        self.txns.loading.remove(&partition);
-        self.transactions.unload(partition);
-    }
-
-    /// Replays a partition of the transaction topic that this shard owns.
-    pub(crate) fn begin_txn_load(&mut self, partition: i32, epoch: i32, log: LogId) {
-        self.transactions.begin_load(partition, epoch);
-        let next_offset = self.bounds(log).log_start;
-        self.txns.loading.insert(partition, Load { log, next_offset });
-        self.continue_txn_load(partition);
-    }
-
-    fn continue_txn_load(&mut self, partition: i32) {
-        while let Some(load) = self.txns.loading.get(&partition).copied() {
-            let end = self.bounds(load.log).high_watermark;
-            if load.next_offset >= end {
-                self.txns.loading.remove(&partition);
-                self.transactions.finish_load(self.now, partition);
-                self.drain_transactions();
-                return;
-            }
-            let mut records = Vec::new();
-            let (from, bytes) = (load.next_offset, limits::LOAD_READ_BYTES);
-            match self.store.read(load.log, from, bytes, true, end, &mut records) {
-                Ok(ReadOutcome::Done { bytes: 0 }) => {
-                    self.fail_txn_load(partition, "nothing to read below its end");
-                    return;
-                }
-                Ok(ReadOutcome::Done { .. }) => {
-                    if !self.load_txn_records(partition, &records) {
-                        return;
-                    }
-                }
-                Ok(ReadOutcome::Pending(token)) => {
-                    self.reads.insert(token, ReadWaiter::LoadTransactions { partition });
-                    return;
-                }
-                Err(error) => {
-                    self.fail_txn_load(partition, &format!("{error:?}"));
-                    return;
-                }
-            }
-        }
-    }
-
-    pub(crate) fn handle_txn_load_read(
-        &mut self,
-        partition: i32,
-        result: Result<Vec<SharedBuf>, ReadError>,
-    ) {
-        match result {
-            Ok(records) => {
-                if self.load_txn_records(partition, &records) {
-                    self.continue_txn_load(partition);
-                }
-            }
-            Err(error) => self.fail_txn_load(partition, &format!("{error:?}")),
-        }
-    }
-
-    fn load_txn_records(&mut self, partition: i32, batches: &[SharedBuf]) -> bool {
-        let mut next_offset = None;
-        let mut failure = None;
-        for buffer in batches {
-            let transactions = &mut self.transactions;
-            let replayed = super::records::for_each_record(
-                &mut self.codecs,
-                buffer.as_slice(),
-                &mut |batch: &BatchHeader, offset, _, record| {
-                    next_offset = Some(batch.next_offset());
-                    if batch.is_control() {
-                        return;
-                    }
-                    let Some(key) = record.key else { return };
-                    let loaded = transactions.load_record(partition, key, record.value, offset);
-                    if let Err(error) = loaded {
-                        failure.get_or_insert_with(|| format!("offset {offset}: {error}"));
-                    }
-                },
-            );
-            match replayed {
-                Ok(end) => next_offset = Some(end),
-                Err(error) => {
-                    self.fail_txn_load(partition, &error.to_string());
-                    return false;
-                }
-            }
-        }
-        if let Some(failure) = failure {
-            // A transaction whose last step is not known must not be served as if it had none.
-            self.fail_txn_load(partition, &failure);
-            return false;
-        }
-        match (next_offset, self.txns.loading.get_mut(&partition)) {
-            (Some(next), Some(load)) if next > load.next_offset => {
-                load.next_offset = next;
-                true
-            }
-            (Some(_) | None, Some(_)) => {
-                self.fail_txn_load(partition, "no batch where one must be");
-                false
-            }
-            (Some(_) | None, None) => false,
-        }
-    }
-
-    fn fail_txn_load(&mut self, partition: i32, why: &str) {
-        self.unload_transactions(partition);
-        self.log(
-            LogLevel::Error,
-            format!(
-                "{TRANSACTION_STATE}-{partition} cannot be loaded, its transactional ids are \
-                 offline: {why}"
-            ),
-        );
         self.drain_transactions();
     }
 }
