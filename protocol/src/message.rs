@@ -223,6 +223,24 @@ pub fn differs<T: PartialEq>(value: &T, default: T) -> bool {
     *value != default
 }
 
+/// Whether a row is the one by which a response says that its sender is throttled. The macro's
+/// helper.
+#[doc(hidden)]
+pub const fn is_throttle_time(name: &str) -> bool {
+    let (name, wanted) = (name.as_bytes(), b"throttle_time_ms");
+    if name.len() != wanted.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < wanted.len() {
+        if name[at] != wanted[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
 /// A row's default. The macro's helper.
 #[doc(hidden)]
 #[macro_export]
@@ -402,6 +420,17 @@ macro_rules! message {
                         })*
                     }
                     Ok(())
+                }
+
+                fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
+                    $(
+                        // Decided when the macro is expanded; the other fields leave no code.
+                        if const { $crate::message::is_throttle_time(stringify!($field)) } {
+                            let field: &mut dyn ::core::any::Any = &mut self.$field;
+                            return field.downcast_mut::<i32>();
+                        }
+                    )*
+                    None
                 }
 
                 fn wire_size(&self, at: At) -> usize {

@@ -84,6 +84,10 @@ pub trait Field: Sized {
     fn write(&self, writer: &mut Writer<'_>, at: At) -> Result<(), EncodeError>;
     /// Bytes that `write` appends when it succeeds.
     fn wire_size(&self, at: At) -> usize;
+    /// Of a response, where it says how long its sender is throttled, in milliseconds.
+    fn throttle_time_ms_mut(&mut self) -> Option<&mut i32> {
+        None
+    }
 }
 
 /// A type whose wire form has a null.
