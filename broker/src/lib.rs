@@ -14,6 +14,7 @@ pub mod edge;
 pub mod image;
 pub mod ledger;
 pub mod limits;
+pub mod quota;
 pub mod shard;
 pub mod time;
 

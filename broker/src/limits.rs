@@ -54,5 +54,17 @@ pub const LEDGER_SLOWEST_COUNT: usize = 32;
 /// How long a request can be among the slowest: from one to two of these, in nanoseconds.
 pub const LEDGER_WINDOW_NS: u64 = 10_000_000_000;
 
+/// Quota accounts of one shard. Beyond it those that are not in use go; when all are, further
+/// owners of a quota are not bounded.
+pub const QUOTA_ACCOUNTS_MAX: usize = 10_000;
+
+/// Client ids whose accounts a shard remembers. At the bound it forgets all and looks them up
+/// again.
+pub const QUOTA_CLIENTS_MAX: usize = 10_000;
+
+/// What was used of a quota is told to the other shards this much later at most, in nanoseconds:
+/// seldom enough to cost nothing, and a thousandth of the shortest time a rate is taken over.
+pub const QUOTA_REPORT_NS: u64 = 10_000_000;
+
 const _: () = assert!(CONNECTION_REQUESTS_MAX <= CONNECTION_HELD_FRAMES_MAX);
 const _: () = assert!(RESPONSE_POOL_BYTES_MAX <= CONNECTION_UNSENT_BYTES_MAX);

@@ -4,8 +4,9 @@
 
 use protocol::api::{ApiKey, RequestHeaderRef};
 use protocol::messages::{
-    AlterConfigsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeConfigsRequest, IncrementalAlterConfigsRequest,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterUserScramCredentialsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    IncrementalAlterConfigsRequest,
 };
 
 use crate::controller;
@@ -17,15 +18,19 @@ use crate::shard::op::RequestTag;
 
 /// Takes an admin request.
 pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>, body: &[u8]) {
+    let client_id = header.client_id_text().map_or_else(String::new, |text| text.into_owned());
     let request = match header.api_key {
         ApiKey::CreateTopics => {
-            shard.decode::<CreateTopicsRequest>(tag, body).map(ControlRequest::CreateTopics)
+            let request = shard.decode::<CreateTopicsRequest>(tag, body);
+            request.map(|request| ControlRequest::CreateTopics(request, client_id))
         }
         ApiKey::DeleteTopics => {
-            shard.decode::<DeleteTopicsRequest>(tag, body).map(ControlRequest::DeleteTopics)
+            let request = shard.decode::<DeleteTopicsRequest>(tag, body);
+            request.map(|request| ControlRequest::DeleteTopics(request, client_id))
         }
         ApiKey::CreatePartitions => {
-            shard.decode::<CreatePartitionsRequest>(tag, body).map(ControlRequest::CreatePartitions)
+            let request = shard.decode::<CreatePartitionsRequest>(tag, body);
+            request.map(|request| ControlRequest::CreatePartitions(request, client_id))
         }
         ApiKey::AlterConfigs => {
             shard.decode::<AlterConfigsRequest>(tag, body).map(ControlRequest::AlterConfigs)
@@ -33,6 +38,12 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
         ApiKey::IncrementalAlterConfigs => shard
             .decode::<IncrementalAlterConfigsRequest>(tag, body)
             .map(ControlRequest::IncrementalAlterConfigs),
+        ApiKey::AlterClientQuotas => shard
+            .decode::<AlterClientQuotasRequest>(tag, body)
+            .map(ControlRequest::AlterClientQuotas),
+        ApiKey::AlterUserScramCredentials => shard
+            .decode::<AlterUserScramCredentialsRequest>(tag, body)
+            .map(ControlRequest::AlterScram),
         ApiKey::DescribeConfigs => return describe_configs(shard, tag, body),
         other => unreachable!("{other:?} is not an admin request"),
     };
@@ -54,12 +65,15 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, answers: Vec<Answer>) {
     };
     match response {
         ControlResponse::CreateTopics(response) => {
+            shard.mute_ms(tag, response.throttle_time_ms);
             shard.reply::<CreateTopicsRequest>(tag, &response)
         }
         ControlResponse::DeleteTopics(response) => {
+            shard.mute_ms(tag, response.throttle_time_ms);
             shard.reply::<DeleteTopicsRequest>(tag, &response)
         }
         ControlResponse::CreatePartitions(response) => {
+            shard.mute_ms(tag, response.throttle_time_ms);
             shard.reply::<CreatePartitionsRequest>(tag, &response);
         }
         ControlResponse::AlterConfigs(response) => {
@@ -67,6 +81,12 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, answers: Vec<Answer>) {
         }
         ControlResponse::IncrementalAlterConfigs(response) => {
             shard.reply::<IncrementalAlterConfigsRequest>(tag, &response);
+        }
+        ControlResponse::AlterClientQuotas(response) => {
+            shard.reply::<AlterClientQuotasRequest>(tag, &response);
+        }
+        ControlResponse::AlterScram(response) => {
+            shard.reply::<AlterUserScramCredentialsRequest>(tag, &response);
         }
         ControlResponse::AutoCreateTopic(_) | ControlResponse::Done => {
             unreachable!("only the broker itself asks for this")

@@ -70,6 +70,9 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     op.max_bytes = u32::try_from(view.max_bytes)
         .unwrap_or(0)
         .min(u32::try_from(shard.broker.fetch_bytes_max).unwrap_or(0));
+    if shard.quotas.count_requests() {
+        op.max_bytes = op.max_bytes.min(shard.fetch_bytes_max(tag.slot.conn));
+    }
     if view.max_bytes < 0 {
         // It is less than nothing for the first only; from there on nothing is left.
         let first = op.parts.iter_mut().find(|part| part.owner.is_some());
@@ -337,11 +340,6 @@ fn refuse_each(shard: &mut Shard, tag: RequestTag, body: &[u8], error: ErrorCode
 /// Writes the answer of a client's fetch. Records are spliced in, not copied.
 pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
     let tag = client.tag;
-    if client.session_id != 0
-        && let Some(session) = shard.sessions.get_mut(client.session_id)
-    {
-        remember(session, op, client.incremental);
-    }
     let mut response = begin(shard, tag);
     let included = |part: &FetchPart| !client.incremental || has_news(part);
     let topics_count = runs(&op.parts, &included).count();
@@ -376,6 +374,33 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
         }
     }
     writer.finish(&[]);
+    finish(&mut response);
+    if shard.quotas.count_requests() {
+        let throttle_ms = shard.note_fetched(tag.slot.conn, response.len());
+        if throttle_ms > 0 {
+            shard.pool.give_response(response);
+            return respond_throttled(shard, client, throttle_ms);
+        }
+    }
+    if client.session_id != 0
+        && let Some(session) = shard.sessions.get_mut(client.session_id)
+    {
+        remember(session, op, client.incremental);
+    }
+    shard.complete(tag.slot, Some(response));
+}
+
+/// The answer to a client over its quota: nothing was read, and its session knows nothing of it. A
+/// session that was to be opened is not (KIP-219, as Kafka does it).
+fn respond_throttled(shard: &mut Shard, client: &ClientFetch, throttle_ms: i32) {
+    let tag = client.tag;
+    if !client.incremental {
+        shard.sessions.remove(client.session_id);
+    }
+    let session_id = if client.incremental { client.session_id } else { 0 };
+    let mut response = begin(shard, tag);
+    let head = FetchResponseHead { throttle_time_ms: throttle_ms, error_code: 0, session_id };
+    FetchResponseWriter::new(&mut response.head, tag.version, head, 0).finish(&[]);
     finish(&mut response);
     shard.complete(tag.slot, Some(response));
 }

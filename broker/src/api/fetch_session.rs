@@ -195,6 +195,11 @@ impl FetchSessions {
         self.sessions.get_mut(&id)
     }
 
+    /// Forgets it.
+    pub fn remove(&mut self, id: i32) {
+        self.sessions.remove(&id);
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.sessions.len()

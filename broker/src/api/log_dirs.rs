@@ -1,12 +1,17 @@
-//! DescribeLogDirs: bytes per partition in the one data folder.
+//! DescribeLogDirs and AlterReplicaLogDirs: bytes per partition in the one data folder, to which
+//! every replica belongs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::messages::DescribeLogDirsRequest;
+use protocol::error_code::ErrorCode;
+use protocol::messages::alter_replica_log_dirs::{
+    AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
+};
 use protocol::messages::describe_log_dirs::{
     DescribableLogDirTopic, DescribeLogDirsPartition, DescribeLogDirsResponse,
     DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
 
 use super::offsets::partition_ask;
 use crate::shard::Shard;
@@ -90,4 +95,38 @@ pub(crate) fn finish(
     let response =
         DescribeLogDirsResponse { results: vec![result], ..DescribeLogDirsResponse::default() };
     shard.reply::<DescribeLogDirsRequest>(tag, &response);
+}
+
+/// Takes an AlterReplicaLogDirs request: a replica can stay where it is, there is no other place.
+pub fn handle_alter(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
+    let Some(request) = shard.decode::<AlterReplicaLogDirsRequest>(tag, body) else { return };
+    // Of a partition named twice the last place counts.
+    let mut wanted: BTreeMap<String, BTreeMap<i32, bool>> = BTreeMap::new();
+    for dir in request.dirs {
+        let known = dir.path == shard.config.data_dir;
+        for topic in dir.topics {
+            let partitions = wanted.entry(topic.name).or_default();
+            partitions.extend(topic.partitions.into_iter().map(|partition| (partition, known)));
+        }
+    }
+    let code = |topic: &str, partition: i32, known: bool| {
+        let index = shard.topics.find_name(topic);
+        let there = index.is_some_and(|index| shard.topics.partition(index, partition).is_some());
+        match (known, there) {
+            (false, _) => ErrorCode::LogDirNotFound,
+            (true, false) => ErrorCode::UnknownTopicOrPartition,
+            (true, true) => ErrorCode::None,
+        }
+    };
+    let named = wanted.into_iter().filter(|(_, partitions)| !partitions.is_empty());
+    let results = named.map(|(topic_name, partitions)| {
+        let partitions = partitions.into_iter().map(|(partition_index, known)| {
+            let error_code = code(&topic_name, partition_index, known).code();
+            AlterReplicaLogDirPartitionResult { partition_index, error_code }
+        });
+        let partitions = partitions.collect();
+        AlterReplicaLogDirTopicResult { topic_name, partitions }
+    });
+    let response = AlterReplicaLogDirsResponse { throttle_time_ms: 0, results: results.collect() };
+    shard.reply::<AlterReplicaLogDirsRequest>(tag, &response);
 }

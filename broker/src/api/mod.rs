@@ -5,6 +5,7 @@
 //! together.
 
 pub mod admin;
+pub mod cluster;
 pub mod error;
 pub mod fetch;
 pub mod fetch_session;
@@ -18,6 +19,7 @@ mod produce_merge;
 mod produce_refusal;
 pub mod producers;
 pub mod rules;
+pub mod security;
 pub mod served;
 pub mod transactions;
 pub mod versions;
@@ -49,6 +51,9 @@ pub(crate) fn finish(
         GatherRequest::FindCoordinator(request) => groups::finish_find(shard, tag, &request),
         GatherRequest::Metadata(request) => metadata::finish(shard, tag, &request),
         GatherRequest::Group(key) => groups::finish(shard, tag, key, answers),
+        GatherRequest::DescribeQuorum(request) => {
+            cluster::finish_quorum(shard, tag, &request, &answers);
+        }
         GatherRequest::Control => admin::finish(shard, tag, answers),
         GatherRequest::Txn(request) => transactions::finish(shard, tag, request, answers),
     }

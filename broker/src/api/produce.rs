@@ -169,7 +169,7 @@ fn append_all_local(
         failed |= outcome.error_code != 0;
         write_part(&mut writer, asked.index, &outcome);
     }
-    writer.finish(0, &[]);
+    writer.finish(shard.throttle_ms(), &[]);
     finish(&mut response);
     if view.acks == 0 {
         shard.pool.give_response(response);
@@ -208,7 +208,9 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
     let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
     let silent = view.acks == 0;
     let path = AppendPath::default();
-    let key = shard.ops.insert(Op::Produce(ProduceOp { tag, silent, parts, pending, path }));
+    let throttle_ms = shard.throttle_ms();
+    let key =
+        shard.ops.insert(Op::Produce(ProduceOp { tag, silent, throttle_ms, parts, pending, path }));
     for (part, (asked, target)) in view.partitions().zip(targets).enumerate() {
         let part = part as u32;
         let records = asked.records.unwrap_or_default();
@@ -263,7 +265,7 @@ pub(crate) fn respond_gathered(shard: &mut Shard, op: ProduceOp) {
             write_part(&mut writer, part.partition, &part.outcome);
         }
     }
-    writer.finish(0, &[]);
+    writer.finish(op.throttle_ms, &[]);
     finish(&mut response);
     shard.complete_after(op.tag.slot, Some(response), Some(&op.path));
 }

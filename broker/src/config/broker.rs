@@ -15,6 +15,7 @@ use super::reader::Reader;
 use super::registry;
 use super::topic::{Durability, TopicConfig, apply_broker_default};
 use super::value::Value;
+use crate::quota::Window;
 
 /// How a durable write is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +101,14 @@ pub struct TransactionsConfig {
     pub timeout_check_ms: i32,
 }
 
+/// Windows over which the use of quotas is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuotasConfig {
+    pub window: Window,
+    /// Of changes of metadata.
+    pub controller_window: Window,
+}
+
 /// The broker's configuration.
 #[derive(Clone, PartialEq, Debug)]
 pub struct BrokerConfig {
@@ -109,6 +118,7 @@ pub struct BrokerConfig {
     pub storage: StorageConfig,
     pub groups: GroupsConfig,
     pub transactions: TransactionsConfig,
+    pub quotas: QuotasConfig,
     /// As host:port.
     pub admin_listen: String,
     /// `None` means all.
@@ -200,6 +210,16 @@ impl BrokerConfig {
             storage: storage(&read)?,
             groups: groups(layers, &read)?,
             transactions: transactions(layers, &read)?,
+            quotas: QuotasConfig {
+                window: Window::new(
+                    read.int("quota.window.num")?,
+                    read.int("quota.window.size.seconds")?,
+                ),
+                controller_window: Window::new(
+                    read.int("controller.quota.window.num")?,
+                    read.int("controller.quota.window.size.seconds")?,
+                ),
+            },
             admin_listen: read.word("corelane.admin.listen")?,
             cores: match read.text("corelane.cores")? {
                 Some(text) => Some(parse_cores(&text)?),

@@ -14,6 +14,7 @@ use super::assignment::{automatic, partition_record, validate_manual};
 use super::limits::{
     PARTITIONS_PER_BROKER_MAX, PARTITIONS_PER_REQUEST_MAX, PARTITIONS_PER_TOPIC_MAX,
 };
+use super::mutation::MutationQuota;
 use super::{DUPLICATE_TOPIC_NAME, Decision, Refusal, TOO_MANY_PARTITIONS};
 use crate::image::{Image, MetadataRecord};
 
@@ -21,6 +22,15 @@ use crate::image::{Image, MetadataRecord};
 pub fn decide_create_partitions(
     image: &Image,
     request: &CreatePartitionsRequest,
+) -> Decision<CreatePartitionsResponse> {
+    decide_create_partitions_within(image, request, &mut MutationQuota::unlimited())
+}
+
+/// Decides a CreatePartitions request of a client with a quota.
+pub fn decide_create_partitions_within(
+    image: &Image,
+    request: &CreatePartitionsRequest,
+    quota: &mut MutationQuota,
 ) -> Decision<CreatePartitionsResponse> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
@@ -39,6 +49,7 @@ pub fn decide_create_partitions(
             Err(Refusal::new(ErrorCode::InvalidRequest, DUPLICATE_TOPIC_NAME))
         } else {
             grow(image, topic, records.len())
+                .and_then(|added| quota.take(added.len()).map(|()| added))
         };
         let refusal = match decided {
             Ok(added) => {
@@ -56,7 +67,8 @@ pub fn decide_create_partitions(
     if request.validate_only {
         records.clear();
     }
-    Decision { records, response: CreatePartitionsResponse { throttle_time_ms: 0, results } }
+    let throttle_time_ms = quota.throttle_ms();
+    Decision { records, response: CreatePartitionsResponse { throttle_time_ms, results } }
 }
 
 /// The partitions to add to one topic, after `before` others of the same request.

@@ -18,6 +18,7 @@ use super::limits::{
     PARTITIONS_PER_BROKER_MAX, PARTITIONS_PER_REQUEST_MAX, PARTITIONS_PER_TOPIC_MAX,
     RECORDS_PER_DECISION_MAX, TOPICS_MAX,
 };
+use super::mutation::MutationQuota;
 use super::{
     DUPLICATE_TOPIC_NAME, Decision, NewId, Refusal, TOO_LARGE_BATCH, TOO_MANY_PARTITIONS,
     topic_name,
@@ -37,6 +38,20 @@ pub fn decide_create_topics(
     now_ms: i64,
     new_id: NewId<'_>,
 ) -> Decision<CreateTopicsResponse> {
+    let quota = &mut MutationQuota::unlimited();
+    decide_create_topics_within(image, config, request, now_ms, new_id, quota)
+}
+
+/// Decides a CreateTopics request of a client with a quota. What is only validated counts as well,
+/// as with Kafka.
+pub fn decide_create_topics_within(
+    image: &Image,
+    config: &BrokerConfig,
+    request: &CreateTopicsRequest,
+    now_ms: i64,
+    new_id: NewId<'_>,
+    quota: &mut MutationQuota,
+) -> Decision<CreateTopicsResponse> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for topic in &request.topics {
         *counts.entry(&topic.name).or_default() += 1;
@@ -54,12 +69,13 @@ pub fn decide_create_topics(
         } else if counts[topic.name.as_str()] > 1 {
             Err(Refusal::new(ErrorCode::InvalidRequest, DUPLICATE_TOPIC_NAME))
         } else {
-            batch.create(image, config, topic, now_ms, new_id)
+            batch.create(image, config, topic, now_ms, new_id, quota)
         };
         results.push(decided.unwrap_or_else(|refusal| refused(&topic.name, refusal)));
     }
     let records = if request.validate_only { Vec::new() } else { batch.records };
-    Decision { records, response: CreateTopicsResponse { throttle_time_ms: 0, topics: results } }
+    let throttle_time_ms = quota.throttle_ms();
+    Decision { records, response: CreateTopicsResponse { throttle_time_ms, topics: results } }
 }
 
 /// What refuses every topic of a request at once.
@@ -96,6 +112,7 @@ impl Batch {
         topic: &CreatableTopic,
         now_ms: i64,
         new_id: NewId<'_>,
+        quota: &mut MutationQuota,
     ) -> Result<CreatableTopicResult, Refusal> {
         topic_name::validate_new(image, &topic.name)?;
         let configs = own_configs(topic)?;
@@ -105,6 +122,7 @@ impl Batch {
         } else {
             manual_assignment(image, topic)?
         };
+        quota.take(assignment.len())?;
         self.add(image, &topic.name, &assignment, &configs, now_ms, new_id).map(|topic_id| {
             let replication = assignment.first().map_or(0, Vec::len);
             CreatableTopicResult {

@@ -10,6 +10,7 @@ use protocol::messages::delete_topics::{
 };
 use protocol::types::Uuid;
 
+use super::mutation::MutationQuota;
 use super::{DUPLICATE_TOPIC_NAME, Decision, Refusal};
 use crate::config::BrokerConfig;
 use crate::image::record::RemoveTopicRecord;
@@ -24,6 +25,17 @@ pub fn decide_delete_topics(
     config: &BrokerConfig,
     request: &DeleteTopicsRequest,
     version: i16,
+) -> Decision<DeleteTopicsResponse> {
+    decide_delete_topics_within(image, config, request, version, &mut MutationQuota::unlimited())
+}
+
+/// Decides a DeleteTopics request of a client with a quota.
+pub fn decide_delete_topics_within(
+    image: &Image,
+    config: &BrokerConfig,
+    request: &DeleteTopicsRequest,
+    version: i16,
+    quota: &mut MutationQuota,
 ) -> Decision<DeleteTopicsResponse> {
     let wanted: Vec<Wanted> = request
         .topic_names
@@ -53,6 +65,11 @@ pub fn decide_delete_topics(
         }
         match whole.clone().map_or_else(|| delete(image, one, &counts), Err) {
             Ok((name, topic_id)) => {
+                let partitions = image.topic_by_id(&topic_id).map_or(0, |t| t.partitions.len());
+                if let Err(refusal) = quota.take(partitions) {
+                    results.push(result(Some(name), topic_id, refusal));
+                    continue;
+                }
                 records.push(MetadataRecord::RemoveTopic(RemoveTopicRecord { topic_id }));
                 results.push(result(Some(name), topic_id, Refusal::bare(ErrorCode::None)));
             }
@@ -61,7 +78,8 @@ pub fn decide_delete_topics(
             }
         }
     }
-    Decision { records, response: DeleteTopicsResponse { throttle_time_ms: 0, responses: results } }
+    let throttle_time_ms = quota.throttle_ms();
+    Decision { records, response: DeleteTopicsResponse { throttle_time_ms, responses: results } }
 }
 
 fn whole_request(

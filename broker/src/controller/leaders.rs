@@ -32,6 +32,7 @@ pub fn decide_elect_leaders(
 ) -> Decision<ElectLeadersResponse> {
     let results = match &request.topic_partitions {
         // Of all partitions only those whose leader changed are named: none.
+        None if !known_election(request.election_type) => Vec::new(),
         None => image
             .topics()
             .map(|topic| ReplicaElectionResult {
@@ -59,7 +60,9 @@ pub fn decide_elect_leaders(
             })
             .collect(),
     };
-    let code = match known_election(request.election_type) {
+    // A request that names nothing is not looked at.
+    let names_none = request.topic_partitions.as_ref().is_some_and(Vec::is_empty);
+    let code = match known_election(request.election_type) || names_none {
         true => ErrorCode::None,
         false => ErrorCode::InvalidRequest,
     };
@@ -121,11 +124,13 @@ pub fn decide_alter_partition_reassignments(
                 .collect(),
         })
         .collect();
+    // A request that names nothing is not looked at.
+    let names_none = request.topics.is_empty();
     let response = AlterPartitionReassignmentsResponse {
         throttle_time_ms: 0,
-        allow_replication_factor_change: request.allow_replication_factor_change,
+        allow_replication_factor_change: request.allow_replication_factor_change || names_none,
         error_code: ErrorCode::None as i16,
-        error_message: None,
+        error_message: names_none.then(String::new),
         responses,
     };
     Decision { records: Vec::new(), response }
@@ -137,7 +142,7 @@ fn reassign(image: &Image, name: &str, wanted: &ReassignablePartition) -> Result
         .topic(name)
         .ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
     let partition = topic.partition(wanted.partition_index).ok_or_else(|| {
-        unknown(format!("Unable to find partition {} of topic {name}.", wanted.partition_index))
+        unknown(format!("Unable to find partition {name}:{}.", wanted.partition_index))
     })?;
     let Some(replicas) = &wanted.replicas else {
         return Err(Refusal::bare(ErrorCode::NoReassignmentInProgress));

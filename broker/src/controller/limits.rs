@@ -41,5 +41,15 @@ pub const CONFIG_RESOURCES_MAX: usize = 100_000;
 /// Producer ids handed to a broker at once. A new block costs one metadata record.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 
+/// Entities with quotas. More are refused with POLICY_VIOLATION (44).
+pub const QUOTA_ENTITIES_MAX: usize = 100_000;
+
+/// Bytes of a user or client id in a quota. A longer one is refused with INVALID_REQUEST (42).
+pub const QUOTA_NAME_BYTES_MAX: usize = 1024;
+
+/// SCRAM credentials before a request. Once there are so many, users without one are refused with
+/// POLICY_VIOLATION (44).
+pub const SCRAM_CREDENTIALS_MAX: usize = 100_000;
+
 const _: () = assert!(RECORDS_PER_DECISION_MAX <= PARTITIONS_PER_BROKER_MAX);
 const _: () = assert!(PARTITIONS_PER_TOPIC_MAX as usize <= PARTITIONS_PER_BROKER_MAX);

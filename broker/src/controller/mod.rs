@@ -9,6 +9,7 @@
 
 pub mod alter_configs;
 pub mod assignment;
+pub mod client_quotas;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
@@ -16,6 +17,8 @@ pub mod describe_configs;
 pub mod internal;
 pub mod leaders;
 pub mod limits;
+pub mod mutation;
+pub mod scram;
 pub mod topic_name;
 
 use protocol::ErrorCode;
@@ -24,14 +27,16 @@ use protocol::types::Uuid;
 use crate::image::MetadataRecord;
 
 pub use alter_configs::{decide_alter_configs, decide_incremental_alter_configs};
-pub use create_partitions::decide_create_partitions;
-pub use create_topics::decide_create_topics;
-pub use delete_topics::decide_delete_topics;
+pub use client_quotas::{decide_alter_client_quotas, describe_client_quotas};
+pub use create_partitions::{decide_create_partitions, decide_create_partitions_within};
+pub use create_topics::{decide_create_topics, decide_create_topics_within};
+pub use delete_topics::{decide_delete_topics, decide_delete_topics_within};
 pub use describe_configs::{describe_configs, list_config_resources};
 pub use internal::{allocate_producer_ids, bootstrap, decide_auto_create};
 pub use leaders::{
     decide_alter_partition_reassignments, decide_elect_leaders, list_partition_reassignments,
 };
+pub use scram::{decide_alter_scram, describe_scram};
 
 /// What a request changes and what its sender is told once the change is durable.
 #[derive(Clone, PartialEq, Debug)]

@@ -8,7 +8,9 @@
 mod config;
 pub mod describe;
 pub mod placement;
+pub mod quota;
 pub mod record;
+pub mod scram;
 mod topic;
 pub mod topic_name;
 
@@ -22,13 +24,15 @@ use rustc_hash::FxBuildHasher;
 use crate::config::Configs;
 
 pub use config::{ConfigResource, ResourceType};
+pub use quota::{QuotaEntity, QuotaName, QuotaValues, Quotas};
 pub use record::{MetadataRecord, RecordError};
+pub use scram::{ScramCredential, ScramMechanism};
 pub use topic::{Partition, Topic};
 pub use topic_name::is_internal;
 
 use record::{
-    BrokerRecord, ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord, ProducerIdsRecord,
-    RemoveTopicRecord, TopicRecord,
+    BrokerRecord, ClientQuotaRecord, ClusterRecord, ConfigRecord, FeatureRecord, PartitionRecord,
+    ProducerIdsRecord, QuotaPart, RemoveTopicRecord, ScramRecord, TopicRecord,
 };
 
 /// A broker of the cluster.
@@ -54,6 +58,8 @@ pub struct Image {
     /// Names with `.` as `_`, where collisions show.
     collisions: BTreeMap<String, Vec<String>>,
     configs: BTreeMap<ConfigResource, Configs>,
+    quotas: Quotas,
+    scram: BTreeMap<(String, ScramMechanism), ScramCredential>,
     next_producer_id: i64,
     partitions_count: usize,
     /// Grows with every replayed record; not part of the state.
@@ -78,6 +84,8 @@ pub enum Change {
     },
     Config(ConfigResource),
     ProducerIds,
+    Quotas,
+    Scram,
 }
 
 /// A record that does not fit the image. The log is damaged, or a decision was wrong: the caller
@@ -127,6 +135,8 @@ impl Image {
                 self.next_producer_id = body.next_producer_id;
                 Change::ProducerIds
             }
+            MetadataRecord::ClientQuota(body) => self.replay_quota(body)?,
+            MetadataRecord::Scram(body) => self.replay_scram(body)?,
         };
         self.epoch += 1;
         Ok(change)
@@ -213,6 +223,44 @@ impl Image {
         Ok(Change::Config(resource))
     }
 
+    fn replay_quota(&mut self, body: &ClientQuotaRecord) -> Result<Change, ReplayError> {
+        let mut entity = QuotaEntity::default();
+        for part in &body.entity {
+            let place = entity.part_mut(&part.kind);
+            let place = place.ok_or(ReplayError::OutOfRange("the type of a quota's entity"))?;
+            *place = Some(QuotaName::from_wire(part.name.clone()));
+        }
+        if body.remove {
+            if let Some(values) = self.quotas.get_mut(&entity) {
+                values.remove(&body.key);
+                if values.is_empty() {
+                    self.quotas.remove(&entity);
+                }
+            }
+        } else {
+            self.quotas.entry(entity).or_default().insert(body.key.clone(), body.value);
+        }
+        Ok(Change::Quotas)
+    }
+
+    fn replay_scram(&mut self, body: &ScramRecord) -> Result<Change, ReplayError> {
+        let mechanism = ScramMechanism::from_wire(body.mechanism)
+            .ok_or(ReplayError::OutOfRange("a SCRAM mechanism"))?;
+        let key = (body.user.clone(), mechanism);
+        if body.iterations == 0 {
+            self.scram.remove(&key);
+        } else {
+            let credential = ScramCredential {
+                salt: body.salt.to_vec(),
+                stored_key: body.stored_key.to_vec(),
+                server_key: body.server_key.to_vec(),
+                iterations: body.iterations,
+            };
+            self.scram.insert(key, credential);
+        }
+        Ok(Change::Scram)
+    }
+
     /// Records that make this image out of an empty one, always in the same order.
     pub fn snapshot_records(&self) -> Vec<MetadataRecord> {
         let mut records =
@@ -248,6 +296,31 @@ impl Image {
                 })
             }));
         }
+        for (entity, values) in &self.quotas {
+            let parts = entity.parts().map(|(kind, name)| QuotaPart {
+                kind: kind.to_owned(),
+                name: name.name().map(str::to_owned),
+            });
+            let entity: Vec<QuotaPart> = parts.collect();
+            records.extend(values.iter().map(|(key, value)| {
+                MetadataRecord::ClientQuota(ClientQuotaRecord {
+                    entity: entity.clone(),
+                    key: key.clone(),
+                    value: *value,
+                    remove: false,
+                })
+            }));
+        }
+        records.extend(self.scram.iter().map(|((user, mechanism), credential)| {
+            MetadataRecord::Scram(ScramRecord {
+                user: user.clone(),
+                mechanism: mechanism.to_wire(),
+                iterations: credential.iterations,
+                salt: credential.salt.clone().into(),
+                stored_key: credential.stored_key.clone().into(),
+                server_key: credential.server_key.clone().into(),
+            })
+        }));
         if self.next_producer_id > 0 {
             records.push(MetadataRecord::ProducerIds(ProducerIdsRecord {
                 broker_id: -1,
@@ -345,6 +418,16 @@ impl Image {
         self.configs.keys()
     }
 
+    /// Every quota.
+    pub fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    /// SCRAM credentials by user and mechanism.
+    pub fn scram(&self) -> &BTreeMap<(String, ScramMechanism), ScramCredential> {
+        &self.scram
+    }
+
     /// The lowest producer id that no broker was given.
     pub fn next_producer_id(&self) -> i64 {
         self.next_producer_id
@@ -383,6 +466,8 @@ pub fn record_size(record: &MetadataRecord) -> usize {
         MetadataRecord::RemoveTopic(body) => body.size(0),
         MetadataRecord::Config(body) => body.size(0),
         MetadataRecord::ProducerIds(body) => body.size(0),
+        MetadataRecord::ClientQuota(body) => body.size(0),
+        MetadataRecord::Scram(body) => body.size(0),
     }
 }
 

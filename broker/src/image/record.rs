@@ -8,6 +8,7 @@
 //! than the
 //! bytes justify.
 
+use bytes::Bytes;
 use protocol::message::Message;
 use protocol::primitive::{DecodeError, EncodeError, Reader};
 use protocol::types::Uuid;
@@ -69,6 +70,30 @@ protocol::message! {
         value: Option<String>, since(0).nullable(0);
     }
 
+    /// A rate of a quota entity is set, or taken back.
+    pub struct ClientQuotaRecord[versions(0, 0).flexible(0)] {
+        entity: Vec<QuotaPart>, since(0);
+        key: String, since(0);
+        value: f64, since(0);
+        remove: bool, since(0);
+    }
+
+    /// Part of [`ClientQuotaRecord`]. A null name is the default of its type.
+    pub struct QuotaPart {
+        kind: String, since(0);
+        name: Option<String>, since(0).nullable(0);
+    }
+
+    /// A user's SCRAM credential for one mechanism is set, or with no iterations taken back.
+    pub struct ScramRecord[versions(0, 0).flexible(0)] {
+        user: String, since(0);
+        mechanism: i8, since(0);
+        iterations: i32, since(0);
+        salt: Bytes, since(0).secret();
+        stored_key: Bytes, since(0).secret();
+        server_key: Bytes, since(0).secret();
+    }
+
     /// Producer ids below this one may be in use.
     pub struct ProducerIdsRecord[versions(0, 0).flexible(0)] {
         broker_id: i32, since(0);
@@ -87,6 +112,8 @@ pub enum MetadataRecord {
     RemoveTopic(RemoveTopicRecord),
     Config(ConfigRecord),
     ProducerIds(ProducerIdsRecord),
+    ClientQuota(ClientQuotaRecord),
+    Scram(ScramRecord),
 }
 
 /// Bytes that are no record this version knows.
@@ -114,6 +141,8 @@ impl MetadataRecord {
             MetadataRecord::RemoveTopic(_) => 6,
             MetadataRecord::Config(_) => 7,
             MetadataRecord::ProducerIds(_) => 8,
+            MetadataRecord::ClientQuota(_) => 16,
+            MetadataRecord::Scram(_) => 17,
         }
     }
 
@@ -133,6 +162,8 @@ impl MetadataRecord {
             MetadataRecord::RemoveTopic(body) => body.encode(out, VERSION),
             MetadataRecord::Config(body) => body.encode(out, VERSION),
             MetadataRecord::ProducerIds(body) => body.encode(out, VERSION),
+            MetadataRecord::ClientQuota(body) => body.encode(out, VERSION),
+            MetadataRecord::Scram(body) => body.encode(out, VERSION),
         }
     }
 
@@ -155,6 +186,8 @@ impl MetadataRecord {
             6 => MetadataRecord::RemoveTopic(Message::decode(&mut reader, body_version)?),
             7 => MetadataRecord::Config(Message::decode(&mut reader, body_version)?),
             8 => MetadataRecord::ProducerIds(Message::decode(&mut reader, body_version)?),
+            16 => MetadataRecord::ClientQuota(Message::decode(&mut reader, body_version)?),
+            17 => MetadataRecord::Scram(Message::decode(&mut reader, body_version)?),
             _ => return Err(unknown),
         };
         match reader.remaining() {

@@ -60,7 +60,12 @@ impl Shard {
 
     fn apply_change(&mut self, change: Change) {
         match change {
-            Change::Cluster | Change::Brokers | Change::Features | Change::ProducerIds => {}
+            Change::Cluster
+            | Change::Brokers
+            | Change::Features
+            | Change::ProducerIds
+            | Change::Scram => {}
+            Change::Quotas => self.update_quotas(),
             Change::TopicCreated(id) => {
                 let name = self.image.topic_by_id(&id).map(|topic| topic.name.clone());
                 self.add_topic(id, &name.expect("a topic that was just replayed is there"));
@@ -204,6 +209,7 @@ impl Shard {
         self.resolve_broker_config();
         self.coordinator.update_config(coordinator_config(&self.broker));
         self.transactions.update_config(txn_config(&self.broker));
+        self.update_quota_windows();
         let names: Vec<Arc<str>> =
             self.topics.iter().map(|(_, topic)| Arc::clone(&topic.name)).collect();
         for name in names {

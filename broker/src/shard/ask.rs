@@ -38,6 +38,8 @@ pub enum Ask {
         version: i16,
         request: ControlRequest,
     },
+    /// Where the metadata log of shard 0 ends.
+    MetadataLog,
     /// An id for a new producer; shard 0 holds the block of ids.
     ProducerId,
     /// To the owner of a transactional id.
@@ -99,6 +101,10 @@ pub enum Answer {
     },
     Group(GroupResponse),
     Control(ControlResponse),
+    MetadataLog {
+        high_watermark: i64,
+        log_end: i64,
+    },
     ProducerId {
         error_code: i16,
         producer_id: i64,
@@ -129,6 +135,7 @@ pub enum GatherRequest {
     Metadata(messages::MetadataRequest),
     /// A group request; one that names several groups has a question for each.
     Group(ApiKey),
+    DescribeQuorum(messages::DescribeQuorumRequest),
     /// A request of the control plane.
     Control,
     /// A request about transactions.

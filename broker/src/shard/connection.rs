@@ -12,6 +12,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::event::ConnId;
 use super::op::OpKey;
+use super::quotas::ClientAccounts;
 use super::response::Response;
 use crate::ledger::{AppendPath, Arrival, Point, Record};
 use crate::limits;
@@ -55,6 +56,12 @@ pub struct Connection {
     pub parked: Vec<OpKey>,
     /// The shard has too much to commit to read more from this connection.
     pub backlogged: bool,
+    /// What its last request was counted on, where there are quotas.
+    pub accounts: ClientAccounts,
+    /// Its client is over a quota until then; 0: it is not.
+    pub muted_until_ns: u64,
+    /// It is closed when that time is over.
+    pub doomed: bool,
 }
 
 /// What a connection wants after a change.
@@ -80,12 +87,15 @@ impl Connection {
             closing: false,
             parked: Vec::new(),
             backlogged: false,
+            accounts: ClientAccounts::default(),
+            muted_until_ns: 0,
+            doomed: false,
         }
     }
 
     /// Whether a frame that arrives has to wait for an earlier request.
     pub fn must_hold(&self) -> bool {
-        self.barrier.is_some() || !self.held.is_empty()
+        self.barrier.is_some() || !self.held.is_empty() || self.muted_until_ns > 0
     }
 
     /// Keeps a frame until the barrier falls. `false` when the bound is reached.
@@ -99,7 +109,7 @@ impl Connection {
 
     /// The next held frame, when nothing stands before it.
     pub fn take_held(&mut self) -> Option<(Vec<u8>, Arrival)> {
-        if self.barrier.is_some() || self.closing {
+        if self.barrier.is_some() || self.closing || self.muted_until_ns > 0 {
             return None;
         }
         self.held.pop_front()
@@ -197,10 +207,12 @@ impl Connection {
         let full = self.slots.len() >= limits::CONNECTION_REQUESTS_MAX
             || self.unsent_bytes >= limits::CONNECTION_UNSENT_BYTES_MAX
             || !self.held.is_empty()
+            || self.muted_until_ns > 0
             || self.backlogged;
         let low = self.slots.len() <= limits::CONNECTION_REQUESTS_MAX / 2
             && self.unsent_bytes <= limits::CONNECTION_UNSENT_BYTES_MAX / 2
             && self.held.is_empty()
+            && self.muted_until_ns == 0
             && !self.backlogged;
         match (self.paused, full, low) {
             (false, true, _) => {

@@ -24,10 +24,12 @@ use super::event::ShardId;
 use super::mesh::MeshMessage;
 use super::snapshot::SnapshotWriter;
 use super::topics::storage_id;
+use crate::controller::mutation::MutationQuota;
 use crate::controller::{
-    Decision, allocate_producer_ids, decide_alter_configs, decide_auto_create,
-    decide_create_partitions, decide_create_topics, decide_delete_topics,
-    decide_incremental_alter_configs, limits::PRODUCER_ID_BLOCK,
+    Decision, allocate_producer_ids, decide_alter_client_quotas, decide_alter_configs,
+    decide_alter_scram, decide_auto_create, decide_create_partitions_within,
+    decide_create_topics_within, decide_delete_topics_within, decide_incremental_alter_configs,
+    limits::PRODUCER_ID_BLOCK,
 };
 use crate::image::MetadataRecord;
 use crate::limits;
@@ -41,11 +43,14 @@ pub fn metadata_partition() -> PartitionId {
 /// Something only the control plane may decide.
 #[derive(Debug)]
 pub enum ControlRequest {
-    CreateTopics(messages::CreateTopicsRequest),
-    DeleteTopics(messages::DeleteTopicsRequest),
-    CreatePartitions(messages::CreatePartitionsRequest),
+    /// With the id of the client, who may have a quota; the next two as well.
+    CreateTopics(messages::CreateTopicsRequest, String),
+    DeleteTopics(messages::DeleteTopicsRequest, String),
+    CreatePartitions(messages::CreatePartitionsRequest, String),
     AlterConfigs(messages::AlterConfigsRequest),
     IncrementalAlterConfigs(messages::IncrementalAlterConfigsRequest),
+    AlterClientQuotas(messages::AlterClientQuotasRequest),
+    AlterScram(messages::AlterUserScramCredentialsRequest),
     /// A topic that a Metadata request names and that does not exist, or the offsets topic when the
     /// first group asks for its coordinator.
     AutoCreateTopic(String),
@@ -59,6 +64,8 @@ pub enum ControlResponse {
     CreatePartitions(messages::CreatePartitionsResponse),
     AlterConfigs(messages::AlterConfigsResponse),
     IncrementalAlterConfigs(messages::IncrementalAlterConfigsResponse),
+    AlterClientQuotas(messages::AlterClientQuotasResponse),
+    AlterScram(messages::AlterUserScramCredentialsResponse),
     /// Why it was not created, if it was not. That it exists already is as good.
     AutoCreateTopic(Option<ErrorCode>),
     /// The broker itself asked.
@@ -101,6 +108,16 @@ impl ControlResponse {
             }
             Self::IncrementalAlterConfigs(response) => {
                 for one in response.responses.iter_mut().filter(|one| one.error_code == 0) {
+                    (one.error_code, one.error_message) = (code, because());
+                }
+            }
+            Self::AlterClientQuotas(response) => {
+                for one in response.entries.iter_mut().filter(|one| one.error_code == 0) {
+                    (one.error_code, one.error_message) = (code, because());
+                }
+            }
+            Self::AlterScram(response) => {
+                for one in response.results.iter_mut().filter(|one| one.error_code == 0) {
                     (one.error_code, one.error_message) = (code, because());
                 }
             }
@@ -171,6 +188,16 @@ impl ControlPlane {
 impl Shard {
     fn control_mut(&mut self) -> &mut ControlPlane {
         self.control.as_mut().expect("control requests go to shard 0")
+    }
+
+    /// Where the metadata log ends; nothing before it is adopted.
+    pub(crate) fn metadata_log(&self) -> Answer {
+        let log = self.control.as_ref().and_then(|control| control.log);
+        let bounds = log.map(|log| self.bounds(log));
+        Answer::MetadataLog {
+            high_watermark: bounds.map_or(-1, |bounds| bounds.high_watermark),
+            log_end: bounds.map_or(-1, |bounds| bounds.log_end),
+        }
     }
 
     pub(crate) fn handle_control_ask(
@@ -260,6 +287,30 @@ impl Shard {
     }
 
     fn decide(&mut self, version: i16, request: ControlRequest) -> Decision<ControlResponse> {
+        let mut quota = match &request {
+            // The versions that know the code.
+            ControlRequest::CreateTopics(_, client) => self.mutation_quota(client, version >= 6),
+            ControlRequest::DeleteTopics(_, client) => self.mutation_quota(client, version >= 5),
+            ControlRequest::CreatePartitions(_, client) => {
+                self.mutation_quota(client, version >= 3)
+            }
+            ControlRequest::AlterConfigs(_)
+            | ControlRequest::IncrementalAlterConfigs(_)
+            | ControlRequest::AlterClientQuotas(_)
+            | ControlRequest::AlterScram(_)
+            | ControlRequest::AutoCreateTopic(_) => MutationQuota::unlimited(),
+        };
+        let decision = self.decide_within(version, request, &mut quota);
+        self.keep_mutations(quota);
+        decision
+    }
+
+    fn decide_within(
+        &mut self,
+        version: i16,
+        request: ControlRequest,
+        quota: &mut MutationQuota,
+    ) -> Decision<ControlResponse> {
         let (image, config, now_ms) = (&self.image, &*self.broker, self.now.wall_ms);
         let ids = &mut self.control.as_mut().expect("control requests go to shard 0").ids;
         let mut new_id = || loop {
@@ -269,16 +320,18 @@ impl Shard {
             }
         };
         match request {
-            ControlRequest::CreateTopics(request) => {
-                let decision = decide_create_topics(image, config, &request, now_ms, &mut new_id);
+            ControlRequest::CreateTopics(request, _) => {
+                let id = &mut new_id;
+                let decision =
+                    decide_create_topics_within(image, config, &request, now_ms, id, quota);
                 answered(decision, ControlResponse::CreateTopics)
             }
-            ControlRequest::DeleteTopics(request) => {
-                let decision = decide_delete_topics(image, config, &request, version);
+            ControlRequest::DeleteTopics(request, _) => {
+                let decision = decide_delete_topics_within(image, config, &request, version, quota);
                 answered(decision, ControlResponse::DeleteTopics)
             }
-            ControlRequest::CreatePartitions(request) => {
-                let decision = decide_create_partitions(image, &request);
+            ControlRequest::CreatePartitions(request, _) => {
+                let decision = decide_create_partitions_within(image, &request, quota);
                 answered(decision, ControlResponse::CreatePartitions)
             }
             ControlRequest::AlterConfigs(request) => {
@@ -288,6 +341,13 @@ impl Shard {
             ControlRequest::IncrementalAlterConfigs(request) => {
                 let decision = decide_incremental_alter_configs(image, config, &request);
                 answered(decision, ControlResponse::IncrementalAlterConfigs)
+            }
+            ControlRequest::AlterClientQuotas(request) => {
+                let decision = decide_alter_client_quotas(image, &request);
+                answered(decision, ControlResponse::AlterClientQuotas)
+            }
+            ControlRequest::AlterScram(request) => {
+                answered(decide_alter_scram(image, &request), ControlResponse::AlterScram)
             }
             ControlRequest::AutoCreateTopic(name) => {
                 let decision = decide_auto_create(image, config, &name, now_ms, &mut new_id);

@@ -7,7 +7,7 @@
 use protocol::api::{ApiKey, RequestHeaderRef};
 use protocol::frame::encode_response;
 use protocol::message::Request;
-use protocol::primitive::Reader;
+use protocol::primitive::{Field, Reader};
 
 use super::Shard;
 use super::ask::ClientContext;
@@ -55,6 +55,9 @@ impl Shard {
             correlation_id: header.correlation_id,
             version,
         };
+        if self.quotas.count_requests() {
+            self.note_request(conn, &header, frame.len());
+        }
         match key {
             ApiKey::Produce => {
                 api::produce::handle(self, tag, &header, body);
@@ -94,8 +97,37 @@ impl Shard {
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions
             | ApiKey::DescribeConfigs
+            | ApiKey::AlterClientQuotas
+            | ApiKey::AlterUserScramCredentials
             | ApiKey::AlterConfigs
             | ApiKey::IncrementalAlterConfigs => api::admin::handle(self, tag, &header, body),
+            ApiKey::AlterReplicaLogDirs => api::log_dirs::handle_alter(self, tag, body),
+            ApiKey::ListConfigResources => api::cluster::handle_list_resources(self, tag, body),
+            ApiKey::ElectLeaders => api::cluster::handle_elect(self, tag, body),
+            ApiKey::AlterPartitionReassignments => api::cluster::handle_reassign(self, tag, body),
+            ApiKey::ListPartitionReassignments => {
+                api::cluster::handle_list_reassignments(self, tag, body);
+            }
+            ApiKey::DescribeClientQuotas => api::cluster::handle_describe_quotas(self, tag, body),
+            ApiKey::DescribeUserScramCredentials => {
+                api::cluster::handle_describe_scram(self, tag, body);
+            }
+            ApiKey::DescribeQuorum => api::cluster::handle_quorum(self, tag, body),
+            ApiKey::UpdateFeatures => api::cluster::handle_features(self, tag, body),
+            ApiKey::UnregisterBroker => api::cluster::handle_unregister(self, tag, body),
+            ApiKey::AddRaftVoter => api::cluster::handle_add_voter(self, tag, body),
+            ApiKey::RemoveRaftVoter => api::cluster::handle_remove_voter(self, tag, body),
+            ApiKey::DescribeAcls => api::security::handle_describe_acls(self, tag, body),
+            ApiKey::CreateAcls => api::security::handle_create_acls(self, tag, body),
+            ApiKey::DeleteAcls => api::security::handle_delete_acls(self, tag, body),
+            ApiKey::SaslHandshake => api::security::handle_handshake(self, tag, body),
+            ApiKey::SaslAuthenticate => api::security::handle_authenticate(self, tag, body),
+            ApiKey::CreateDelegationToken => api::security::handle_create_token(self, tag, body),
+            ApiKey::RenewDelegationToken => api::security::handle_renew_token(self, tag, body),
+            ApiKey::ExpireDelegationToken => api::security::handle_expire_token(self, tag, body),
+            ApiKey::DescribeDelegationToken => {
+                api::security::handle_describe_tokens(self, tag, body);
+            }
             _ => self.close(conn, Some("an API that is not served")),
         }
         // Produce and Fetch are ordered as soon as they were taken; everything else finishes before
@@ -122,6 +154,18 @@ impl Shard {
 
     /// Encodes and sends an answer.
     pub(crate) fn reply<R: Request>(&mut self, tag: RequestTag, body: &R::Response) {
+        if self.quotas.count_requests() {
+            let mut body = body.clone();
+            if let Some(throttle_ms) = body.throttle_time_ms_mut() {
+                *throttle_ms = (*throttle_ms).max(self.muted_ms(tag.slot.conn));
+            }
+            self.send_reply::<R>(tag, &body);
+        } else {
+            self.send_reply::<R>(tag, body);
+        }
+    }
+
+    fn send_reply<R: Request>(&mut self, tag: RequestTag, body: &R::Response) {
         let mut response = self.pool.response();
         let encoded =
             encode_response::<R>(&mut response.head, tag.version, tag.correlation_id, body);

@@ -13,6 +13,7 @@ use super::ask::{Answer, Ask, ReplyTo};
 use super::op::{FetchOutcome, OpKey, ProduceOutcome};
 use crate::image::MetadataRecord;
 use crate::ledger::AppendPath;
+use crate::quota::Usage;
 
 /// A message from one shard to another.
 #[derive(Debug)]
@@ -73,6 +74,10 @@ pub enum MeshMessage {
     /// This shard has too much to commit, or no longer: producers to it wait meanwhile.
     Pressed {
         pressed: bool,
+    },
+    /// What clients used of their quotas on the sending shard.
+    QuotaUsed {
+        usage: Vec<Usage>,
     },
 }
 

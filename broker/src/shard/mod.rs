@@ -21,6 +21,7 @@ pub mod op;
 mod pool;
 mod pressure;
 pub mod probe;
+pub(crate) mod quotas;
 pub(crate) mod reader;
 pub(crate) mod records;
 mod remote;
@@ -89,6 +90,7 @@ pub struct Shard {
     pub(crate) coordinator: GroupCoordinator,
     pub(crate) txns: txn::Txns,
     pub(crate) transactions: TxnCoordinator,
+    pub(crate) quotas: quotas::Quotas,
     /// Shard 0 decides about metadata.
     pub(crate) control: Option<ControlPlane>,
     pub(crate) codecs: Codecs,
@@ -125,7 +127,10 @@ impl Core for Shard {
         self.now = now;
         self.turn_over = false;
         match event {
-            Event::Connected { conn, peer } => self.connections.insert(conn, peer),
+            Event::Connected { conn, peer } => {
+                self.connections.insert(conn, peer);
+                self.note_connection(conn, peer);
+            }
             Event::Frame { conn, frame, arrival } => self.handle_frame(conn, frame, arrival),
             Event::Sent { conn, response } => self.handle_sent(conn, response),
             Event::Disconnected { conn } => self.handle_disconnected(conn),
@@ -151,6 +156,7 @@ impl Core for Shard {
         self.drain_store();
         self.run_until_quiet();
         self.settle_pressure();
+        self.end_quota_turn();
         self.continue_stop();
         let ops = &self.ops;
         self.timers.drop_dead(|key| ops.is_live(key));
@@ -173,6 +179,7 @@ impl Core for Shard {
             self.timers.next_ns(),
             self.coordinator.poll_timeout(),
             self.transactions.poll_timeout(),
+            self.quotas.poll_timeout(),
             self.stop_timeout(),
         ]
         .into_iter()
@@ -273,7 +280,11 @@ impl Shard {
     fn handle_disconnected(&mut self, conn: ConnId) {
         // Requests under way finish and find the connection gone. A member that joined stays in its
         // group until its session times out, as with Kafka.
-        let parked = self.connections.remove(conn).map(|connection| connection.parked);
+        let removed = self.connections.remove(conn);
+        if let Some(connection) = removed.as_ref().filter(|gone| gone.muted_until_ns > 0) {
+            self.forget_muted(conn, connection.muted_until_ns);
+        }
+        let parked = removed.map(|connection| connection.parked);
         for key in parked.into_iter().flatten() {
             self.drop_fetch(key);
         }
@@ -296,6 +307,9 @@ impl Shard {
         }
         while let Some(key) = self.timers.pop_due(now.mono_ns) {
             self.expire(key);
+        }
+        if self.quotas.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
+            self.handle_quota_timeout();
         }
         if self.coordinator.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
             self.coordinator.handle_timeout(now);
@@ -489,6 +503,7 @@ impl Shard {
             ),
             txns: txn::Txns::default(),
             transactions: TxnCoordinator::new(txn::txn_config(&config.broker)),
+            quotas: quotas::Quotas::new(&config.broker),
             control,
             codecs: Codecs::default(),
             pool: Pool::default(),
@@ -511,6 +526,7 @@ impl Shard {
             config,
         };
         shard.adopt_image();
+        shard.update_quotas();
         shard
     }
 }

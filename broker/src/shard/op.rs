@@ -62,6 +62,8 @@ pub struct ProduceOp {
     pub tag: RequestTag,
     /// `acks=0`: nobody waits for the answer.
     pub silent: bool,
+    /// How long its client was told to wait.
+    pub throttle_ms: i32,
     pub parts: Vec<ProducePart>,
     /// Parts whose append is not committed yet.
     pub pending: u32,

@@ -72,6 +72,11 @@ impl Shard {
         let help = "Records of the transaction topic that could not be appended.";
         counter("transaction_appends_failed", help, transactions.appends_failed);
 
+        let help = "Times a connection was held because its client is over a quota.";
+        counter("quota_throttled", help, self.quotas.throttled_count);
+        let help = "Connections closed because their address opened more than its quota.";
+        counter("quota_connections_refused", help, self.quotas.refused_connections_count);
+
         let mut gauge = |name, help, value: usize| {
             put(Reading { name, kind: Kind::Gauge, help, value: value as u64 });
         };

@@ -42,6 +42,7 @@ impl Shard {
                 self.apply_records(&records);
                 self.send_mesh(from, MeshMessage::DeltaApplied { epoch });
             }
+            MeshMessage::QuotaUsed { usage } => self.handle_quota_used(&usage),
             MeshMessage::DeltaApplied { epoch } => self.handle_delta_applied(epoch),
             MeshMessage::Pressed { pressed } => self.handle_pressed(from, pressed),
         }
@@ -115,6 +116,10 @@ impl Shard {
             Ask::Partition { id, ask } => self.handle_partition_ask(reply, id, ask),
             Ask::Group { client, request } => self.handle_group_ask(reply, client, request),
             Ask::Control { version, request } => self.handle_control_ask(reply, version, request),
+            Ask::MetadataLog => {
+                let answer = self.metadata_log();
+                self.answer(reply, answer);
+            }
             Ask::ProducerId => self.handle_producer_id_ask(reply),
             Ask::Txn(ask) => self.handle_txn_ask(reply, ask),
         }

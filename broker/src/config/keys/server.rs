@@ -7,7 +7,7 @@
 use crate::config::key::Check::{AtLeast, MembersOf};
 use crate::config::key::{Key, boolean, class, int, list, long, text};
 use crate::config::reason::{
-    JOURNAL, NO_JVM, NO_QUORUM, NO_QUOTAS, NO_TELEMETRY, NO_TIERED_STORAGE, ONE_NODE,
+    JOURNAL, NO_JVM, NO_LISTENER_RATE, NO_QUORUM, NO_TELEMETRY, NO_TIERED_STORAGE, ONE_NODE,
     ONE_THREAD_PER_CORE, PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
 };
 
@@ -137,15 +137,13 @@ pub static KEYS: &[Key] = &[
         .ignored(NO_QUORUM),
     int("controller.quota.window.num", "Samples kept for the quota of topic changes.")
         .or("11")
-        .check(AtLeast(1))
-        .ignored(NO_QUOTAS),
+        .check(AtLeast(1)),
     int(
         "controller.quota.window.size.seconds",
         "Length of one sample of the quota of topic changes.",
     )
     .or("1")
-    .check(AtLeast(1))
-    .ignored(NO_QUOTAS),
+    .check(AtLeast(1)),
     int("controller.socket.timeout.ms", "Time a request to the controller may take.")
         .or("30000")
         .ignored(ONE_NODE),
@@ -205,7 +203,7 @@ pub static KEYS: &[Key] = &[
         .or("2147483647")
         .check(AtLeast(0))
         .cluster_wide()
-        .ignored(NO_QUOTAS),
+        .ignored(NO_LISTENER_RATE),
     int("max.connections", "Most connections at once.")
         .or("2147483647")
         .check(AtLeast(0))
@@ -299,14 +297,10 @@ pub static KEYS: &[Key] = &[
         .or("500")
         .check(AtLeast(1))
         .ignored(ONE_THREAD_PER_CORE),
-    int("quota.window.num", "Samples kept for client quotas.")
-        .or("11")
-        .check(AtLeast(1))
-        .ignored(NO_QUOTAS),
+    int("quota.window.num", "Samples kept for client quotas.").or("11").check(AtLeast(1)),
     int("quota.window.size.seconds", "Length of one sample of client quotas.")
         .or("1")
-        .check(AtLeast(1))
-        .ignored(NO_QUOTAS),
+        .check(AtLeast(1)),
     int("replication.quota.window.num", "Samples kept for replication quotas.")
         .or("11")
         .check(AtLeast(1))

@@ -7,6 +7,7 @@ pub mod api_versions;
 pub mod cluster;
 pub mod coordinator;
 pub mod metadata;
+pub mod quorum;
 pub mod topic_partitions;
 
 pub use api_versions::{ApiRange, FEATURES, Feature, api_versions};

@@ -7,6 +7,7 @@ mod control;
 mod fetch;
 mod ledger;
 mod produce;
+mod quotas;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -201,6 +202,18 @@ impl Rig {
         encode_request(&mut frame, version, self.correlation_id, Some("test"), body)
             .expect("a test's request can be encoded");
         self.event(shard, Event::Frame { conn: CONN, frame: &frame[PREFIX_BYTES..], arrival });
+    }
+
+    /// As `send`, of a request whose turn takes so long.
+    pub fn send_slowly<R: Request>(&mut self, shard: usize, version: i16, body: &R, turn_ns: u64) {
+        self.correlation_id += 1;
+        let mut frame = Vec::new();
+        encode_request(&mut frame, version, self.correlation_id, Some("test"), body)
+            .expect("a test's request can be encoded");
+        let (frame, arrival) = (&frame[PREFIX_BYTES..], Arrival::at(self.now.mono_ns));
+        self.shards[shard].handle_event(Event::Frame { conn: CONN, frame, arrival }, self.now);
+        self.now.mono_ns += turn_ns;
+        self.settle();
     }
 
     /// The oldest answer that was not taken yet, decoded.
