@@ -49,7 +49,14 @@ CLOSED_LATER = ("A failed request with acks=0 closes the connection once the fai
 DURABLE_FIRST = ("A record sent with acks=0 is visible once it is durable, Kafka's as soon as it is "
                  "in memory")
 
+NO_CONTROLLERS = ("No listener of controllers: a voter has none to show, and no other voter can "
+                  "be added")
+
 ALLOWED = [
+    Allowed(NO_CONTROLLERS, "DescribeQuorum", r"Nodes\[0\]\.Listeners.*"),
+    Allowed(NO_CONTROLLERS, "AddRaftVoter", "ErrorMessage", note="another voter"),
+    Allowed(NAMED_CODE, "AlterUserScramCredentials", r".*ErrorMessage",
+            note="without a password", kafka=None),
     Allowed(AUTO_CREATED, "Metadata", case="metadata-creation", note="first|collision"),
     Allowed(AUTO_CREATED, "Metadata", case="metadata-names-v[0-3]$",
             note="unknown|.*an unknown|bad"),

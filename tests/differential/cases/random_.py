@@ -29,6 +29,8 @@ SMALL = {
     "RetentionTimeMs": (-1, 100_000_000),
     # A wrong one refuses the whole request, whatever else it says.
     "IsolationLevel": (0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 2),
+    # Its own id would be taken away.
+    "BrokerId": (7, 0, -1, 2147483647),
     # Of an operation that does not exist, Kafka's controller resigns.
     "ConfigOperation": (0, 1, 2, 3),
 }
