@@ -65,8 +65,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         deadline_ns: now_ns.saturating_add(wait_ns),
         session_id,
         incremental: matches!(kind, SessionKind::Incremental { .. }),
-        read_committed: view.isolation_level == 1,
     });
+    op.read_committed = view.isolation_level == 1;
     op.max_bytes = u32::try_from(view.max_bytes)
         .unwrap_or(0)
         .min(u32::try_from(shard.broker.fetch_bytes_max).unwrap_or(0));
@@ -357,7 +357,7 @@ pub fn respond(shard: &mut Shard, client: &ClientFetch, op: &mut FetchOp) {
                 high_watermark: outcome.high_watermark,
                 last_stable_offset: outcome.last_stable_offset,
                 log_start_offset: outcome.log_start_offset,
-                aborted_transactions: aborted_transactions(client, outcome),
+                aborted_transactions: aborted_transactions(op, outcome),
                 preferred_read_replica: -1,
                 records_bytes: Some(outcome.bytes as usize),
                 diverging_epoch: outcome
@@ -414,11 +414,12 @@ fn leader_hint(shard: &Shard, version: i16, part: &FetchPart) -> Option<LeaderId
     Some(LeaderIdAndEpoch { leader_id: shard.config.node_id, leader_epoch })
 }
 
-/// None of transactions is ever aborted here; Kafka says so with null or with an empty list.
-fn aborted_transactions(
-    client: &ClientFetch,
+/// What a reader of committed records must leave out. Where there is nothing to say, Kafka says so
+/// with null or with an empty list.
+fn aborted_transactions<'o>(
+    op: &'o FetchOp,
     outcome: &FetchOutcome,
-) -> Option<&'static [AbortedTransaction]> {
+) -> Option<&'o [AbortedTransaction]> {
     let refused_unread = [
         ErrorCode::UnknownTopicId,
         ErrorCode::UnknownTopicOrPartition,
@@ -426,7 +427,11 @@ fn aborted_transactions(
     ];
     let read = outcome.error_code == ErrorCode::None.code() && outcome.diverging.is_none();
     let unread = refused_unread.iter().any(|code| code.code() == outcome.error_code);
-    (unread || (read && client.read_committed)).then_some(&[])
+    if read && op.read_committed {
+        let start = outcome.aborted_start as usize;
+        return Some(&op.aborted[start..start + outcome.aborted_count as usize]);
+    }
+    unread.then_some(&[])
 }
 
 /// Whether an incremental answer must mention the partition (KIP-227).

@@ -48,6 +48,8 @@ pub struct TimeSearch {
     pub timestamp_ms: i64,
     /// Records before it were deleted, though their batch may still be there.
     pub log_start: i64,
+    /// Where the asker's reads end: what is found from here on is not told.
+    pub end: i64,
 }
 
 /// Takes a ListOffsets request.
@@ -228,7 +230,7 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
         return Found::Now(refusal(ask, ErrorCode::KafkaStorageError.code()));
     }
     match ask {
-        PartitionAsk::Offset { timestamp, current_leader_epoch, isolation_level: _ } => {
+        PartitionAsk::Offset { timestamp, current_leader_epoch, isolation_level } => {
             // Here, unlike in Fetch, Kafka takes -2 for an epoch.
             let error = if current_leader_epoch < -1 {
                 Some(ErrorCode::FencedLeaderEpoch)
@@ -237,7 +239,7 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             };
             match error {
                 Some(error) => Found::Now(offset_error(error.code())),
-                None => find_offset(shard, log, ours, timestamp),
+                None => find_offset(shard, log, ours, timestamp, isolation_level == 1),
             }
         }
         PartitionAsk::EpochEnd { current_leader_epoch, leader_epoch } => {
@@ -286,8 +288,18 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
     }
 }
 
-fn find_offset(shard: &mut Shard, log: LogId, ours: i32, timestamp: i64) -> Found {
+fn find_offset(
+    shard: &mut Shard,
+    log: LogId,
+    ours: i32,
+    timestamp: i64,
+    read_committed: bool,
+) -> Found {
     let bounds = shard.bounds(log);
+    let end = match read_committed {
+        true => shard.store.last_stable(log).unwrap_or(-1),
+        false => bounds.high_watermark,
+    };
     // With one replica a partition has one epoch at a time, and the one it has now covers both
     // ends. A leader's epoch begins when it leads, also in a log that holds nothing.
     let leader_epoch = shard.store.latest_epoch(log).unwrap_or(ours);
@@ -295,20 +307,20 @@ fn find_offset(shard: &mut Shard, log: LogId, ours: i32, timestamp: i64) -> Foun
         Found::Now(Answer::Offset { error_code: 0, timestamp: -1, offset, leader_epoch })
     };
     match timestamp {
-        LATEST => at(bounds.high_watermark),
+        LATEST => at(end),
         EARLIEST | EARLIEST_LOCAL => at(bounds.log_start),
         MAX_TIMESTAMP => match shard.store.max_timestamp(log) {
-            Some(latest) => search(shard, log, latest.timestamp),
+            Some(latest) => search(shard, log, latest.timestamp, end),
             None => Found::Now(offset_error(0)),
         },
         // Nothing is tiered and nothing waits for it.
         i64::MIN..=LATEST_TIERED => Found::Now(offset_error(0)),
-        0.. => search(shard, log, timestamp),
+        0.. => search(shard, log, timestamp, end),
     }
 }
 
-fn search(shard: &mut Shard, log: LogId, timestamp_ms: i64) -> Found {
-    let search = TimeSearch { timestamp_ms, log_start: shard.bounds(log).log_start };
+fn search(shard: &mut Shard, log: LogId, timestamp_ms: i64, end: i64) -> Found {
+    let search = TimeSearch { timestamp_ms, log_start: shard.bounds(log).log_start, end };
     match shard.store.find_offset_by_time(log, timestamp_ms) {
         Ok(FindOutcome::Pending(token)) => Found::Reading(token, search),
         outcome => Found::Now(finish_search(shard, search, outcome)),
@@ -340,6 +352,7 @@ pub(crate) fn finish_search(
         },
     );
     match (walked, hit) {
+        (Ok(_), Some((_, offset, _))) if offset >= search.end => offset_error(0),
         (Ok(_), Some((timestamp, offset, leader_epoch))) => {
             Answer::Offset { error_code: 0, timestamp, offset, leader_epoch }
         }

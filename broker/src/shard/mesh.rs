@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use protocol::hot::AbortedTransaction;
 use protocol::types::Uuid;
 use storage::buffer::SharedBuf;
 use storage::types::PartitionId;
@@ -36,6 +37,7 @@ pub enum MeshMessage {
         op: OpKey,
         round: u32,
         max_bytes: u32,
+        read_committed: bool,
         watch: bool,
         parts: Vec<RemotePart>,
     },
@@ -44,6 +46,7 @@ pub enum MeshMessage {
         round: u32,
         parts: Vec<(u32, FetchOutcome)>,
         buffers: Vec<SharedBuf>,
+        aborted: Vec<AbortedTransaction>,
         /// When the question was taken, and when records were read from disk; 0: they were not.
         taken_ns: u64,
         read_ns: u64,

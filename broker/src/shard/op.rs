@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use protocol::hot::AbortedTransaction;
 use protocol::types::Uuid;
 use storage::buffer::SharedBuf;
 use storage::types::LogId;
@@ -125,6 +126,10 @@ pub struct FetchOp {
     pub parts: Vec<FetchPart>,
     /// Records of all parts; each part owns a range.
     pub buffers: Vec<SharedBuf>,
+    /// Aborted transactions of all parts; each part owns a range.
+    pub aborted: Vec<AbortedTransaction>,
+    /// Isolation level 1: no further than the last stable offset.
+    pub read_committed: bool,
     /// Disk reads and other shards' answers that this round still waits for.
     pub pending: u32,
     /// Counts evaluations, so that an answer to an earlier one is recognised.
@@ -163,8 +168,6 @@ pub struct ClientFetch {
     pub session_id: i32,
     /// Leave out partitions without news (an incremental answer).
     pub incremental: bool,
-    /// Isolation level 1.
-    pub read_committed: bool,
 }
 
 /// One partition of a Fetch.
@@ -201,6 +204,9 @@ pub struct FetchOutcome {
     pub buffers_start: u32,
     pub buffers_count: u32,
     pub bytes: u32,
+    /// Range in `FetchOp::aborted`.
+    pub aborted_start: u32,
+    pub aborted_count: u32,
 }
 
 impl FetchOutcome {
@@ -214,6 +220,8 @@ impl FetchOutcome {
         buffers_start: 0,
         buffers_count: 0,
         bytes: 0,
+        aborted_start: 0,
+        aborted_count: 0,
     };
 
     /// An error without data.
@@ -234,6 +242,8 @@ impl FetchOp {
             },
             parts: Vec::new(),
             buffers: Vec::new(),
+            aborted: Vec::new(),
+            read_committed: false,
             pending: 0,
             round: 0,
             max_bytes: 0,
@@ -251,6 +261,8 @@ impl FetchOp {
     pub fn clear(&mut self) {
         self.parts.clear();
         self.buffers.clear();
+        self.aborted.clear();
+        self.read_committed = false;
         self.pending = 0;
         self.round = 0;
         self.max_bytes = 0;

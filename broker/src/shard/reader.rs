@@ -5,9 +5,12 @@
 //! parked on its logs until one advances (never by polling), or until its deadline.
 
 use storage::buffer::SharedBuf;
+use storage::segment::format::BatchMeta;
+use storage::store::Store;
 use storage::types::{FindOutcome, LogId, ReadError, ReadOutcome, ReadToken};
 
 use protocol::error_code::ErrorCode;
+use protocol::hot::AbortedTransaction;
 
 use super::Shard;
 use super::ask::ReplyTo;
@@ -26,6 +29,7 @@ impl Shard {
         let Some(Op::Fetch(mut op)) = self.ops.take(key) else { return };
         op.round = op.round.wrapping_add(1);
         op.buffers.clear();
+        op.aborted.clear();
         op.pending = 0;
         op.woken = false;
         op.parked = false;
@@ -67,19 +71,19 @@ impl Shard {
         }
         let start = op.buffers.len();
         let wanted = part.max_bytes.unwrap_or(0).min(left);
-        let read = self.store.read(
-            log,
-            part.fetch_offset,
-            wanted,
-            at_least_one,
-            outcome.high_watermark,
-            &mut op.buffers,
-        );
+        let from = part.fetch_offset;
+        let bound =
+            if op.read_committed { outcome.last_stable_offset } else { outcome.high_watermark };
+        let read = self.store.read(log, from, wanted, at_least_one, bound, &mut op.buffers);
         match read {
             Ok(ReadOutcome::Done { bytes }) => {
                 outcome.buffers_start = start as u32;
                 outcome.buffers_count = (op.buffers.len() - start) as u32;
                 outcome.bytes = bytes;
+                if op.read_committed {
+                    let records = &op.buffers[start..];
+                    add_aborted(&self.store, log, from, records, &mut op.aborted, &mut outcome);
+                }
                 part.outcome = outcome;
                 bytes
             }
@@ -121,7 +125,7 @@ impl Shard {
         let bounds = self.bounds(log);
         let outcome = FetchOutcome {
             high_watermark: bounds.high_watermark,
-            last_stable_offset: bounds.high_watermark,
+            last_stable_offset: self.store.last_stable(log).unwrap_or(-1),
             log_start_offset: bounds.log_start,
             ..FetchOutcome::EMPTY
         };
@@ -184,8 +188,9 @@ impl Shard {
             if watch && !op.watching.contains(&shard) {
                 op.watching.push(shard);
             }
-            let round = op.round;
-            let message = MeshMessage::FetchRead { op: key, round, max_bytes: left, watch, parts };
+            let (round, max_bytes, read_committed) = (op.round, left, op.read_committed);
+            let message =
+                MeshMessage::FetchRead { op: key, round, max_bytes, read_committed, watch, parts };
             self.send_mesh(shard, message);
         }
     }
@@ -222,10 +227,15 @@ impl Shard {
             FetchHome::Shard { shard, op: home, round, watch } => {
                 let outcomes = op.parts.iter().map(|part| part.outcome);
                 let parts = op.numbers.iter().copied().zip(outcomes).collect();
-                let buffers = std::mem::take(&mut op.buffers);
-                let (taken_ns, read_ns) = (op.taken_ns, op.read_ns);
-                let message =
-                    MeshMessage::FetchData { op: home, round, parts, buffers, taken_ns, read_ns };
+                let message = MeshMessage::FetchData {
+                    op: home,
+                    round,
+                    parts,
+                    buffers: std::mem::take(&mut op.buffers),
+                    aborted: std::mem::take(&mut op.aborted),
+                    taken_ns: op.taken_ns,
+                    read_ns: op.read_ns,
+                };
                 self.send_mesh(shard, message);
                 if !watch {
                     self.end_fetch(key, op);
@@ -373,9 +383,14 @@ impl Shard {
                 }
                 op.pending -= 1;
                 let start = op.buffers.len() as u32;
-                let outcome = &mut op.parts[part as usize].outcome;
+                let FetchPart { outcome, log, fetch_offset, .. } = &mut op.parts[part as usize];
                 match result {
                     Ok(records) => {
+                        if let (true, Some(log)) = (op.read_committed, *log) {
+                            let from = *fetch_offset;
+                            let aborted = &mut op.aborted;
+                            add_aborted(&self.store, log, from, &records, aborted, outcome);
+                        }
                         outcome.buffers_start = start;
                         outcome.buffers_count = records.len() as u32;
                         outcome.bytes = records.iter().map(|r| r.len() as u32).sum();
@@ -419,7 +434,7 @@ impl Shard {
         from: ShardId,
         home: OpKey,
         round: u32,
-        max_bytes: u32,
+        (max_bytes, read_committed): (u32, bool),
         watch: bool,
         parts: &[RemotePart],
     ) {
@@ -427,6 +442,7 @@ impl Shard {
         let mut op = self.pool.fetch();
         op.home = FetchHome::Shard { shard: from, op: home, round, watch };
         op.max_bytes = max_bytes;
+        op.read_committed = read_committed;
         op.taken_ns = self.now.mono_ns;
         for asked in parts {
             op.numbers.push(asked.part);
@@ -454,7 +470,7 @@ impl Shard {
         key: OpKey,
         round: u32,
         parts: Vec<(u32, FetchOutcome)>,
-        buffers: Vec<SharedBuf>,
+        (buffers, aborted): (Vec<SharedBuf>, Vec<AbortedTransaction>),
         (taken_ns, read_ns): (u64, u64),
     ) {
         let Some(Op::Fetch(mut op)) = self.ops.take(key) else { return };
@@ -469,9 +485,10 @@ impl Shard {
             record.read_there(taken_ns, read_ns, now_ns);
         }
         op.pending -= 1;
-        let base = op.buffers.len() as u32;
+        let (base, base_aborted) = (op.buffers.len() as u32, op.aborted.len() as u32);
         for (index, mut outcome) in parts {
             outcome.buffers_start += base;
+            outcome.aborted_start += base_aborted;
             let part = &mut op.parts[index as usize];
             let by_name = matches!(part.topic, PartTopic::Name(_));
             if by_name && outcome.error_code == ErrorCode::UnknownTopicId.code() {
@@ -480,6 +497,7 @@ impl Shard {
             part.outcome = outcome;
         }
         op.buffers.extend(buffers);
+        op.aborted.extend(aborted);
         self.settle_fetch(key, op);
     }
 
@@ -535,10 +553,43 @@ fn trim_to(op: &mut FetchOp) {
         if bytes > left && !first {
             part.outcome.bytes = 0;
             part.outcome.buffers_count = 0;
+            part.outcome.aborted_count = 0;
         }
         first = false;
         left = left.saturating_sub(bytes);
     }
+}
+
+/// Notes which transactions the reader of `records` must leave out. Without records there is
+/// nothing to leave out.
+fn add_aborted(
+    store: &Store,
+    log: LogId,
+    from: i64,
+    records: &[SharedBuf],
+    aborted: &mut Vec<AbortedTransaction>,
+    outcome: &mut FetchOutcome,
+) {
+    outcome.aborted_start = aborted.len() as u32;
+    let mut found = Vec::new();
+    if let Some(to) = records.last().and_then(|records| end_of(records.as_slice())) {
+        store.aborted_between(log, from, to, &mut found);
+    }
+    outcome.aborted_count = found.len() as u32;
+    aborted.extend(found.iter().map(|ended| AbortedTransaction {
+        producer_id: ended.producer_id,
+        first_offset: ended.first_offset,
+    }));
+}
+
+/// Offset after the last of some whole batches.
+fn end_of(mut records: &[u8]) -> Option<i64> {
+    let mut end = None;
+    while let Ok(batch) = BatchMeta::read(records) {
+        end = Some(batch.next_offset());
+        records = records.get(batch.bytes as usize..)?;
+    }
+    end
 }
 
 /// Fences by leader epoch (KIP-320). Negative: the client does not know one.

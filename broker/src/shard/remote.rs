@@ -28,11 +28,13 @@ impl Shard {
                 let path = AppendPath { hop_in_ns: self.now.mono_ns, ..path };
                 self.finish_produce_part(reply.op, reply.part, outcome, path);
             }
-            MeshMessage::FetchRead { op, round, max_bytes, watch, parts } => {
-                self.handle_fetch_read(from, op, round, max_bytes, watch, &parts);
+            MeshMessage::FetchRead { op, round, max_bytes, read_committed, watch, parts } => {
+                let bounds = (max_bytes, read_committed);
+                self.handle_fetch_read(from, op, round, bounds, watch, &parts);
             }
-            MeshMessage::FetchData { op, round, parts, buffers, taken_ns, read_ns } => {
-                self.handle_fetch_data(op, round, parts, buffers, (taken_ns, read_ns));
+            MeshMessage::FetchData { op, round, parts, buffers, aborted, taken_ns, read_ns } => {
+                let times = (taken_ns, read_ns);
+                self.handle_fetch_data(op, round, parts, (buffers, aborted), times);
             }
             MeshMessage::FetchWoken { op, round } => self.handle_fetch_woken(op, round),
             MeshMessage::Unwatch { op } => self.forget_remote_watch(from, op),
