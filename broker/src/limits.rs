@@ -25,6 +25,17 @@ pub const RESPONSE_POOL_BYTES_MAX: usize = 64 * 1024;
 /// freed when it was appended.
 pub const BATCH_SCRATCH_BYTES_KEPT_MAX: usize = 2 * 1024 * 1024;
 
+/// Bytes of batches of transactions that wait on a shard for their coordinator's word. A batch
+/// beyond it is answered `REQUEST_TIMED_OUT`, which its producer tries again.
+pub const VERIFY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Nanoseconds until a coordinator that is ending the transaction before is asked again, and for
+/// how long it is asked; then the producer is told. Kafka's
+/// `add.partitions.to.txn.retry.backoff.ms` and `.max.ms`.
+pub const VERIFY_AGAIN_NS: u64 = 20_000_000;
+/// See `VERIFY_AGAIN_NS`.
+pub const VERIFY_NS_MAX: u64 = 100_000_000;
+
 /// Incremental fetch sessions per shard unless configured. The oldest is evicted, as Kafka does.
 pub const FETCH_SESSIONS_MAX: usize = 1000;
 

@@ -35,7 +35,10 @@ pub(super) fn append(
         log_append_time: false,
     };
     match shard.store.append_marker(log, marker, how) {
-        Ok(appended) => Found::After(appended.commit, answer(ErrorCode::None)),
+        Ok(appended) => {
+            shard.verifications.note_marker(log, marker.producer_id);
+            Found::After(appended.commit, answer(ErrorCode::None))
+        }
         Err(error) => Found::Now(answer(append_code(&error))),
     }
 }

@@ -16,7 +16,7 @@ pub mod metadata;
 pub mod offsets;
 pub mod produce;
 mod produce_merge;
-mod produce_refusal;
+pub(crate) mod produce_refusal;
 pub mod producers;
 pub mod rules;
 pub mod security;

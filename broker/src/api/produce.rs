@@ -34,6 +34,7 @@ use crate::shard::mesh::MeshMessage;
 use crate::shard::op::{Op, PartTopic, ProduceOp, ProduceOutcome, ProducePart, RequestTag};
 use crate::shard::response::Response;
 use crate::shard::topics::{TopicIndex, storage_id};
+use crate::shard::verify::{AppendAsked, AppendFor};
 
 /// First version with a flexible header.
 const FLEXIBLE_SINCE: i16 = 9;
@@ -64,10 +65,15 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
     let admin = header.client_id == Some(ADMIN_CLIENT_ID);
     let mut targets = std::mem::take(&mut shard.produce_targets);
     targets.extend(view.partitions().map(|asked| target(shard, &view, &asked, admin)));
+    let transactional = view.partitions().any(|asked| is_transactional(&asked));
+    if transactional && view.transactional_id.is_none() {
+        // As with Kafka, all of the request is refused.
+        targets.fill(Target::Refused(ErrorCode::TransactionalIdAuthorizationFailed));
+    }
     if let (Some(first), Some(asked)) = (targets.first(), view.partitions().next()) {
         note_subject(shard, tag, first, asked.index);
     }
-    if targets.iter().any(|target| matches!(target, Target::Remote(..))) {
+    if transactional || targets.iter().any(|target| matches!(target, Target::Remote(..))) {
         append_gathered(shard, tag, &view, &targets);
     } else {
         append_all_local(shard, tag, &view, &targets);
@@ -101,23 +107,22 @@ fn target(
     if topic.internal && !admin {
         return Target::Refused(ErrorCode::InvalidTopicException);
     }
-    let Some(records) = asked.records else {
+    if asked.records.is_none() {
         return Target::Refused(ErrorCode::InvalidRequest);
-    };
-    if let Ok(batch) = BatchHeader::parse(records)
-        && batch.is_transactional()
-    {
-        let code = match view.transactional_id {
-            None => ErrorCode::TransactionalIdAuthorizationFailed,
-            Some(_) => ErrorCode::InvalidTxnState,
-        };
-        return Target::Refused(code);
     }
     if partition.owner == shard.config.shard {
         Target::Local(index)
     } else {
         Target::Remote(partition.owner, topic.id)
     }
+}
+
+/// Whether it is a batch of a transaction, as far as its header tells.
+fn is_transactional(asked: &ProducePartition<'_>) -> bool {
+    asked
+        .records
+        .and_then(|records| BatchHeader::parse(records).ok())
+        .is_some_and(|batch| batch.is_transactional())
 }
 
 fn note_subject(shard: &mut Shard, tag: RequestTag, target: &Target, partition: i32) {
@@ -155,7 +160,7 @@ fn append_all_local(
             Target::Local(topic) => {
                 let records = asked.records.unwrap_or_default();
                 let (outcome, commit) =
-                    shard.append_local(topic, asked.index, records, tag.version);
+                    shard.append_local(topic, asked.index, records, tag.version, Origin::Client);
                 match commit {
                     None => {}
                     Some((DurabilityClass::Persisted, commit)) => {
@@ -208,6 +213,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
     let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
     let silent = view.acks == 0;
     let path = AppendPath::default();
+    let transactional_id = view.transactional_id.and_then(|id| std::str::from_utf8(id).ok());
     let throttle_ms = shard.throttle_ms();
     let key =
         shard.ops.insert(Op::Produce(ProduceOp { tag, silent, throttle_ms, parts, pending, path }));
@@ -220,22 +226,28 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                 shard.finish_produce_part(key, part, outcome, path);
             }
             Target::Local(topic) => {
-                let (outcome, commit) =
-                    shard.append_local(topic, asked.index, records, tag.version);
-                match commit {
-                    None => shard.finish_produce_part(key, part, outcome, path),
-                    Some((durability, commit)) => {
-                        let action = AckAction::Part { op: key, part, outcome };
-                        shard.acks_of(durability).push(commit, action);
-                    }
-                }
+                shard.append_or_verify(AppendAsked {
+                    to: AppendFor::Part { op: key, part },
+                    topic_id: shard.topics.get(topic).id,
+                    partition: asked.index,
+                    batch: records,
+                    version: tag.version,
+                    transactional_id,
+                });
             }
             Target::Remote(owner, topic_id) => {
                 let reply = ReplyTo { shard: shard.config.shard, op: key, part };
                 let id = PartitionId { topic_id: storage_id(topic_id), partition: asked.index };
-                let batch = records.to_vec();
-                let version = tag.version;
-                shard.send_mesh(owner, MeshMessage::Append { reply, id, batch, version });
+                let message = MeshMessage::Append {
+                    reply,
+                    id,
+                    batch: records.to_vec(),
+                    version: tag.version,
+                    transactional_id: transactional_id
+                        .filter(|_| is_transactional(&asked))
+                        .map(Box::from),
+                };
+                shard.send_mesh(owner, message);
                 shard.hold_back(tag.slot.conn, owner);
             }
         }
@@ -342,15 +354,11 @@ impl Shard {
         partition: i32,
         records: &[u8],
         version: i16,
+        origin: Origin,
     ) -> (ProduceOutcome, Option<(DurabilityClass, CommitSeq)>) {
         let found = self.topics.partition(topic, partition).and_then(|p| Some((p.log?, p)));
         let Some((log, place)) = found else {
-            let code = if version >= 13 {
-                ErrorCode::UnknownTopicId
-            } else {
-                ErrorCode::UnknownTopicOrPartition
-            };
-            return (ProduceOutcome::error(code.code()), None);
+            return (ProduceOutcome::error(produce_refusal::gone(version).code()), None);
         };
         if self.is_flushing() {
             // The store takes nothing more; the client finds the partition again after the restart.
@@ -359,7 +367,8 @@ impl Shard {
         if self.journal_failed || self.topics.log(log).is_none_or(|local| local.failed) {
             return (ProduceOutcome::error(ErrorCode::KafkaStorageError.code()), None);
         }
-        match self.prepare_and_append(topic, log, place.leader_epoch, records, version) {
+        let leader = (place.leader_epoch, origin);
+        match self.prepare_and_append(topic, log, leader, records, version) {
             Ok(appended) => appended,
             Err(error) => {
                 let topic = &self.topics.get(topic).name;
@@ -374,7 +383,7 @@ impl Shard {
         &mut self,
         topic: TopicIndex,
         log: LogId,
-        leader_epoch: i32,
+        (leader_epoch, origin): (i32, Origin),
         records: &[u8],
         version: i16,
     ) -> Result<(ProduceOutcome, Option<(DurabilityClass, CommitSeq)>), BatchError> {
@@ -388,7 +397,7 @@ impl Shard {
             let batch = if rewritten { &scratch } else { &records[..valid.header.total_bytes()] };
             let how = AppendHow {
                 leader_epoch,
-                origin: Origin::Client,
+                origin,
                 mono_ns: self.now.mono_ns,
                 wall_ms: self.now.wall_ms,
                 log_append_time: rules::log_append_time(&config),

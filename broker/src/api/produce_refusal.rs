@@ -21,6 +21,13 @@ const ERRORS_SHOWN: usize = 3;
 /// no batch is not.
 const OVERHEAD_BYTES: i32 = 14;
 
+/// First version with topic ids.
+const TOPIC_IDS_SINCE: i16 = 13;
+/// First version whose clients know TRANSACTION_ABORTABLE (KIP-890).
+const ABORTABLE_SINCE: i16 = 11;
+/// First version whose clients wait at CONCURRENT_TRANSACTIONS (KIP-890).
+const CONCURRENT_SINCE: i16 = 12;
+
 /// Where a refused batch was to go.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
@@ -50,6 +57,49 @@ pub(super) fn of_append(error: &AppendError, log_start: i64) -> ProduceOutcome {
         | AppendError::Removed => -1,
     };
     ProduceOutcome { log_start_offset, ..ProduceOutcome::error(error::append_code(error).code()) }
+}
+
+/// A partition that was there when the request was read.
+pub(crate) fn gone(version: i16) -> ErrorCode {
+    if version >= TOPIC_IDS_SINCE {
+        ErrorCode::UnknownTopicId
+    } else {
+        ErrorCode::UnknownTopicOrPartition
+    }
+}
+
+/// A batch whose transaction its coordinator did not confirm, with the coordinator's code. As
+/// Kafka's `AddPartitionsToTxnManager` and `ReplicaManager` tell it to clients of this version.
+pub(crate) fn of_verification(code: i16, version: i16) -> ProduceOutcome {
+    let unready = [
+        ErrorCode::NetworkException,
+        ErrorCode::CoordinatorLoadInProgress,
+        ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotCoordinator,
+    ];
+    let code = match ErrorCode::from_i16(code) {
+        Some(ErrorCode::TransactionAbortable) if version < ABORTABLE_SINCE => {
+            ErrorCode::InvalidTxnState
+        }
+        Some(ErrorCode::ProducerFenced) => ErrorCode::InvalidProducerEpoch,
+        Some(code) => code,
+        None => ErrorCode::UnknownServerError,
+    };
+    // Older producers end at these; this one they try again, without asking for metadata first.
+    let busy = code == ErrorCode::ConcurrentTransactions && version < CONCURRENT_SINCE;
+    let (code, message) = if busy || unready.contains(&code) {
+        let text = "Unable to verify the partition has been added to the transaction. Underlying \
+                    error: ";
+        (ErrorCode::NotEnoughReplicas, Some(format!("{text}{}", code.name())))
+    } else if code == ErrorCode::InvalidTxnState {
+        (code, Some("Partition was not added to the transaction".to_owned()))
+    } else {
+        (code, None)
+    };
+    let detail = message.map(|message| {
+        Box::new(ProduceErrorDetail { message: Some(message), records: Vec::new() })
+    });
+    ProduceOutcome { detail, ..ProduceOutcome::error(code.code()) }
 }
 
 fn seen_by_log(error: &BatchError) -> bool {

@@ -25,6 +25,8 @@ pub enum MeshMessage {
         id: PartitionId,
         batch: Vec<u8>,
         version: i16,
+        /// Of the request, with a batch of a transaction.
+        transactional_id: Option<Box<str>>,
     },
     Appended {
         reply: ReplyTo,

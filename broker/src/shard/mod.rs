@@ -31,6 +31,7 @@ mod stop;
 mod timers;
 pub mod topics;
 mod txn;
+pub(crate) mod verify;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub struct Shard {
     pub(crate) acks: AckQueue,
     pub(crate) memory_acks: AckQueue,
     pub(crate) timers: Timers,
+    pub(crate) verifications: verify::Verifications,
     pub(crate) sessions: FetchSessions,
     pub(crate) groups: groups::Groups,
     pub(crate) loads: load::Loads,
@@ -307,6 +309,7 @@ impl Shard {
         }
         while let Some(key) = self.timers.pop_due(now.mono_ns) {
             self.expire(key);
+            self.ask_again(key);
         }
         if self.quotas.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
             self.handle_quota_timeout();
@@ -328,7 +331,7 @@ impl Shard {
                 self.wake_fetch(key);
             } else if let Some(conn) = self.unblocked.pop_front() {
                 self.continue_connection(conn);
-            } else {
+            } else if !self.put_next_question() {
                 return;
             }
         }
@@ -494,6 +497,7 @@ impl Shard {
             acks: AckQueue::default(),
             memory_acks: AckQueue::default(),
             timers: Timers::default(),
+            verifications: verify::Verifications::default(),
             sessions: FetchSessions::new(config.shard, sessions, config.seed),
             groups: groups::Groups::default(),
             loads: load::Loads::default(),

@@ -14,6 +14,7 @@ use storage::types::LogId;
 use super::ask::{Answer, GatherRequest};
 use super::connection::SlotId;
 use super::event::ShardId;
+use super::verify::VerifyOp;
 use crate::coordinator::group::VerificationToken;
 use crate::coordinator::txn::{MarkersToken, TopicPartition};
 use crate::ledger::AppendPath;
@@ -41,6 +42,8 @@ pub enum Op {
     Gather(GatherOp),
     /// A question of this shard's own transaction coordinator.
     Txn(TxnOp),
+    /// A question about batches that wait for their transaction.
+    Verify(Box<VerifyOp>),
 }
 
 /// What the transaction coordinator waits for.

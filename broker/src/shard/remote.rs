@@ -3,7 +3,6 @@
 //! A question to oneself takes the same path without the hop, so that a request never cares where a
 //! partition lives.
 
-use protocol::error_code::ErrorCode;
 use storage::types::{PartitionId, TxnMarker};
 
 use super::Shard;
@@ -14,6 +13,7 @@ use super::mesh::MeshMessage;
 use super::op::{GatherOp, Op, OpKey, ProduceOutcome, RequestTag};
 use super::reader::ReadWaiter;
 use super::topics::topic_uuid;
+use super::verify::{AppendAsked, AppendFor};
 use crate::api;
 use crate::controller::internal::CONSUMER_OFFSETS;
 use crate::ledger::AppendPath;
@@ -21,8 +21,15 @@ use crate::ledger::AppendPath;
 impl Shard {
     pub(crate) fn handle_mesh(&mut self, from: ShardId, message: MeshMessage) {
         match message {
-            MeshMessage::Append { reply, id, batch, version } => {
-                self.handle_remote_append(reply, id, &batch, version);
+            MeshMessage::Append { reply, id, batch, version, transactional_id } => {
+                self.append_or_verify(AppendAsked {
+                    to: AppendFor::Remote { reply },
+                    topic_id: topic_uuid(id),
+                    partition: id.partition,
+                    batch: &batch,
+                    version,
+                    transactional_id: transactional_id.as_deref(),
+                });
             }
             MeshMessage::Appended { reply, outcome, path } => {
                 let path = AppendPath { hop_in_ns: self.now.mono_ns, ..path };
@@ -47,30 +54,6 @@ impl Shard {
             MeshMessage::QuotaUsed { usage } => self.handle_quota_used(&usage),
             MeshMessage::DeltaApplied { epoch } => self.handle_delta_applied(epoch),
             MeshMessage::Pressed { pressed } => self.handle_pressed(from, pressed),
-        }
-    }
-
-    fn handle_remote_append(
-        &mut self,
-        reply: ReplyTo,
-        id: PartitionId,
-        batch: &[u8],
-        version: i16,
-    ) {
-        let topic = self.topics.find_id(topic_uuid(id));
-        let (outcome, commit) = match topic {
-            Some(topic) => self.append_local(topic, id.partition, batch, version),
-            None => (ProduceOutcome::error(ErrorCode::UnknownTopicOrPartition.code()), None),
-        };
-        match commit {
-            Some((durability, commit)) => {
-                let action = AckAction::Remote { reply, outcome, taken_ns: self.now.mono_ns };
-                self.acks_of(durability).push(commit, action);
-            }
-            None => {
-                let path = AppendPath { hop_out_ns: self.now.mono_ns, ..AppendPath::default() };
-                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome, path });
-            }
         }
     }
 
@@ -179,10 +162,13 @@ impl Shard {
             self.send_mesh(reply.shard, MeshMessage::Answer { reply, answer });
             return;
         }
-        let op = match self.ops.get_mut(reply.op) {
-            Some(Op::Gather(op)) => op,
-            Some(Op::Txn(_)) => return self.finish_txn_op(reply.op, answer),
-            Some(Op::Produce(_) | Op::Fetch(_)) | None => return,
+        let op = match (self.ops.get_mut(reply.op), &answer) {
+            (Some(Op::Gather(op)), _) => op,
+            (Some(Op::Txn(_)), _) => return self.finish_txn_op(reply.op, answer),
+            (Some(Op::Verify(_)), Answer::TxnVerified { errors }) => {
+                return self.handle_verified(reply.op, errors);
+            }
+            (Some(Op::Verify(_) | Op::Produce(_) | Op::Fetch(_)) | None, _) => return,
         };
         let place = &mut op.answers[reply.part as usize];
         assert!(place.is_none(), "a part is answered once");

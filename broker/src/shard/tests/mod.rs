@@ -5,6 +5,7 @@
 
 mod control;
 mod fetch;
+mod isolation;
 mod ledger;
 mod produce;
 mod quotas;

@@ -1,0 +1,360 @@
+//! Batches of transactions that wait until their coordinator has said that the transaction is open.
+//!
+//! A partition's first batch of a transaction is appended only when the coordinator knows of the
+//! partition; otherwise no marker would ever end it, and readers of committed records would wait
+//! for ever (KIP-890). Later batches of the producer queue behind the first, so that its sequence
+//! is kept; nobody else waits. A marker that comes while the question is under way makes the answer
+//! void: it may be about the transaction before. Questions of one turn about one producer go out
+//! together, and one transactional id has one question under way, because its coordinator takes one
+//! step at a time. Called by `api/produce.rs` and `remote.rs`; codes are made in
+//! `api/produce_refusal.rs`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use protocol::batch::BatchHeader;
+use protocol::error_code::ErrorCode;
+use protocol::types::Uuid;
+use storage::types::{CommitSeq, DurabilityClass, LogId, Origin};
+
+use super::Shard;
+use super::acks::AckAction;
+use super::ask::{Ask, ReplyTo, TxnAsk};
+use super::mesh::MeshMessage;
+use super::op::{Op, OpKey, ProduceOutcome};
+use super::topics::TopicIndex;
+use crate::api::{produce_refusal, transactions};
+use crate::ledger::AppendPath;
+use crate::limits;
+
+/// First version of Produce that puts a partition into the transaction (KIP-890).
+const ADDS_SINCE: i16 = 12;
+
+/// What is asked about: one producer of a transactional id.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Question {
+    transactional_id: Arc<str>,
+    producer_id: i64,
+    epoch: i16,
+    /// The partitions are to be put into the transaction.
+    add: bool,
+}
+
+/// Who is told what became of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendFor {
+    /// A part of a Produce of this shard.
+    Part { op: OpKey, part: u32 },
+    /// Another shard.
+    Remote { reply: ReplyTo },
+}
+
+/// A batch for one partition of this shard.
+#[derive(Clone, Copy, Debug)]
+pub struct AppendAsked<'b> {
+    pub to: AppendFor,
+    pub topic_id: Uuid,
+    pub partition: i32,
+    pub batch: &'b [u8],
+    pub version: i16,
+    /// Of the request; only batches of transactions need it.
+    pub transactional_id: Option<&'b str>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    /// No marker of the producer was appended since the question was put.
+    valid: bool,
+    appends: VecDeque<WaitingAppend>,
+}
+
+#[derive(Debug)]
+struct WaitingAppend {
+    to: AppendFor,
+    topic_id: Uuid,
+    partition: i32,
+    batch: Vec<u8>,
+    version: i16,
+    transactional_id: Arc<str>,
+}
+
+/// A question under way, or one that is put again in a moment.
+#[derive(Debug)]
+pub struct VerifyOp {
+    question: Question,
+    partitions: Vec<AskedPartition>,
+    /// When it was put first.
+    since_ns: u64,
+    /// It waits to be put again.
+    resting: bool,
+}
+
+#[derive(Clone, Debug)]
+struct AskedPartition {
+    log: LogId,
+    topic: Arc<str>,
+    partition: i32,
+}
+
+/// What waits on this shard.
+#[derive(Debug, Default)]
+pub struct Verifications {
+    waiting: BTreeMap<(LogId, i64), Waiting>,
+    /// Bytes of all batches that wait.
+    bytes: usize,
+    /// Partitions of the next question.
+    next: BTreeMap<Question, Vec<AskedPartition>>,
+    /// Transactional ids with a question under way.
+    under_way: BTreeSet<Arc<str>>,
+}
+
+impl Verifications {
+    /// A marker of the producer was appended to the log.
+    pub(crate) fn note_marker(&mut self, log: LogId, producer_id: i64) {
+        if let Some(waiting) = self.waiting.get_mut(&(log, producer_id)) {
+            waiting.valid = false;
+        }
+    }
+}
+
+impl Shard {
+    /// Appends a batch now, or once its transaction is known to be open; whoever waits is told when
+    /// it is committed or refused.
+    pub(crate) fn append_or_verify(&mut self, asked: AppendAsked<'_>) {
+        let found = self
+            .topics
+            .find_id(asked.topic_id)
+            .and_then(|topic| Some((topic, self.topics.partition(topic, asked.partition)?.log?)));
+        let Some((topic, log)) = found else {
+            let code = produce_refusal::gone(asked.version).code();
+            return self.finish_append(asked.to, ProduceOutcome::error(code), None);
+        };
+        if let Ok(header) = BatchHeader::parse(asked.batch)
+            && header.is_transactional()
+        {
+            let (producer_id, epoch) = (header.producer_id, header.producer_epoch);
+            let waits = self.verifications.waiting.contains_key(&(log, producer_id));
+            if waits || !self.store.has_open_transaction(log, producer_id, epoch) {
+                return self.wait_for_word(log, topic, &header, asked);
+            }
+        }
+        let (partition, batch, version) = (asked.partition, asked.batch, asked.version);
+        let (outcome, commit) = self.append_local(topic, partition, batch, version, Origin::Client);
+        self.finish_append(asked.to, outcome, commit);
+    }
+
+    fn wait_for_word(
+        &mut self,
+        log: LogId,
+        topic: TopicIndex,
+        header: &BatchHeader,
+        asked: AppendAsked<'_>,
+    ) {
+        let refusal = if asked.transactional_id.is_none() {
+            Some(ErrorCode::TransactionalIdAuthorizationFailed)
+        } else if self.verifications.bytes + asked.batch.len() > limits::VERIFY_BYTES_MAX {
+            Some(ErrorCode::RequestTimedOut)
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
+            return self.finish_append(asked.to, ProduceOutcome::error(error.code()), None);
+        }
+        let transactional_id: Arc<str> = Arc::from(asked.transactional_id.unwrap_or_default());
+        let append = WaitingAppend {
+            to: asked.to,
+            topic_id: asked.topic_id,
+            partition: asked.partition,
+            batch: asked.batch.to_vec(),
+            version: asked.version,
+            transactional_id: Arc::clone(&transactional_id),
+        };
+        self.verifications.bytes += append.batch.len();
+        let key = (log, header.producer_id);
+        if let Some(waiting) = self.verifications.waiting.get_mut(&key) {
+            waiting.appends.push_back(append);
+            return;
+        }
+        let question = Question {
+            transactional_id,
+            producer_id: header.producer_id,
+            epoch: header.producer_epoch,
+            add: asked.version >= ADDS_SINCE,
+        };
+        let name = Arc::clone(&self.topics.get(topic).name);
+        let partition = AskedPartition { log, topic: name, partition: asked.partition };
+        self.verifications.next.entry(question).or_default().push(partition);
+        let waiting = Waiting { valid: true, appends: VecDeque::from([append]) };
+        self.verifications.waiting.insert(key, waiting);
+    }
+
+    /// Puts a question that this turn has brought; `false` when there is none, or only of ids that
+    /// have one under way.
+    pub(super) fn put_next_question(&mut self) -> bool {
+        if self.verifications.next.is_empty() {
+            return false;
+        }
+        let under_way = &self.verifications.under_way;
+        let free = |question: &&Question| !under_way.contains(&question.transactional_id);
+        let Some(question) = self.verifications.next.keys().find(free).cloned() else {
+            return false;
+        };
+        let partitions = self.verifications.next.remove(&question).expect("it was just found");
+        self.verifications.under_way.insert(Arc::clone(&question.transactional_id));
+        let since_ns = self.now.mono_ns;
+        let op = VerifyOp { question, partitions, since_ns, resting: false };
+        let key = self.ops.insert(Op::Verify(Box::new(op)));
+        self.put_question(key);
+        true
+    }
+
+    fn put_question(&mut self, key: OpKey) {
+        let Some(Op::Verify(op)) = self.ops.get_mut(key) else { return };
+        op.resting = false;
+        let question = op.question.clone();
+        for asked in &op.partitions {
+            // What was appended before is no matter of this question.
+            let waiting = (asked.log, question.producer_id);
+            if let Some(waiting) = self.verifications.waiting.get_mut(&waiting) {
+                waiting.valid = true;
+            }
+        }
+        let partitions: Vec<(Arc<str>, i32)> =
+            op.partitions.iter().map(|asked| (Arc::clone(&asked.topic), asked.partition)).collect();
+        let Some(to) = transactions::owner(self, &question.transactional_id) else {
+            let errors = vec![ErrorCode::NotCoordinator.code(); partitions.len()];
+            return self.handle_verified(key, &errors);
+        };
+        let ask = TxnAsk::Verify {
+            transactional_id: question.transactional_id.to_string(),
+            producer_id: question.producer_id,
+            producer_epoch: question.epoch,
+            partitions,
+            add: question.add,
+        };
+        let reply = ReplyTo { shard: self.config.shard, op: key, part: 0 };
+        self.ask(to, reply, Ask::Txn(ask));
+    }
+
+    /// The coordinator has answered: a code for each partition.
+    pub(super) fn handle_verified(&mut self, key: OpKey, errors: &[i16]) {
+        let Some(Op::Verify(mut op)) = self.ops.take(key) else { return };
+        let now_ns = self.now.mono_ns;
+        let busy = ErrorCode::ConcurrentTransactions.code();
+        let again_ns = now_ns + limits::VERIFY_AGAIN_NS;
+        let patient = again_ns <= op.since_ns + limits::VERIFY_NS_MAX && !self.is_stopping();
+        let mut busy_partitions = Vec::new();
+        let partitions = std::mem::take(&mut op.partitions);
+        let mut decided = Vec::new();
+        assert_eq!(errors.len(), partitions.len(), "each partition has its answer");
+        for (partition, error) in partitions.into_iter().zip(errors.iter().copied()) {
+            if error == busy && patient {
+                busy_partitions.push(partition);
+            } else {
+                decided.push((partition.log, error));
+            }
+        }
+        let question = op.question.clone();
+        if busy_partitions.is_empty() {
+            self.ops.end(key);
+            self.verifications.under_way.remove(&question.transactional_id);
+        } else {
+            // The transaction before is ending: a client would only come back a moment later.
+            op.partitions = busy_partitions;
+            op.resting = true;
+            self.ops.put_back(key, Op::Verify(op));
+            let ops = &self.ops;
+            self.timers.insert(again_ns, key, |key| ops.is_live(key));
+        }
+        for (log, error) in decided {
+            self.go_on(log, &question, error);
+        }
+    }
+
+    /// The moment has come to put a question again.
+    pub(super) fn ask_again(&mut self, key: OpKey) {
+        if matches!(self.ops.get_mut(key), Some(Op::Verify(op)) if op.resting) {
+            self.put_question(key);
+        }
+    }
+
+    /// Appends or refuses what waited for the answer `error`.
+    fn go_on(&mut self, log: LogId, question: &Question, error: i16) {
+        let key = (log, question.producer_id);
+        let Some(waiting) = self.verifications.waiting.remove(&key) else { return };
+        let mut first_sequence = None;
+        for append in waiting.appends {
+            self.verifications.bytes -= append.batch.len();
+            let header = BatchHeader::parse(&append.batch).expect("it was parsed when it came");
+            let same = header.producer_epoch == question.epoch
+                && append.transactional_id == question.transactional_id
+                && (append.version >= ADDS_SINCE) == question.add;
+            let behind_another = self.verifications.waiting.contains_key(&key);
+            if !same || behind_another {
+                self.append_or_verify(AppendAsked {
+                    to: append.to,
+                    topic_id: append.topic_id,
+                    partition: append.partition,
+                    batch: &append.batch,
+                    version: append.version,
+                    transactional_id: Some(&append.transactional_id),
+                });
+                continue;
+            }
+            let open = self.store.has_open_transaction(log, key.1, question.epoch);
+            let first = *first_sequence.get_or_insert(header.base_sequence);
+            let refusal = if error != 0 {
+                Some(error)
+            } else if !open && !waiting.valid {
+                Some(ErrorCode::InvalidTxnState.code())
+            } else if !open && header.base_sequence > first {
+                // The one before it was refused: without it this would be a gap.
+                Some(ErrorCode::OutOfOrderSequenceNumber.code())
+            } else {
+                None
+            };
+            if let Some(error) = refusal {
+                let outcome = produce_refusal::of_verification(error, append.version);
+                self.finish_append(append.to, outcome, None);
+                continue;
+            }
+            let Some(topic) = self.topics.find_id(append.topic_id) else {
+                let code = produce_refusal::gone(append.version).code();
+                self.finish_append(append.to, ProduceOutcome::error(code), None);
+                continue;
+            };
+            let origin = Origin::Verified { epoch_bumps: question.add };
+            let (partition, version) = (append.partition, append.version);
+            let (outcome, commit) =
+                self.append_local(topic, partition, &append.batch, version, origin);
+            self.finish_append(append.to, outcome, commit);
+        }
+    }
+
+    /// Tells whoever waits, at once or when the batch is committed.
+    fn finish_append(
+        &mut self,
+        to: AppendFor,
+        outcome: ProduceOutcome,
+        commit: Option<(DurabilityClass, CommitSeq)>,
+    ) {
+        let taken_ns = self.now.mono_ns;
+        match (commit, to) {
+            (Some((durability, commit)), AppendFor::Part { op, part }) => {
+                let action = AckAction::Part { op, part, outcome };
+                self.acks_of(durability).push(commit, action);
+            }
+            (Some((durability, commit)), AppendFor::Remote { reply }) => {
+                let action = AckAction::Remote { reply, outcome, taken_ns };
+                self.acks_of(durability).push(commit, action);
+            }
+            (None, AppendFor::Part { op, part }) => {
+                self.finish_produce_part(op, part, outcome, AppendPath::default());
+            }
+            (None, AppendFor::Remote { reply }) => {
+                let path = AppendPath { hop_out_ns: taken_ns, ..AppendPath::default() };
+                self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome, path });
+            }
+        }
+    }
+}
