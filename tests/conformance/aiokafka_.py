@@ -231,6 +231,60 @@ async def too_large_message(admin):
     expect_equal(await send(topic, [b"x" * 5_000]), [0], "offset of a small one")
 
 
+async def transactions(admin):
+    topic = await create(admin, unique("txn"))
+    async with producer(transactional_id=unique("txn-id")) as sender:
+        for n in range(6):
+            await sender.begin_transaction()
+            await sender.send_and_wait(topic, str(n).encode(), partition=0)
+            if n % 2:
+                await sender.abort_transaction()
+            else:
+                await sender.commit_transaction()
+    for isolation, wanted in [("read_committed", "024"), ("read_uncommitted", "012345")]:
+        async with consumer(topic, isolation_level=isolation) as reader:
+            values = [record.value for record in await read(reader, len(wanted))]
+        expect_equal(b"".join(values), wanted.encode(), isolation)
+
+
+async def offsets_in_transactions(admin):
+    source, target = await create(admin, unique("from")), await create(admin, unique("to"))
+    await send(source, [str(n).encode() for n in range(10)])
+    group, partition = unique("txn-group"), TopicPartition(source, 0)
+    async with producer(transactional_id=unique("txn-id")) as sender:
+        for upto, commit in [(4, True), (10, False), (10, True)]:
+            start = 0 if upto == 4 else 4
+            await sender.begin_transaction()
+            for n in range(start, upto):
+                await sender.send(target, str(n).encode(), partition=0)
+            await sender.send_offsets_to_transaction({partition: upto}, group)
+            if commit:
+                await sender.commit_transaction()
+            else:
+                await sender.abort_transaction()
+            offsets = await admin.list_consumer_group_offsets(group)
+            expect_equal(offsets[partition].offset, upto if commit else 4, "offset")
+    async with consumer(target, isolation_level="read_committed") as reader:
+        values = [record.value for record in await read(reader, 10)]
+    expect_equal(b"".join(values), b"0123456789", "each record once")
+
+
+async def a_second_producer_fences_the_first(admin):
+    topic, transactional_id = await create(admin, unique("fenced")), unique("txn-id")
+    first = producer(transactional_id=transactional_id)
+    await first.start()
+    await first.begin_transaction()
+    await first.send_and_wait(topic, b"lost", partition=0)
+    async with producer(transactional_id=transactional_id) as second:
+        async with second.transaction():
+            await second.send_and_wait(topic, b"kept", partition=0)
+    await raises(errors.ProducerFenced, first.commit_transaction(), "commit of the first")
+    await first.stop()
+    async with consumer(topic, isolation_level="read_committed") as reader:
+        values = [record.value for record in await read(reader, 1)]
+    expect_equal(values, [b"kept"], "records")
+
+
 async def cluster(admin):
     described = await admin.describe_cluster()
     host, port = BOOTSTRAP.rsplit(":", 1)
@@ -262,6 +316,9 @@ CHECKS = [
     ("create_partitions", create_partitions),
     ("delete_records", delete_records),
     ("too_large_message", too_large_message),
+    ("transactions", transactions),
+    ("offsets_in_transactions", offsets_in_transactions),
+    ("a_second_producer_fences_the_first", a_second_producer_fences_the_first),
     ("cluster", cluster),
     ("delete_topic", delete_topic),
 ]

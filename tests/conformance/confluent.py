@@ -389,6 +389,94 @@ def auto_creation():
     expect_equal((error, message.offset()), (None, 0), "report")
 
 
+def transactional(transactional_id):
+    sender = producer(transactional_id=transactional_id)
+    sender.init_transactions(SECONDS)
+    return sender
+
+
+def transactions():
+    topic = create(unique("txn"), partitions=2)
+    sender = transactional(unique("txn-id"))
+    for n in range(6):
+        sender.begin_transaction()
+        for partition in (0, 1):
+            sender.produce(topic, str(n).encode(), partition=partition)
+        if n % 2:
+            sender.abort_transaction(SECONDS)
+        else:
+            sender.commit_transaction(SECONDS)
+    # What comes before the one after the last is all there is.
+    sender.begin_transaction()
+    for partition in (0, 1):
+        sender.produce(topic, b"end", partition=partition)
+    sender.commit_transaction(SECONDS)
+    for partition in (0, 1):
+        for isolation, wanted in [("read_committed", "024"), ("read_uncommitted", "012345")]:
+            reader = assigned(topic, partition, isolation_level=isolation)
+            values = []
+            while b"end" not in values:
+                values += [message.value() for message in read(reader, 1)]
+            expect_equal(b"".join(values), wanted.encode() + b"end",
+                         f"{isolation} of partition {partition}")
+            reader.close()
+
+
+def offsets_in_transactions():
+    source, target, group = create(unique("from")), create(unique("to")), unique("txn-group")
+    send(source, [str(n).encode() for n in range(10)])
+    sender, reader = transactional(unique("txn-id")), consumer(group)
+    reader.subscribe([source])
+    records = read(reader, 10)
+    partition = TopicPartition(source, 0)
+
+    def copy(some, commit):
+        sender.begin_transaction()
+        for record in some:
+            sender.produce(target, record.value(), partition=0)
+        upto = TopicPartition(source, 0, some[-1].offset() + 1)
+        sender.send_offsets_to_transaction([upto], reader.consumer_group_metadata(), SECONDS)
+        if commit:
+            sender.commit_transaction(SECONDS)
+        else:
+            sender.abort_transaction(SECONDS)
+
+    def committed():
+        (found,) = reader.committed([partition], timeout=SECONDS)
+        return found.offset
+    copy(records[:4], True)
+    expect_equal(committed(), 4, "offset after the commit")
+    copy(records[4:], False)
+    expect_equal(committed(), 4, "offset after the abort")
+    copy(records[4:], True)
+    expect_equal(committed(), 10, "offset in the end")
+    copied = assigned(target, isolation_level="read_committed")
+    expect_equal([message.value() for message in read(copied, 10)],
+                 [str(n).encode() for n in range(10)], "each record once")
+    copied.close()
+    reader.close()
+
+
+def a_second_producer_fences_the_first():
+    topic, transactional_id = create(unique("fenced")), unique("txn-id")
+    first = transactional(transactional_id)
+    first.begin_transaction()
+    first.produce(topic, b"lost", partition=0)
+    first.flush(SECONDS)
+    second = transactional(transactional_id)
+    second.begin_transaction()
+    second.produce(topic, b"kept", partition=0)
+    second.commit_transaction(SECONDS)
+    try:
+        first.commit_transaction(SECONDS)
+        raise AssertionError("the first producer could commit")
+    except KafkaException as error:
+        expect_equal(error.args[0].name(), "_FENCED", "code")
+    reader = assigned(topic, isolation_level="read_committed")
+    expect_equal([message.value() for message in read(reader, 1)], [b"kept"], "records")
+    reader.close()
+
+
 def describe_cluster():
     cluster = ADMIN.describe_cluster().result(timeout=SECONDS)
     expect(cluster.cluster_id and len(cluster.nodes) == 1, "one node and a cluster id")
@@ -437,6 +525,9 @@ checks.run([
     ("too_large_message", too_large_message),
     ("unknown_topic", unknown_topic),
     ("auto_creation", auto_creation),
+    ("transactions", transactions),
+    ("offsets_in_transactions", offsets_in_transactions),
+    ("a_second_producer_fences_the_first", a_second_producer_fences_the_first),
     ("describe_cluster", describe_cluster),
     ("delete_topic", delete_topic),
 ])

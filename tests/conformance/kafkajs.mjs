@@ -291,6 +291,64 @@ async function unknownTopic () {
   )
 }
 
+async function transactional (transactionalId) {
+  const producer = kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  return producer
+}
+
+async function transactions () {
+  const topic = await create(unique('txn'))
+  const producer = await transactional(unique('txn-id'))
+  for (let n = 0; n < 6; n++) {
+    const transaction = await producer.transaction()
+    await transaction.send({ topic, messages: [{ value: String(n), partition: 0 }] })
+    await (n % 2 ? transaction.abort() : transaction.commit())
+  }
+  await producer.disconnect()
+  const values = (await read(topic, 3)).map(record => String(record.value))
+  expectEqual(values, ['0', '2', '4'], 'what was committed')
+}
+
+async function offsetsInTransactions () {
+  const [source, target] = [await create(unique('from')), await create(unique('to'))]
+  const consumerGroupId = unique('txn-group')
+  const producer = await transactional(unique('txn-id'))
+  for (const [from, to, commit] of [[0, 4, true], [4, 10, false], [4, 10, true]]) {
+    const transaction = await producer.transaction()
+    const messages = numbers(from, to).map(value => ({ value, partition: 0 }))
+    await transaction.send({ topic: target, messages })
+    await transaction.sendOffsets({
+      consumerGroupId,
+      topics: [{ topic: source, partitions: [{ partition: 0, offset: String(to) }] }]
+    })
+    await (commit ? transaction.commit() : transaction.abort())
+    const offset = commit ? String(to) : '4'
+    await waitFor(async () => {
+      const [found] = await admin.fetchOffsets({ groupId: consumerGroupId, topics: [source] })
+      return found.partitions[0].offset === offset
+    }, SECONDS, `offset ${offset}`)
+  }
+  await producer.disconnect()
+  const values = (await read(target, 10)).map(record => String(record.value))
+  expectEqual(values, numbers(0, 10), 'each record once')
+}
+
+async function aSecondProducerFencesTheFirst () {
+  const [topic, id] = [await create(unique('fenced')), unique('txn-id')]
+  const first = await transactional(id)
+  const open = await first.transaction()
+  await open.send({ topic, messages: [{ value: 'lost', partition: 0 }] })
+  const second = await transactional(id)
+  const transaction = await second.transaction()
+  await transaction.send({ topic, messages: [{ value: 'kept', partition: 0 }] })
+  await transaction.commit()
+  await rejects(() => open.commit(), /FENCED|EPOCH|newer producer|old epoch/i, 'the first commit')
+  await Promise.all([first.disconnect(), second.disconnect()])
+  const values = (await read(topic, 1)).map(record => String(record.value))
+  expectEqual(values, ['kept'], 'records')
+}
+
 async function cluster () {
   const described = await admin.describeCluster()
   expectEqual(described.brokers.map(({ host, port }) => `${host}:${port}`), [BOOTSTRAP], 'brokers')
@@ -320,6 +378,9 @@ await run({
   delete_records: deleteRecords,
   too_large_message: tooLargeMessage,
   unknown_topic: unknownTopic,
+  transactions,
+  offsets_in_transactions: offsetsInTransactions,
+  a_second_producer_fences_the_first: aSecondProducerFencesTheFirst,
   cluster,
   delete_topic: deleteTopic
 })

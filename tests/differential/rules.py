@@ -55,6 +55,8 @@ TOPIC_ID = pair("topic id", "each broker draws a topic's id at random")
 MEMBER_ID = pair("member id", "each broker draws the random half of a member id")
 PRODUCER_ID = pair("producer id", "producer ids come from blocks that each broker reserves")
 CLOCK = Rule("both brokers' wall clocks, read at different moments", both_now)
+STARTED = Rule("both brokers' wall clocks; without a transaction neither has a time",
+               lambda *three: three[1] == three[2] or both_now(*three))
 PORT = Rule("each broker listens on a free port", ports)
 SENTENCE = Rule("ids inside a sentence differ; the words must not", sentences)
 SIZE = Rule("bytes on disk: Kafka counts files, and both are above zero or zero together",
@@ -85,6 +87,7 @@ RULES = [
     ("Produce", r".*\.LogAppendTimeMs", CLOCK),
     ("ListOffsets", r".*\.Timestamp", CLOCK),
     ("DescribeProducers", r".*\.LastTimestamp", CLOCK),
+    ("DescribeTransactions", r".*\.TransactionStartTimeMs", STARTED),
     ("DescribeConfigs", r".*\.Documentation", WORDS),
     ("DescribeLogDirs", r"Results\[\]\.LogDir", pair("folder", "each broker has its own folder")),
     ("DescribeLogDirs", r".*\.PartitionSize", SIZE),
@@ -118,6 +121,16 @@ ORDERS = [
     ("OffsetFetch", "Groups[].Topics", ("Name", "TopicId"), BY_NAME),
     ("DeleteGroups", "Results", ("GroupId",), BY_NAME),
     ("DescribeProducers", "Topics[].Partitions[].ActiveProducers", ("ProducerId",), BY_NAME),
+    ("AddPartitionsToTxn", "ResultsByTopicV3AndBelow", ("Name",), BY_NAME),
+    ("AddPartitionsToTxn", "ResultsByTopicV3AndBelow[].ResultsByPartition", ("PartitionIndex",),
+     BY_NAME),
+    ("AddPartitionsToTxn", "ResultsByTransaction[].TopicResults", ("Name",), BY_NAME),
+    ("AddPartitionsToTxn", "ResultsByTransaction[].TopicResults[].ResultsByPartition",
+     ("PartitionIndex",), BY_NAME),
+    ("TxnOffsetCommit", "Topics", ("Name",), BY_NAME),
+    ("DescribeTransactions", "TransactionStates", ("TransactionalId",), BY_NAME),
+    ("DescribeTransactions", "TransactionStates[].Topics", ("Topic",), BY_NAME),
+    ("ListTransactions", "TransactionStates", ("TransactionalId",), BY_NAME),
     ("DescribeGroups", "Groups[].Members", ("GroupInstanceId", "MemberId"), BY_NAME),
     ("ListConfigResources", "ConfigResources", ("ResourceType", "ResourceName"), BY_NAME),
     ("ElectLeaders", "ReplicaElectionResults", ("Topic",), BY_NAME),

@@ -215,5 +215,5 @@ pub(crate) fn finish_find(shard: &mut Shard, tag: RequestTag, request: &FindCoor
 }
 
 fn find(shard: &Shard, tag: RequestTag, request: &FindCoordinatorRequest) -> CoordinatorAnswer {
-    find_coordinator(&shard.image, request, tag.version, false, &partition_for_group)
+    find_coordinator(&shard.image, request, tag.version, true, &partition_for_group)
 }

@@ -27,7 +27,10 @@ pub const ANSWERED_WHEN_DURABLE: &str = "a commit is answered when it is durable
 pub const DIRECT_READS: &str = "sealed data is read with direct I/O";
 pub const EXPIRES_WITH_RETENTION: &str =
     "producers expire when retention is checked (log.retention.check.interval.ms)";
-pub const NO_TRANSACTIONS: &str = "transactions are not served yet";
+pub const ALWAYS_VERIFIED: &str = "every transaction is verified";
+pub const NO_TWO_PHASE_COMMIT: &str = "two-phase commit is not served";
+pub const SAME_PROCESS: &str =
+    "a partition asks the coordinator, which is in the same process, again after a fixed wait";
 
 /// Keys of former Kafka versions that an old file may still hold.
 pub const REMOVED: &[(&str, &str)] = &[

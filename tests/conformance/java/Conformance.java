@@ -24,11 +24,14 @@ import org.apache.kafka.clients.admin.Config;
 import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.CreateTopicsOptions;
 import org.apache.kafka.clients.admin.GroupListing;
+import org.apache.kafka.clients.admin.ListTransactionsOptions;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.admin.TransactionDescription;
+import org.apache.kafka.clients.admin.TransactionState;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
@@ -48,6 +51,7 @@ import org.apache.kafka.common.errors.InvalidConfigurationException;
 import org.apache.kafka.common.errors.InvalidPartitionsException;
 import org.apache.kafka.common.errors.InvalidReplicationFactorException;
 import org.apache.kafka.common.errors.InvalidTopicException;
+import org.apache.kafka.common.errors.ProducerFencedException;
 import org.apache.kafka.common.errors.RecordTooLargeException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
@@ -102,6 +106,10 @@ public final class Conformance {
         check("offset_out_of_range", this::offsetOutOfRange);
         check("too_large_message", this::tooLargeMessage);
         check("unknown_topic", this::unknownTopic);
+        check("transactions", this::transactions);
+        check("offsets_in_transactions", this::offsetsInTransactions);
+        check("a_second_producer_fences_the_first", this::aSecondProducerFencesTheFirst);
+        check("transactions_seen_by_operators", this::transactionsSeenByOperators);
         check("cluster", this::cluster);
         check("topic_ids", this::topicIds);
         check("delete_topic", this::deleteTopic);
@@ -345,6 +353,109 @@ public final class Conformance {
         sendNumbers(topic, 0, 10, Map.of("enable.idempotence", false, "acks", "1"));
         sendNumbers(topic, 10, 20, Map.of("enable.idempotence", false, "acks", "0"));
         expectEqual(values(readAll(topic, 20)), numbers(0, 20), "values");
+    }
+
+    private KafkaProducer<byte[], byte[]> transactional(String id) {
+        KafkaProducer<byte[], byte[]> producer = producer(Map.of("transactional.id", id));
+        producer.initTransactions();
+        return producer;
+    }
+
+    private List<String> readIsolated(String topic, String isolation, int count) {
+        try (KafkaConsumer<byte[], byte[]> consumer =
+                consumer(unique("reader"), Map.of("isolation.level", isolation))) {
+            TopicPartition partition = new TopicPartition(topic, 0);
+            consumer.assign(List.of(partition));
+            consumer.seekToBeginning(List.of(partition));
+            return values(read(consumer, count));
+        }
+    }
+
+    private void transactions() throws Exception {
+        String topic = create("txn", 1, Map.of());
+        try (KafkaProducer<byte[], byte[]> producer = transactional(unique("txn-id"))) {
+            for (int n = 0; n < 6; n++) {
+                producer.beginTransaction();
+                producer.send(new ProducerRecord<>(topic, 0, null, bytes("" + n)));
+                if (n % 2 == 0) {
+                    producer.commitTransaction();
+                } else {
+                    producer.abortTransaction();
+                }
+            }
+        }
+        expectEqual(readIsolated(topic, "read_committed", 3), List.of("0", "2", "4"), "committed");
+        expectEqual(readIsolated(topic, "read_uncommitted", 6), numbers(0, 6), "all");
+    }
+
+    private void offsetsInTransactions() throws Exception {
+        String source = create("from", 1, Map.of());
+        String target = create("to", 1, Map.of());
+        sendNumbers(source, 0, 10, Map.of());
+        TopicPartition partition = new TopicPartition(source, 0);
+        try (KafkaProducer<byte[], byte[]> producer = transactional(unique("txn-id"));
+                KafkaConsumer<byte[], byte[]> consumer = consumer(unique("group"), Map.of())) {
+            consumer.subscribe(List.of(source));
+            expectEqual(values(read(consumer, 10)), numbers(0, 10), "read");
+            int[][] steps = {{0, 4, 1}, {4, 10, 0}, {4, 10, 1}};
+            for (int[] step : steps) {
+                producer.beginTransaction();
+                for (int n = step[0]; n < step[1]; n++) {
+                    producer.send(new ProducerRecord<>(target, 0, null, bytes("" + n)));
+                }
+                producer.sendOffsetsToTransaction(
+                    Map.of(partition, new OffsetAndMetadata(step[1])), consumer.groupMetadata());
+                if (step[2] == 1) {
+                    producer.commitTransaction();
+                } else {
+                    producer.abortTransaction();
+                }
+                long committed = consumer.committed(Set.of(partition)).get(partition).offset();
+                expectEqual(committed, step[2] == 1 ? (long) step[1] : 4L, "offset");
+            }
+        }
+        expectEqual(readIsolated(target, "read_committed", 10), numbers(0, 10), "each once");
+    }
+
+    private void aSecondProducerFencesTheFirst() throws Exception {
+        String topic = create("fenced", 1, Map.of());
+        String id = unique("txn-id");
+        KafkaProducer<byte[], byte[]> first = transactional(id);
+        first.beginTransaction();
+        first.send(new ProducerRecord<>(topic, 0, null, bytes("lost"))).get(
+            SECONDS, TimeUnit.SECONDS);
+        try (KafkaProducer<byte[], byte[]> second = transactional(id)) {
+            second.beginTransaction();
+            second.send(new ProducerRecord<>(topic, 0, null, bytes("kept")));
+            second.commitTransaction();
+        }
+        fails(ProducerFencedException.class, () -> {
+            first.commitTransaction();
+            return null;
+        }, "commit of the first");
+        first.close(Duration.ZERO);
+        expectEqual(readIsolated(topic, "read_committed", 1), List.of("kept"), "records");
+    }
+
+    private void transactionsSeenByOperators() throws Exception {
+        String topic = create("seen", 1, Map.of());
+        String id = unique("txn-id");
+        try (KafkaProducer<byte[], byte[]> producer = transactional(id)) {
+            producer.beginTransaction();
+            producer.send(new ProducerRecord<>(topic, 0, null, bytes("x"))).get(
+                SECONDS, TimeUnit.SECONDS);
+            TransactionDescription seen =
+                get(admin.describeTransactions(List.of(id)).all()).get(id);
+            expectEqual(seen.state(), TransactionState.ONGOING, "state");
+            expectEqual(seen.topicPartitions(), Set.of(new TopicPartition(topic, 0)), "partitions");
+            ListTransactionsOptions ongoing = new ListTransactionsOptions()
+                .filterStates(Set.of(TransactionState.ONGOING))
+                .filterOnTransactionalIdPattern(id);
+            expectEqual(get(admin.listTransactions(ongoing).all()).size(), 1, "listed");
+            producer.abortTransaction();
+            waitFor(() -> get(admin.describeTransactions(List.of(id)).all()).get(id).state()
+                == TransactionState.COMPLETE_ABORT, SECONDS, "the abort");
+        }
     }
 
     private void byTime() throws Exception {

@@ -6,8 +6,8 @@
 use crate::config::key::Check::{AtLeast, Between, MembersOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, int, list, long, short, text};
 use crate::config::reason::{
-    ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_CONSUMER_PROTOCOL, NO_SHARE_GROUPS,
-    NO_STREAMS_GROUPS, NO_TRANSACTIONS, ONE_THREAD_PER_CORE,
+    ALWAYS_VERIFIED, ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_CONSUMER_PROTOCOL,
+    NO_SHARE_GROUPS, NO_STREAMS_GROUPS, NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
 };
 
 /// See the module.
@@ -18,14 +18,14 @@ pub static KEYS: &[Key] = &[
     )
     .or("100")
     .check(AtLeast(0))
-    .ignored(NO_TRANSACTIONS),
+    .ignored(SAME_PROCESS),
     int(
         "add.partitions.to.txn.retry.backoff.ms",
         "First wait before adding a partition to a transaction is tried again.",
     )
     .or("20")
     .check(AtLeast(1))
-    .ignored(NO_TRANSACTIONS),
+    .ignored(SAME_PROCESS),
     int(
         "group.consumer.assignment.interval.ms",
         "Shortest time between two assignments of a consumer group.",
@@ -435,54 +435,46 @@ pub static KEYS: &[Key] = &[
         "Time between sweeps of transactions past their timeout.",
     )
     .or("10000")
-    .check(AtLeast(1))
-    .ignored(NO_TRANSACTIONS),
+    .check(AtLeast(1)),
     int("transaction.max.timeout.ms", "Longest timeout a transaction may ask for.")
         .or("900000")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
     boolean(
         "transaction.partition.verification.enable",
         "Whether a partition's place in its transaction is verified.",
     )
     .or("true")
     .cluster_wide()
-    .ignored(NO_TRANSACTIONS),
+    .ignored(ALWAYS_VERIFIED),
     int(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
         "Time between sweeps of expired transactional ids.",
     )
     .or("3600000")
-    .check(AtLeast(1))
-    .ignored(NO_TRANSACTIONS),
+    .check(AtLeast(1)),
     int(
         "transaction.state.log.load.buffer.size",
         "Bytes read at a time when transaction state is loaded.",
     )
     .or("5242880")
     .check(AtLeast(1))
-    .ignored(NO_TRANSACTIONS),
+    .ignored(COORDINATOR_IS_A_SHARD),
     int("transaction.state.log.min.isr", "In-sync replicas the transaction topic needs.")
         .or("2")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
     int("transaction.state.log.num.partitions", "Partitions of the transaction topic.")
         .or("50")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
     short("transaction.state.log.replication.factor", "Replicas of the transaction topic.")
         .or("3")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
     int("transaction.state.log.segment.bytes", "Segment size of the transaction topic.")
         .or("104857600")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
     boolean("transaction.two.phase.commit.enable", "Whether clients may use two-phase commit.")
         .or("false")
-        .ignored(NO_TRANSACTIONS),
+        .ignored(NO_TWO_PHASE_COMMIT),
     int("transactional.id.expiration.ms", "Time an idle transactional id is kept.")
         .or("604800000")
-        .check(AtLeast(1))
-        .ignored(NO_TRANSACTIONS),
+        .check(AtLeast(1)),
 ];

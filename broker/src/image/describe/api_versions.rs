@@ -28,10 +28,11 @@ pub struct Feature {
 }
 
 /// Features this broker knows. Those of protocols it does not serve are left out: a client that
-/// sees `group.version` or `transaction.version` relies on what they stand for.
+/// sees one relies on what it stands for.
 pub const FEATURES: &[Feature] = &[
     Feature { name: "kraft.version", min: 0, max: 1 },
     Feature { name: "metadata.version", min: 7, max: 30 },
+    Feature { name: "transaction.version", min: 0, max: 2 },
 ];
 
 /// Key of ApiVersions itself, and the versions of it that are served.

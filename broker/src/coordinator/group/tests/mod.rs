@@ -12,6 +12,7 @@ mod offsets;
 mod rebalance;
 mod simulation;
 mod static_members;
+mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -36,7 +37,7 @@ use protocol::types::Uuid;
 
 use super::{
     Action, AppendToken, GroupConfig, GroupCoordinator, GroupRequest, GroupResponse, Probe,
-    ReplyToken, RequestContext, StateImage, TopicLookup,
+    ReplyToken, RequestContext, StateImage, TopicLookup, Verification, VerificationToken,
 };
 use crate::coordinator::{CoordinatorRecord, partition_for_group};
 use crate::time::Now;
@@ -74,6 +75,16 @@ struct HeldAppend {
     token: AppendToken,
     partition: i32,
     records: Vec<CoordinatorRecord>,
+    producer: Option<(i64, i16)>,
+}
+
+/// What a log says besides records.
+#[derive(Default)]
+struct Transactional {
+    /// The producer of a record in a transaction, by offset.
+    producers: BTreeMap<i64, i64>,
+    /// Markers: before which offset, whose, whether it commits.
+    ends: Vec<(i64, i64, bool)>,
 }
 
 struct Rig {
@@ -82,8 +93,15 @@ struct Rig {
     config: GroupConfig,
     /// Durable records by partition; the index is the offset.
     log: BTreeMap<i32, Vec<CoordinatorRecord>>,
+    /// By partition too.
+    transactional: BTreeMap<i32, Transactional>,
     held: VecDeque<HeldAppend>,
     hold: bool,
+    /// Verifications that wait, when they are held.
+    verifying: VecDeque<(VerificationToken, Verification)>,
+    hold_verifications: bool,
+    /// What the transaction coordinator says.
+    verified: ErrorCode,
     /// Whether memory must be what the log says at the end; not once a partition was given away.
     has_all_partitions: bool,
     versions: BTreeMap<ReplyToken, i16>,
@@ -114,8 +132,12 @@ impl Rig {
             now,
             config,
             log: BTreeMap::new(),
+            transactional: BTreeMap::new(),
             held: VecDeque::new(),
             hold: false,
+            verifying: VecDeque::new(),
+            hold_verifications: false,
+            verified: ErrorCode::None,
             has_all_partitions: true,
             versions: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -149,11 +171,15 @@ impl Rig {
         loop {
             while let Some(action) = self.coordinator.poll_action() {
                 match action {
-                    Action::Append { partition, records, append, .. } => {
-                        self.held.push_back(HeldAppend { token: append, partition, records });
+                    Action::Append { partition, records, producer, append } => {
+                        let held = HeldAppend { token: append, partition, records, producer };
+                        self.held.push_back(held);
+                    }
+                    Action::Verify { verification, asked } if self.hold_verifications => {
+                        self.verifying.push_back((verification, asked));
                     }
                     Action::Verify { verification, .. } => {
-                        let error = ErrorCode::None;
+                        let error = self.verified;
                         self.coordinator.handle_verified(self.now, verification, error);
                     }
                     Action::Reply { reply, response } => self.record_reply(reply, response),
@@ -192,6 +218,11 @@ impl Rig {
         let log = self.log.entry(append.partition).or_default();
         let base_offset = log.len() as i64;
         log.extend(append.records);
+        if let Some((producer_id, _)) = append.producer {
+            let transactional = self.transactional.entry(append.partition).or_default();
+            let offsets = base_offset..log.len() as i64;
+            transactional.producers.extend(offsets.map(|offset| (offset, producer_id)));
+        }
         self.coordinator.handle_appended(self.now, append.token, Ok(base_offset));
     }
 
@@ -245,9 +276,20 @@ impl Rig {
         let mut coordinator = GroupCoordinator::new(self.config.clone(), 2);
         for partition in 0..self.config.offsets_partitions_count {
             coordinator.begin_load(partition);
-            for (offset, record) in self.log.get(&partition).into_iter().flatten().enumerate() {
+            let none = Transactional::default();
+            let transactional = self.transactional.get(&partition).unwrap_or(&none);
+            let log = self.log.get(&partition).map_or(&[][..], Vec::as_slice);
+            for offset in 0..=log.len() as i64 {
+                for (_, producer_id, commit) in
+                    transactional.ends.iter().filter(|(before, _, _)| *before == offset)
+                {
+                    coordinator.load_transaction_end(partition, *producer_id, *commit);
+                }
+                let Some(record) = log.get(offset as usize) else { break };
+                let producer = transactional.producers.get(&offset).copied();
+                let value = record.value.as_deref();
                 coordinator
-                    .load_record(partition, &record.key, record.value.as_deref(), offset as i64)
+                    .load_record_of(partition, &record.key, value, offset, producer)
                     .expect("a record of ours can be read");
             }
         }
