@@ -9,6 +9,7 @@ mod isolation;
 mod ledger;
 mod produce;
 mod quotas;
+mod transactions;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,0 +1,167 @@
+//! Transactions from begin to end through every shard: verification before the first append, order
+//! of pipelined batches while it is under way, and what readers of committed records get.
+
+use protocol::batch::{BatchBuilder, BatchOptions};
+use protocol::compress::Codecs;
+use protocol::error_code::ErrorCode;
+use protocol::messages::find_coordinator::FindCoordinatorRequest;
+use protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use protocol::messages::{EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse};
+
+use super::produce::{only, produce};
+use super::{Rig, batch};
+
+/// The version that puts partitions into a transaction by itself, by name.
+const ADDS: i16 = 12;
+
+fn begin(rig: &mut Rig) -> InitProducerIdResponse {
+    let find = FindCoordinatorRequest {
+        key: String::new(),
+        key_type: 1,
+        coordinator_keys: vec!["id".to_owned()],
+    };
+    rig.send(0, 6, &find);
+    rig.take::<FindCoordinatorRequest>(6).expect("the topic is made and the answer comes");
+    let init = InitProducerIdRequest {
+        transactional_id: Some("id".to_owned()),
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+        ..InitProducerIdRequest::default()
+    };
+    let producer = rig.request(0, 5, &init);
+    assert_eq!(producer.error_code, 0, "{producer:?}");
+    producer
+}
+
+fn end(rig: &mut Rig, producer: &mut InitProducerIdResponse, committed: bool) {
+    let request = EndTxnRequest {
+        transactional_id: "id".to_owned(),
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch,
+        committed,
+    };
+    let ended = rig.request(0, 5, &request);
+    assert_eq!(ended.error_code, 0, "{ended:?}");
+    (producer.producer_id, producer.producer_epoch) = (ended.producer_id, ended.producer_epoch);
+}
+
+fn records(producer: &InitProducerIdResponse, sequence: i32) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions {
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch,
+        base_sequence: sequence,
+        transactional: true,
+        ..BatchOptions::default()
+    });
+    builder.append(1_700_000_000_000, None, Some(b"v"), &[]);
+    let mut out = Vec::new();
+    builder.build(&mut Codecs::default(), &mut out);
+    out
+}
+
+fn write(partition: i32, producer: &InitProducerIdResponse, sequence: i32) -> ProduceRequest {
+    let transactional_id = Some("id".to_owned());
+    ProduceRequest { transactional_id, ..produce("t", partition, records(producer, sequence)) }
+}
+
+fn answers(rig: &mut Rig, version: i16) -> Vec<(i16, i64)> {
+    let mut all = Vec::new();
+    while let Some(answer) = rig.take::<ProduceRequest>(version) {
+        all.push(only(&answer));
+    }
+    all
+}
+
+#[test]
+fn a_batch_puts_its_partition_into_the_transaction_and_the_marker_ends_it() {
+    for shards in [1, 3] {
+        let mut rig = Rig::new(shards);
+        rig.create_topic("t", 3);
+        let mut producer = begin(&mut rig);
+        for round in 0..3 {
+            for partition in 0..3 {
+                for sequence in 0..2 {
+                    let request = write(partition, &producer, sequence);
+                    let shard = usize::from(shards) - 1;
+                    let offset = i64::from(round * 3 + sequence);
+                    let answer = rig.request(shard, ADDS, &request);
+                    assert_eq!(only(&answer), (0, offset), "{answer:?}");
+                }
+            }
+            end(&mut rig, &mut producer, round % 2 == 0);
+        }
+    }
+}
+
+#[test]
+fn pipelined_batches_keep_their_order_while_the_first_waits() {
+    let mut rig = Rig::new(3);
+    rig.create_topic("t", 3);
+    let producer = begin(&mut rig);
+    // No shard hears of another, or the disk is silent: wherever the coordinator is, it waits.
+    (rig.mesh_runs, rig.disk_runs) = (false, false);
+    for partition in 0..3 {
+        for sequence in 0..4 {
+            rig.send(0, ADDS, &write(partition, &producer, sequence));
+        }
+    }
+    assert!(rig.sent.is_empty(), "nothing was verified");
+    (rig.mesh_runs, rig.disk_runs) = (true, true);
+    rig.settle();
+    // One coordinator takes a step at a time: a partition of another shard asks again in a moment.
+    rig.advance_ms(90);
+    let expected: Vec<(i16, i64)> = (0..3).flat_map(|_| (0..4).map(|offset| (0, offset))).collect();
+    assert_eq!(answers(&mut rig, ADDS), expected);
+}
+
+#[test]
+fn others_are_served_while_a_transaction_is_verified() {
+    let mut rig = Rig::new(2);
+    rig.create_topic("t", 2);
+    let producer = begin(&mut rig);
+    rig.mesh_runs = false;
+    rig.send(0, ADDS, &write(0, &producer, 0));
+    rig.send(0, ADDS, &write(1, &producer, 0));
+    let first_is_here = rig.shards[0]
+        .topics
+        .find_name("t")
+        .and_then(|topic| rig.shards[0].topics.partition(topic, 0)?.log);
+    let (shard, partition) = if first_is_here.is_some() { (0, 0) } else { (1, 0) };
+    let sent = rig.sent.len();
+    rig.send(1, ADDS, &produce("t", if shard == 1 { partition } else { 1 }, batch(&["plain"])));
+    assert_eq!(rig.sent.len(), sent + 1, "another connection's batch waits for nobody");
+    assert_eq!(rig.sent.last().map(|(shard, ..)| *shard), Some(1));
+}
+
+#[test]
+fn a_batch_of_a_transaction_that_is_not_open_is_refused_in_the_clients_words() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let producer = begin(&mut rig);
+    let mut code = |version: i16, request: &ProduceRequest| {
+        let answer: ProduceResponse = rig.request(0, version, request);
+        only(&answer).0
+    };
+    let request = write(0, &producer, 0);
+    assert_eq!(code(9, &request), ErrorCode::InvalidTxnState.code());
+    assert_eq!(code(11, &request), ErrorCode::TransactionAbortable.code());
+    let nameless = ProduceRequest { transactional_id: None, ..request.clone() };
+    assert_eq!(code(ADDS, &nameless), ErrorCode::TransactionalIdAuthorizationFailed.code());
+    let stranger = ProduceRequest { transactional_id: Some("other".to_owned()), ..request.clone() };
+    assert_eq!(code(ADDS, &stranger), ErrorCode::InvalidProducerIdMapping.code());
+    assert_eq!(code(ADDS, &request), 0);
+}
+
+#[test]
+fn a_batch_of_an_ended_transaction_is_fenced_by_its_epoch() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    let mut producer = begin(&mut rig);
+    let late = write(0, &producer, 1);
+    assert_eq!(only(&rig.request(0, ADDS, &write(0, &producer, 0))).0, 0);
+    end(&mut rig, &mut producer, true);
+    let code = only(&rig.request(0, ADDS, &late)).0;
+    assert_eq!(code, ErrorCode::InvalidProducerEpoch.code());
+    assert_eq!(only(&rig.request(0, ADDS, &write(0, &producer, 0))), (0, 2));
+}
