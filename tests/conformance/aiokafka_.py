@@ -262,8 +262,13 @@ async def offsets_in_transactions(admin):
                 await sender.commit_transaction()
             else:
                 await sender.abort_transaction()
-            offsets = await admin.list_consumer_group_offsets(group)
-            expect_equal(offsets[partition].offset, upto if commit else 4, "offset")
+
+            async def committed(wanted=upto if commit else 4):
+                found = (await admin.list_consumer_group_offsets(group)).get(partition)
+                return found is not None and found.offset == wanted
+
+            # The answer to the end does not wait for its markers.
+            await wait_for(committed, SECONDS, f"offset after {upto}, {commit}")
     async with consumer(target, isolation_level="read_committed") as reader:
         values = [record.value for record in await read(reader, 10)]
     expect_equal(b"".join(values), b"0123456789", "each record once")

@@ -403,6 +403,8 @@ def transactions():
         for partition in (0, 1):
             sender.produce(topic, str(n).encode(), partition=partition)
         if n % 2:
+            # What is not sent yet would not be.
+            expect_equal(sender.flush(SECONDS), 0, "records left in the producer")
             sender.abort_transaction(SECONDS)
         else:
             sender.commit_transaction(SECONDS)

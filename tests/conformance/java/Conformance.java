@@ -377,6 +377,8 @@ public final class Conformance {
             for (int n = 0; n < 6; n++) {
                 producer.beginTransaction();
                 producer.send(new ProducerRecord<>(topic, 0, null, bytes("" + n)));
+                // What is not sent yet would be dropped by an abort.
+                producer.flush();
                 if (n % 2 == 0) {
                     producer.commitTransaction();
                 } else {

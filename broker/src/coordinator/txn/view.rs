@@ -82,13 +82,14 @@ impl TxnCoordinator {
     }
 }
 
-/// The states of a filter that are none, each as often as it was named.
+/// The states of a filter that are none, each once.
 fn unknown_states(states: &[String]) -> Vec<String> {
     let known = |name: &str| {
         UNSEEN_STATES.contains(&name)
             || (0..).map_while(super::TxnState::from_id).any(|state| state.name() == name)
     };
-    states.iter().filter(|name| !known(name)).cloned().collect()
+    let mut seen = BTreeSet::new();
+    states.iter().filter(|name| !known(name) && seen.insert(*name)).cloned().collect()
 }
 
 /// `None`: everything matches.

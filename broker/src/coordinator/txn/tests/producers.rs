@@ -190,7 +190,8 @@ fn listing_filters_by_state_producer_time_and_pattern() {
     assert_eq!(rig.list(pattern("t")), none, "the whole id must match");
     assert_eq!(rig.list(pattern("(")).0, ErrorCode::InvalidRegularExpression);
     assert_eq!(rig.list(pattern("x)|(?:tx")).0, ErrorCode::InvalidRegularExpression);
-    match rig.ask(TxnAsk::List(states("Odd"))) {
+    let odd = ListFilter { states: vec!["Odd".into(), "Odd".into(), "Dead".into()], ..all() };
+    match rig.ask(TxnAsk::List(odd)) {
         TxnAnswer::Listed(listed) => assert_eq!(listed.unknown_state_filters, ["Odd"]),
         other => panic!("{other:?}"),
     }
