@@ -20,11 +20,11 @@ use super::{Rig, batch};
 const PARTITIONS: i32 = 2;
 
 fn owner_of(rig: &Rig, partition: i32) -> (usize, LogId) {
-    let owners = rig.shards.iter().enumerate().filter_map(|(shard, core)| {
+    let mut owners = rig.shards.iter().enumerate().filter_map(|(shard, core)| {
         let index = core.topics.find_name("t")?;
         Some((shard, core.topics.partition(index, partition)?.log?))
     });
-    owners.last().expect("the partition has an owner")
+    owners.next_back().expect("the partition has an owner")
 }
 
 fn how(origin: Origin) -> AppendHow {
@@ -98,7 +98,7 @@ fn only(response: &FetchResponse) -> (i64, i64, Option<Vec<AbortedTransaction>>,
 }
 
 fn aborted(producer_id: i64, first_offset: i64) -> AbortedTransaction {
-    AbortedTransaction { producer_id, first_offset, ..AbortedTransaction::default() }
+    AbortedTransaction { producer_id, first_offset }
 }
 
 /// Every partition as a reader of every shard sees it.

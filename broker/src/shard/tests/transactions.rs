@@ -27,7 +27,6 @@ fn begin(rig: &mut Rig) -> InitProducerIdResponse {
         transaction_timeout_ms: 60_000,
         producer_id: -1,
         producer_epoch: -1,
-        ..InitProducerIdRequest::default()
     };
     let producer = rig.request(0, 5, &init);
     assert_eq!(producer.error_code, 0, "{producer:?}");

@@ -147,7 +147,7 @@ fn time_that_is_up_shuts_the_producer_out_and_aborts() {
     assert_eq!(rig.end(producer, true, TxnVersion::V0).error, ErrorCode::ProducerFenced);
     assert_eq!(rig.end(producer, true, TxnVersion::V2).error, ErrorCode::InvalidTxnState);
     assert_eq!(rig.add(producer, &[at("t", 0)]), ErrorCode::ProducerFenced);
-    assert_eq!(rig.coordinator.poll_timeout().is_some(), true, "ids still expire");
+    assert!(rig.coordinator.poll_timeout().is_some(), "ids still expire");
 }
 
 #[test]

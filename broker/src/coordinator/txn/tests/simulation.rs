@@ -25,17 +25,18 @@ fn run(seed: u64) {
     let mut rig = Rig::new();
     let mut producers = vec![rig.init()];
     for _ in 0..STEPS {
-        rig.hold_appends = prng.next_u64() % 4 == 0;
-        rig.hold_markers = prng.next_u64() % 3 == 0;
+        rig.hold_appends = prng.next_u64().is_multiple_of(4);
+        rig.hold_markers = prng.next_u64().is_multiple_of(3);
         let pick = (prng.next_u64() % producers.len() as u64) as usize;
         let recent = producers.len() - 1;
-        let producer = producers[if prng.next_u64() % 4 == 0 { pick } else { recent }];
-        let version = if prng.next_u64() % 2 == 0 { TxnVersion::V2 } else { TxnVersion::V0 };
+        let producer = producers[if prng.next_u64().is_multiple_of(4) { pick } else { recent }];
+        let version =
+            if prng.next_u64().is_multiple_of(2) { TxnVersion::V2 } else { TxnVersion::V0 };
         let partition = at("t", (prng.next_u64() % 3) as i32);
         match prng.next_u64() % 12 {
             0 | 1 => {
                 let transactional_id = ID.to_owned();
-                let own = prng.next_u64() % 2 == 0;
+                let own = prng.next_u64().is_multiple_of(2);
                 let expected = own.then_some((producer.id, producer.epoch));
                 rig.send(TxnAsk::Init { transactional_id, timeout_ms: TIMEOUT_MS, expected });
             }
@@ -49,7 +50,7 @@ fn run(seed: u64) {
                 });
             }
             6..=8 => {
-                rig.send(end_ask(producer, prng.next_u64() % 2 == 0, version));
+                rig.send(end_ask(producer, prng.next_u64().is_multiple_of(2), version));
             }
             9 => rig.advance(prng.next_u64() % 40_000),
             10 => rig.restart(),
@@ -65,7 +66,7 @@ fn run(seed: u64) {
         for answer in std::mem::take(&mut rig.replies).into_values() {
             if let TxnAnswer::Init(producer) | TxnAnswer::Ended(producer) = answer
                 && producer.error == ErrorCode::None
-                && prng.next_u64() % 2 == 0
+                && prng.next_u64().is_multiple_of(2)
             {
                 producers.push(producer);
             }
