@@ -18,6 +18,8 @@ BOOTSTRAP = checks.arguments().bootstrap
 ADMIN = AdminClient({"bootstrap.servers": BOOTSTRAP})
 TOPIC = unique("confluent")
 SECONDS = 15
+# Members hear of a change with their next heartbeat, five seconds later at most.
+MODERN_SECONDS = 60
 
 
 def producer(**options):
@@ -272,6 +274,44 @@ def static_member_restarts_without_a_rebalance():
     again.close()
 
 
+def member_of(group, **options):
+    """A consumer of the server-side protocol, which takes its intervals from the broker."""
+    config = {
+        "bootstrap.servers": BOOTSTRAP, "group.id": group, "auto.offset.reset": "earliest",
+        "enable.auto.commit": False, "group.protocol": "consumer",
+    }
+    config.update({key.replace("_", "."): value for key, value in options.items()})
+    return Consumer(config)
+
+
+def consumer_protocol_shares_and_hands_over():
+    topic, group = create(unique("modern"), 4), unique("modern")
+    first, second = member_of(group), member_of(group, group_remote_assignor="range")
+
+    def partitions():
+        for member in (first, second):
+            member.poll(0.05)
+        return [sorted(p.partition for p in member.assignment()) for member in (first, second)]
+
+    first.subscribe([topic])
+    wait_for(lambda: partitions()[0] == [0, 1, 2, 3], MODERN_SECONDS, "the first member alone")
+    second.subscribe([topic])
+    wait_for(lambda: sorted(map(len, partitions())) == [2, 2], MODERN_SECONDS, "two halves")
+    expect_equal(sorted(sum(partitions(), [])), [0, 1, 2, 3], "partitions of both")
+    for partition in range(4):
+        send(topic, [b"x"] * 5, partition=partition)
+    read(first, 10)
+    first.commit(asynchronous=False)
+    second.close()
+    first.close()
+    third = member_of(group)
+    committed = third.committed([TopicPartition(topic, n) for n in range(4)], timeout=SECONDS)
+    expect_equal(sorted(one.offset for one in committed), [-1001, -1001, 5, 5], "committed")
+    third.subscribe(["^" + topic[:-1] + ".*"])
+    expect_equal(len(read(third, 10, MODERN_SECONDS)), 10, "what nobody had committed")
+    third.close()
+
+
 def incremental_alter_and_describe():
     topic = create(unique("alter"))
 
@@ -515,6 +555,7 @@ checks.run([
     ("group_of_two_eager", two_members_share_and_hand_over()),
     ("group_of_two_cooperative",
      two_members_share_and_hand_over(partition_assignment_strategy="cooperative-sticky")),
+    ("consumer_protocol_shares_and_hands_over", consumer_protocol_shares_and_hands_over),
     ("commit_and_restart", commit_and_restart),
     ("static_member_restarts_without_a_rebalance", static_member_restarts_without_a_rebalance),
     ("incremental_alter_and_describe", incremental_alter_and_describe),

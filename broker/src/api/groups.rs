@@ -7,14 +7,17 @@
 use std::collections::BTreeSet;
 
 use protocol::api::{ApiKey, RequestHeaderRef};
+use protocol::messages::consumer_group_describe::{
+    ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+};
 use protocol::messages::delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse};
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
 use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::messages::{
-    HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, SyncGroupRequest, TxnOffsetCommitRequest,
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
@@ -105,6 +108,24 @@ fn questions(
                 })
                 .collect()
         }
+        ApiKey::ConsumerGroupHeartbeat => {
+            let request = shard.decode::<ConsumerGroupHeartbeatRequest>(tag, body)?;
+            let to = owner(shard, &request.group_id);
+            vec![(to, GroupRequest::ConsumerGroupHeartbeat(request))]
+        }
+        ApiKey::ConsumerGroupDescribe => {
+            let mut request = shard.decode::<ConsumerGroupDescribeRequest>(tag, body)?;
+            let groups = std::mem::take(&mut request.group_ids);
+            groups
+                .into_iter()
+                .map(|group| {
+                    let to = owner(shard, &group);
+                    let one =
+                        ConsumerGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
+                    (to, GroupRequest::ConsumerGroupDescribe(one))
+                })
+                .collect()
+        }
         ApiKey::DeleteGroups => {
             let mut request = shard.decode::<DeleteGroupsRequest>(tag, body)?;
             let groups = std::mem::take(&mut request.groups_names);
@@ -149,6 +170,9 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: V
     let first = responses.next().unwrap_or_else(|| match key {
         ApiKey::OffsetFetch => GroupResponse::OffsetFetch(OffsetFetchResponse::default()),
         ApiKey::DescribeGroups => GroupResponse::DescribeGroups(DescribeGroupsResponse::default()),
+        ApiKey::ConsumerGroupDescribe => {
+            GroupResponse::ConsumerGroupDescribe(ConsumerGroupDescribeResponse::default())
+        }
         ApiKey::ListGroups => GroupResponse::ListGroups(ListGroupsResponse::default()),
         ApiKey::DeleteGroups => GroupResponse::DeleteGroups(DeleteGroupsResponse::default()),
         other => unreachable!("{other:?} names exactly one group"),
@@ -169,6 +193,12 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: V
         }
         GroupResponse::ListGroups(response) => shard.reply::<ListGroupsRequest>(tag, &response),
         GroupResponse::DeleteGroups(response) => shard.reply::<DeleteGroupsRequest>(tag, &response),
+        GroupResponse::ConsumerGroupHeartbeat(response) => {
+            shard.reply::<ConsumerGroupHeartbeatRequest>(tag, &response);
+        }
+        GroupResponse::ConsumerGroupDescribe(response) => {
+            shard.reply::<ConsumerGroupDescribeRequest>(tag, &response);
+        }
     }
 }
 
@@ -178,6 +208,9 @@ fn merge(mut all: GroupResponse, more: GroupResponse) -> GroupResponse {
             all.groups.extend(more.groups);
         }
         (GroupResponse::DescribeGroups(all), GroupResponse::DescribeGroups(more)) => {
+            all.groups.extend(more.groups);
+        }
+        (GroupResponse::ConsumerGroupDescribe(all), GroupResponse::ConsumerGroupDescribe(more)) => {
             all.groups.extend(more.groups);
         }
         (GroupResponse::ListGroups(all), GroupResponse::ListGroups(more)) => {

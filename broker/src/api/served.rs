@@ -65,6 +65,8 @@ pub const SERVED: &[(ApiKey, Versions)] = &[
     (ApiKey::UnregisterBroker, range_of(0, 0)),
     (ApiKey::DescribeTransactions, range_of(0, 0)),
     (ApiKey::ListTransactions, range_of(0, 2)),
+    (ApiKey::ConsumerGroupHeartbeat, range_of(0, 1)),
+    (ApiKey::ConsumerGroupDescribe, range_of(0, 1)),
     (ApiKey::ListConfigResources, range_of(0, 1)),
     (ApiKey::DescribeTopicPartitions, range_of(0, 0)),
     (ApiKey::AddRaftVoter, range_of(0, 1)),

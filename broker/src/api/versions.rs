@@ -11,8 +11,12 @@ use crate::shard::Shard;
 use crate::shard::op::RequestTag;
 
 /// Features of the cluster and the level they are at.
-pub const FINALIZED_FEATURES: &[(&str, i16)] =
-    &[("kraft.version", 1), ("metadata.version", 30), ("transaction.version", 2)];
+pub const FINALIZED_FEATURES: &[(&str, i16)] = &[
+    ("group.version", 1),
+    ("kraft.version", 1),
+    ("metadata.version", 30),
+    ("transaction.version", 2),
+];
 
 /// Takes an ApiVersions request of any version.
 pub fn handle(shard: &mut Shard, tag: RequestTag, is_served: bool, body: &[u8]) {

@@ -84,6 +84,12 @@ pub struct GroupsConfig {
     pub offsets_topic_partitions: i32,
     pub offsets_topic_replication: ReplicationFactor,
     pub offsets_topic_segment_bytes: i32,
+    /// `group.coordinator.rebalance.protocols`.
+    pub rebalance_protocols: Vec<String>,
+    /// `group.consumer.assignors`: names or Kafka's classes. At least one.
+    pub consumer_assignors: Vec<String>,
+    /// `group.consumer.migration.policy`, in small letters.
+    pub consumer_migration_policy: String,
     /// `group.consumer.*`, `group.share.*`, `group.streams.*`: defaults and bounds of group keys.
     pub group_bounds: BTreeMap<String, i64>,
 }
@@ -416,8 +422,30 @@ fn groups(layers: &Layers<'_>, read: &Reader<'_>) -> Result<GroupsConfig, Config
         offsets_topic_partitions: read.int("offsets.topic.num.partitions")?,
         offsets_topic_replication: replication(layers, read, "offsets.topic.replication.factor")?,
         offsets_topic_segment_bytes: read.int("offsets.topic.segment.bytes")?,
+        rebalance_protocols: read.list("group.coordinator.rebalance.protocols")?,
+        consumer_assignors: assignors(read)?,
+        consumer_migration_policy: read
+            .word("group.consumer.migration.policy")?
+            .to_ascii_lowercase(),
         group_bounds,
     })
+}
+
+/// The assignors of consumer groups. Kafka can load others from classes; there is no JVM here.
+fn assignors(read: &Reader<'_>) -> Result<Vec<String>, ConfigError> {
+    const KEY: &str = "group.consumer.assignors";
+    let names = read.list(KEY)?;
+    let known = |name: &String| {
+        let last = name.rsplit('.').next().unwrap_or("");
+        ["uniform", "range", "UniformAssignor", "RangeAssignor"].contains(&last)
+    };
+    match names.iter().find(|name| !known(name)) {
+        Some(name) => Err(ConfigError::conflict(KEY, name, "must be uniform or range".to_string())),
+        None if names.is_empty() => {
+            Err(ConfigError::conflict(KEY, "", "must name at least one assignor".to_string()))
+        }
+        None => Ok(names),
+    }
 }
 
 fn transactions(layers: &Layers<'_>, read: &Reader<'_>) -> Result<TransactionsConfig, ConfigError> {

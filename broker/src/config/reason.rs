@@ -7,7 +7,6 @@ pub const COORDINATOR_IS_A_SHARD: &str =
     "a coordinator writes through its shard's journal, which gathers by itself";
 pub const DURABILITY_BY_NAME: &str =
     "durability is chosen by corelane.durability, not by flush times";
-pub const NO_CONSUMER_PROTOCOL: &str = "groups use the classic protocol";
 pub const JOURNAL: &str = "the journal of each core replaces it";
 pub const NO_JVM: &str = "there is no JVM to load a class or feed a Java reporter";
 pub const ONE_NODE: &str = "one node serves the whole cluster";

@@ -50,3 +50,25 @@ pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 // A member id is the prefix, a dash and the 36 characters of a UUID.
 const _: () = assert!(MEMBER_ID_PREFIX_BYTES_MAX + 37 <= i16::MAX as usize);
 const _: () = assert!(PENDING_MEMBERS_PER_GROUP_MAX >= MEMBERS_PER_GROUP_MAX);
+
+/// Requests that wait for the append under way of one consumer group. More answer
+/// `COORDINATOR_NOT_AVAILABLE`, which clients retry.
+pub const JOBS_PER_GROUP_MAX: usize = 2 * MEMBERS_PER_GROUP_MAX;
+
+/// Bytes of topic names that one member of a consumer group may subscribe to. More answer
+/// `INVALID_REQUEST`.
+pub const SUBSCRIPTION_BYTES_MAX: usize = 1 << 20;
+
+/// Different regular expressions of one consumer group. One more answers
+/// `GROUP_MAX_SIZE_REACHED`.
+pub const REGEXES_PER_GROUP_MAX: usize = 1_000;
+
+/// Bytes of one regular expression. A longer one answers `INVALID_REGULAR_EXPRESSION`.
+pub const REGEX_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a compiled regular expression. A larger one answers `INVALID_REGULAR_EXPRESSION`.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 1 << 20;
+
+/// Rounds of the uniform assignor over all topics where subscriptions differ. It ends earlier when
+/// nothing moves any more; at the bound the assignment is as even as it has become.
+pub const ASSIGNMENT_PASSES_MAX: usize = 100;

@@ -7,6 +7,7 @@
 //! append results; `__transaction_state` and [`txn::TxnCoordinator`] are alike. Source: KIP-62,
 //! KIP-98, KIP-134, KIP-345, KIP-394, KIP-447, KIP-890 and Kafka 4.3's behaviour.
 
+pub mod consumer_records;
 pub mod group;
 pub mod limits;
 pub mod offsets;

@@ -3,8 +3,9 @@
 //! A key begins with two bytes that say what kind of record it is, a value with two bytes that say
 //! its version. Written as Kafka 4.3 writes them: group metadata in version 3, offsets in version
 //! 4, or in version 1 when the client asked for a retention of its own, which only that version can
-//! say. Read in every version Kafka 4.3 reads. Kinds of other group types are none of ours and come
-//! back as [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
+//! say. Read in every version Kafka 4.3 reads. The records of consumer groups are in
+//! `consumer_records`; kinds of other group types are none of ours and come back as
+//! [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
 //! Kafka 4.3.1; the golden bytes in `tests/golden.rs` come from Kafka's own classes.
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use protocol::primitive::{DecodeError, Reader};
 use protocol::types::Uuid;
 
 use super::CoordinatorRecord;
+use super::consumer_records::ConsumerRecord;
 
 /// Kind 0: an offset, from before Kafka kept group metadata beside it. Read only.
 const KIND_LEGACY_OFFSET: i16 = 0;
@@ -89,8 +91,10 @@ protocol::message! {
 pub enum GroupRecord {
     /// An offset, or its tombstone.
     Offset { key: OffsetCommitKey, value: Option<OffsetCommitValue> },
-    /// A group, or its tombstone.
+    /// A classic group, or its tombstone.
     Group { key: GroupMetadataKey, value: Option<GroupMetadataValue> },
+    /// A change of a consumer group.
+    Consumer { group: String, record: Box<ConsumerRecord> },
 }
 
 impl GroupRecord {
@@ -123,13 +127,14 @@ impl GroupRecord {
                 versioned(key, KIND_GROUP, 0),
                 value.as_ref().map(|value| versioned(value, GROUP_VALUE, GROUP_VALUE)),
             ),
+            Self::Consumer { group, record } => record.encode(group),
         };
         CoordinatorRecord { key, value, timestamp_ms }
     }
 }
 
 /// `prefix` in two bytes, then the message.
-fn versioned<M: Message>(message: &M, prefix: i16, version: i16) -> Bytes {
+pub(super) fn versioned<M: Message>(message: &M, prefix: i16, version: i16) -> Bytes {
     let mut out = Vec::with_capacity(2 + message.size(version));
     out.extend_from_slice(&prefix.to_be_bytes());
     message.encode(&mut out, version).expect("strings were bounded where they came in");
@@ -182,12 +187,18 @@ pub fn parse(key: &[u8], value: Option<&[u8]>) -> Result<Parsed, RecordError> {
                 .map_err(|source| RecordError::Key { kind, source })?;
             GroupRecord::Group { key, value: parse_value(kind, value)? }
         }
-        _ => return Ok(Parsed::Other { kind }),
+        _ => match ConsumerRecord::parse(kind, &mut reader, value)? {
+            Some((group, record)) => GroupRecord::Consumer { group, record: Box::new(record) },
+            None => return Ok(Parsed::Other { kind }),
+        },
     };
     Ok(Parsed::Record(record))
 }
 
-fn parse_value<M: Message>(kind: i16, value: Option<&[u8]>) -> Result<Option<M>, RecordError> {
+pub(super) fn parse_value<M: Message>(
+    kind: i16,
+    value: Option<&[u8]>,
+) -> Result<Option<M>, RecordError> {
     let Some(bytes) = value else { return Ok(None) };
     let mut reader = Reader::new(bytes);
     let message = reader

@@ -38,6 +38,12 @@ impl Shard {
                 control.log = Some(log);
             }
         }
+        let resources = self.image.config_resources();
+        let groups = resources.filter(|resource| resource.kind == ResourceType::Group);
+        let groups: Vec<String> = groups.map(|resource| resource.name.clone()).collect();
+        for group in groups {
+            self.update_group_config(&group);
+        }
         let topics: Vec<image::Topic> = self.image.topics().cloned().collect();
         for topic in &topics {
             let index = self.add_topic(topic.id, &topic.name);
@@ -84,7 +90,8 @@ impl Shard {
             Change::Config(resource) => match resource.kind {
                 ResourceType::Topic => self.update_topic_config(&resource.name),
                 ResourceType::Broker => self.update_broker_config(),
-                ResourceType::BrokerLogger | ResourceType::ClientMetrics | ResourceType::Group => {}
+                ResourceType::Group => self.update_group_config(&resource.name),
+                ResourceType::BrokerLogger | ResourceType::ClientMetrics => {}
             },
         }
     }
@@ -114,6 +121,7 @@ impl Shard {
         let log = (owner == self.config.shard).then(|| self.open_log(index, number));
         let placed = Partition { owner, leader_epoch, log };
         self.topics.get_mut(index).partitions.push(placed);
+        self.coordinator.topics_changed();
         // The topic's own count says who lives where, not what the configuration has become.
         match coordinated {
             Some(Coordinated::Groups) => self.coordinator.set_offsets_partitions_count(number + 1),
@@ -162,6 +170,7 @@ impl Shard {
             self.transactions.set_partitions_count(0);
             self.drain_transactions();
         }
+        self.coordinator.topics_changed();
         self.coordinator.topic_deleted(self.now, name);
         self.drain_coordinator();
     }

@@ -91,6 +91,8 @@ impl Shard {
             | ApiKey::DescribeGroups
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
+            | ApiKey::ConsumerGroupHeartbeat
+            | ApiKey::ConsumerGroupDescribe
             | ApiKey::OffsetDelete
             | ApiKey::TxnOffsetCommit => api::groups::handle(self, tag, &header, body),
             ApiKey::CreateTopics

@@ -15,12 +15,14 @@ use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, ClientContext, ReplyTo};
 use super::topics::Topics;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Configs, GroupsConfig};
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::coordinator::CoordinatorRecord;
 use crate::coordinator::group::{
-    Action, AppendToken, GroupConfig, GroupRequest, ReplyToken, RequestContext, TopicLookup,
+    Action, AppendToken, Assignor, ConsumerConfig, ConsumerOverrides, GroupConfig, GroupRequest,
+    MigrationPolicy, ReplyToken, RequestContext, TopicLookup,
 };
+use crate::image::{ConfigResource, ResourceType};
 
 /// What the shard remembers for its coordinator.
 #[derive(Debug, Default)]
@@ -36,6 +38,15 @@ impl TopicLookup for Topics {
 
     fn topic_id(&self, name: &str) -> Option<Uuid> {
         self.find_name(name).map(|index| self.get(index).id)
+    }
+
+    fn partitions_count(&self, name: &str) -> i32 {
+        let count = self.find_name(name).map_or(0, |index| self.get(index).partitions.len());
+        i32::try_from(count).expect("partitions are numbered by i32")
+    }
+
+    fn each_name(&self, name: &mut dyn FnMut(&str)) {
+        self.iter().for_each(|(_, topic)| name(&topic.name));
     }
 
     fn has_partition(&self, name: &str, partition: i32) -> bool {
@@ -121,7 +132,9 @@ impl Shard {
                 let offset = appended.base_offset;
                 self.acks.push(appended.commit, AckAction::Coordinator { append, offset });
             }
-            Err(error) => self.coordinator.handle_appended(self.now, append, Err(error)),
+            Err(error) => {
+                self.coordinator.handle_appended(self.now, append, Err(error), &self.topics);
+            }
         }
     }
 
@@ -136,7 +149,7 @@ impl Shard {
             Some(error) => Err(error),
             None => Err(ErrorCode::UnknownServerError),
         };
-        self.coordinator.handle_appended(self.now, append, result);
+        self.coordinator.handle_appended(self.now, append, result, &self.topics);
         self.drain_coordinator();
     }
 }
@@ -180,6 +193,54 @@ pub(super) fn coordinator_config(broker: &BrokerConfig) -> GroupConfig {
         offsets_retention_check_interval_ms: u64::try_from(groups.offsets_retention_check_ms)
             .unwrap_or(1)
             .max(1),
+        consumer: consumer_config(groups),
         ..GroupConfig::default()
+    }
+}
+
+fn consumer_config(groups: &GroupsConfig) -> ConsumerConfig {
+    let number = |key: &str| groups.group_bounds.get(key).copied().unwrap_or(0).max(0);
+    let policy = match groups.consumer_migration_policy.as_str() {
+        "disabled" => MigrationPolicy::Disabled,
+        "upgrade" => MigrationPolicy::Upgrade,
+        "downgrade" => MigrationPolicy::Downgrade,
+        // The registry lets only one other word through.
+        _ => MigrationPolicy::Bidirectional,
+    };
+    let milliseconds = |key| u64::try_from(number(key)).unwrap_or(0);
+    ConsumerConfig {
+        enabled: groups.rebalance_protocols.iter().any(|name| name == "consumer"),
+        session_timeout_ms: milliseconds("group.consumer.session.timeout.ms"),
+        heartbeat_interval_ms: i32::try_from(number("group.consumer.heartbeat.interval.ms"))
+            .unwrap_or(i32::MAX),
+        assignment_interval_ms: milliseconds("group.consumer.assignment.interval.ms"),
+        group_size_max: usize::try_from(number("group.consumer.max.size")).unwrap_or(usize::MAX),
+        assignors: groups
+            .consumer_assignors
+            .iter()
+            .filter_map(|name| Assignor::from_name(name))
+            .collect(),
+        migration_policy: policy,
+        ..ConsumerConfig::default()
+    }
+}
+
+/// What a group's own texts give it; texts that do not parse were never stored.
+fn group_overrides(own: &Configs) -> ConsumerOverrides {
+    let number = |key: &str| own.get(key).and_then(|text| text.trim().parse::<i32>().ok());
+    let milliseconds = |key: &str| number(key).and_then(|number| u64::try_from(number).ok());
+    ConsumerOverrides {
+        session_timeout_ms: milliseconds("consumer.session.timeout.ms"),
+        heartbeat_interval_ms: number("consumer.heartbeat.interval.ms"),
+        assignment_interval_ms: milliseconds("consumer.assignment.interval.ms"),
+    }
+}
+
+impl Shard {
+    /// A group got, or lost, settings of its own.
+    pub(super) fn update_group_config(&mut self, group: &str) {
+        let resource = ConfigResource::new(ResourceType::Group, group);
+        let overrides = group_overrides(self.image.configs(&resource));
+        self.coordinator.set_group_config(group, overrides);
     }
 }

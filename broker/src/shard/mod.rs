@@ -315,7 +315,7 @@ impl Shard {
             self.handle_quota_timeout();
         }
         if self.coordinator.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
-            self.coordinator.handle_timeout(now);
+            self.coordinator.handle_timeout(now, &self.topics);
             self.drain_coordinator();
         }
         if self.transactions.poll_timeout().is_some_and(|at| at <= now.mono_ns) {

@@ -6,8 +6,8 @@
 use crate::config::key::Check::{AtLeast, Between, MembersOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, int, list, long, short, text};
 use crate::config::reason::{
-    ALWAYS_VERIFIED, ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_CONSUMER_PROTOCOL,
-    NO_SHARE_GROUPS, NO_STREAMS_GROUPS, NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
+    ALWAYS_VERIFIED, ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_SHARE_GROUPS,
+    NO_STREAMS_GROUPS, NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
 };
 
 /// See the module.
@@ -32,81 +32,69 @@ pub static KEYS: &[Key] = &[
     )
     .or("1000")
     .check(AtLeast(0))
-    .cluster_wide()
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .cluster_wide(),
     list(
         "group.consumer.assignors",
         "Server-side assignors of consumer groups, the first is the default.",
     )
-    .or("uniform,range")
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .or("uniform,range"),
     int(
         "group.consumer.heartbeat.interval.ms",
         "Time between heartbeats told to members of consumer groups.",
     )
     .or("5000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int(
         "group.consumer.max.assignment.interval.ms",
         "Highest assignment interval a consumer group may set.",
     )
     .or("15000")
-    .check(AtLeast(0))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(0)),
     int(
         "group.consumer.max.heartbeat.interval.ms",
         "Highest heartbeat interval a consumer group may set.",
     )
     .or("15000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int(
         "group.consumer.max.session.timeout.ms",
         "Highest session timeout a consumer group may set.",
     )
     .or("60000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int("group.consumer.max.size", "Most members of one consumer group.")
         .or("2147483647")
-        .check(AtLeast(1))
-        .ignored(NO_CONSUMER_PROTOCOL),
+        .check(AtLeast(1)),
     text(
         "group.consumer.migration.policy",
         "Which conversions between classic and consumer groups are allowed.",
     )
     .or("bidirectional")
-    .check(OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(OneOfIgnoringCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"])),
     int(
         "group.consumer.min.assignment.interval.ms",
         "Lowest assignment interval a consumer group may set.",
     )
     .or("0")
-    .check(AtLeast(0))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(0)),
     int(
         "group.consumer.min.heartbeat.interval.ms",
         "Lowest heartbeat interval a consumer group may set.",
     )
     .or("5000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int(
         "group.consumer.min.session.timeout.ms",
         "Lowest session timeout a consumer group may set.",
     )
     .or("45000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int(
         "group.consumer.session.timeout.ms",
         "Silence after which a member of a consumer group is removed.",
     )
     .or("45000")
-    .check(AtLeast(1))
-    .ignored(NO_CONSUMER_PROTOCOL),
+    .check(AtLeast(1)),
     int("group.coordinator.append.linger.ms", "Time a coordinator gathers records before writing.")
         .or("-1")
         .check(AtLeast(-1))
@@ -125,8 +113,7 @@ pub static KEYS: &[Key] = &[
     .ignored(COORDINATOR_IS_A_SHARD),
     list("group.coordinator.rebalance.protocols", "Group protocols that are served.")
         .or("classic,consumer,streams")
-        .check(MembersOf(&["consumer", "classic", "share", "streams"]))
-        .ignored(NO_CONSUMER_PROTOCOL),
+        .check(MembersOf(&["consumer", "classic", "share", "streams"])),
     int("group.coordinator.threads", "Threads of the group coordinator.")
         .or("4")
         .check(AtLeast(1))

@@ -5,24 +5,21 @@
 
 use crate::config::key::Check::{AtLeast, OffsetReset, OneOf};
 use crate::config::key::{Key, Unit, boolean, int, text};
-use crate::config::reason::{NO_CONSUMER_PROTOCOL, NO_SHARE_GROUPS, NO_STREAMS_GROUPS};
+use crate::config::reason::{NO_SHARE_GROUPS, NO_STREAMS_GROUPS};
 
 /// See the module.
 pub static KEYS: &[Key] = &[
     int("consumer.session.timeout.ms", "Silence after which a member is removed.")
         .or("45000")
         .check(AtLeast(1))
-        .ignored(NO_CONSUMER_PROTOCOL)
         .synonyms(&[("group.consumer.session.timeout.ms", Unit::Same)]),
     int("consumer.heartbeat.interval.ms", "Time between heartbeats told to the group's members.")
         .or("5000")
         .check(AtLeast(1))
-        .ignored(NO_CONSUMER_PROTOCOL)
         .synonyms(&[("group.consumer.heartbeat.interval.ms", Unit::Same)]),
     int("consumer.assignment.interval.ms", "Shortest time between two assignments of the group.")
         .or("1000")
         .check(AtLeast(0))
-        .ignored(NO_CONSUMER_PROTOCOL)
         .synonyms(&[("group.consumer.assignment.interval.ms", Unit::Same)]),
     int("share.session.timeout.ms", "Silence after which a member is removed.")
         .or("45000")

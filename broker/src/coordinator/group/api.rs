@@ -4,6 +4,8 @@
 //! comes out is an append for the log or a response for a token.
 
 use protocol::messages::{
+    consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse},
+    consumer_group_heartbeat::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse},
     delete_groups::{DeleteGroupsRequest, DeleteGroupsResponse},
     describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse},
     heartbeat::{HeartbeatRequest, HeartbeatResponse},
@@ -18,6 +20,7 @@ use protocol::messages::{
 };
 use protocol::types::Uuid;
 
+use super::consumer::ConsumerConfig;
 use crate::coordinator::CoordinatorRecord;
 
 /// Names one request until its response. The caller chooses it and never uses one twice.
@@ -69,6 +72,8 @@ pub enum GroupRequest {
     DescribeGroups(DescribeGroupsRequest),
     ListGroups(ListGroupsRequest),
     DeleteGroups(DeleteGroupsRequest),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
 }
 
 /// The response to a [`GroupRequest`], ready to be encoded in the version it was asked in.
@@ -85,6 +90,8 @@ pub enum GroupResponse {
     DescribeGroups(DescribeGroupsResponse),
     ListGroups(ListGroupsResponse),
     DeleteGroups(DeleteGroupsResponse),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
 }
 
 /// What the coordinator wants done.
@@ -120,6 +127,10 @@ pub trait TopicLookup {
     fn topic_name(&self, topic_id: Uuid) -> Option<String>;
     /// Id of the topic with this name.
     fn topic_id(&self, name: &str) -> Option<Uuid>;
+    /// How many partitions the topic of this name has; 0 when there is none.
+    fn partitions_count(&self, name: &str) -> i32;
+    /// Names every topic, in any order.
+    fn each_name(&self, name: &mut dyn FnMut(&str));
     /// Whether the topic has this partition.
     fn has_partition(&self, name: &str, partition: i32) -> bool;
 }
@@ -147,6 +158,8 @@ pub struct GroupConfig {
     /// How long a member that joins for the first time is kept without a word from it. Kafka has no
     /// key for it: five minutes.
     pub new_member_join_timeout_ms: u64,
+    /// `group.consumer.*`, and what groups have of their own.
+    pub consumer: ConsumerConfig,
 }
 
 impl Default for GroupConfig {
@@ -161,6 +174,7 @@ impl Default for GroupConfig {
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offsets_retention_check_interval_ms: 600_000,
             new_member_join_timeout_ms: 5 * 60 * 1_000,
+            consumer: ConsumerConfig::default(),
         }
     }
 }

@@ -1,4 +1,7 @@
-//! One classic group: its state, its members, its offsets.
+//! One group: its state, its members, its offsets.
+//!
+//! A group is classic, which is what this file is about, or a consumer group ([`Group::consumer`]):
+//! then the classic part is that of an empty group, and of its states only `Dead` says something.
 //!
 //! The fields and what every operation needs of them; the operations are in `join`, `rebalance`,
 //! `sync`, `heartbeat`, `leave`, `commit` and `expiry`. Membership lives in memory only, as in
@@ -17,6 +20,7 @@ use protocol::messages::sync_group::SyncGroupResponse;
 use protocol::primitive::Reader;
 
 use super::api::GroupResponse;
+use super::consumer::Consumer;
 use super::effects::{Effects, Env};
 use super::member::{Member, Members};
 use super::sync::Assignments;
@@ -71,7 +75,7 @@ impl State {
     }
 }
 
-/// A classic group, or the offsets of consumers that manage their partitions themselves.
+/// A group, or the offsets of consumers that manage their partitions themselves.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) id: Arc<str>,
@@ -99,6 +103,8 @@ pub(super) struct Group {
     pub(super) offsets: Offsets,
     /// The last generation that is durable. `None`: no record, or a tombstone.
     pub(super) durable: Option<GroupMetadataValue>,
+    /// Set for a consumer group (KIP-848).
+    pub(super) consumer: Option<Box<Consumer>>,
 }
 
 impl Group {
@@ -122,6 +128,7 @@ impl Group {
             sync_timer: None,
             offsets: Offsets::default(),
             durable: None,
+            consumer: None,
         }
     }
 
@@ -186,6 +193,19 @@ impl Group {
         self.state
     }
 
+    /// Whether its tombstones are on their way to the log.
+    pub(super) fn is_dead(&self) -> bool {
+        self.state == State::Dead
+    }
+
+    /// Whether nobody is in it, or on the way in.
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.consumer {
+            Some(consumer) => consumer.is_empty(),
+            None => self.state == State::Empty && self.pending_joins.is_empty(),
+        }
+    }
+
     /// Whether the rebalance under way is the first since the group was empty.
     pub(super) fn is_initial_rebalance(&self) -> bool {
         self.state == State::PreparingRebalance && self.previous_state == State::Empty
@@ -218,6 +238,9 @@ impl Group {
     /// Whether the group reads the topic. Where its subscription cannot be known, a consumer group
     /// is taken to read everything and other groups nothing: neither loses offsets it may need.
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
+        if let Some(consumer) = &self.consumer {
+            return consumer.reads(topic);
+        }
         match &self.subscribed {
             Some(topics) => topics.contains(topic),
             None => self.is_consumer_protocol(),
@@ -362,6 +385,7 @@ impl Group {
     /// Whether there is nothing of it: no members ever, no offsets, no record, nothing under way.
     pub(super) fn is_vacuous(&self) -> bool {
         self.state == State::Empty
+            && self.consumer.as_ref().is_none_or(|consumer| consumer.is_vacuous())
             && self.generation == 0
             && self.durable.is_none()
             && self.offsets.count() == 0
@@ -370,6 +394,9 @@ impl Group {
 
     /// Cancels every deadline; the group is about to go.
     pub(super) fn cancel_timers(&mut self, timers: &mut Timers) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.cancel_timers(timers);
+        }
         self.join_timer.take().into_iter().for_each(|timer| timers.cancel(timer));
         self.sync_timer.take().into_iter().for_each(|timer| timers.cancel(timer));
         self.pending_joins.values().for_each(|timer| timers.cancel(*timer));

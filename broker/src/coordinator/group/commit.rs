@@ -12,6 +12,7 @@ use protocol::messages::offset_commit::{
 
 use super::api::{GroupConfig, GroupResponse, ReplyToken, TopicLookup};
 use super::classic::{Group, State};
+use super::consumer::Allowed;
 use super::effects::{Env, Then};
 use crate::coordinator::limits;
 use crate::coordinator::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
@@ -174,11 +175,25 @@ impl Group {
         &mut self,
         env: &mut Env<'_>,
         request: &OffsetCommitRequest,
+        version: i16,
         mut commit: Commit,
         reply: ReplyToken,
     ) {
-        let allowed = self.validate_commit(request).and_then(|()| env.effects.may_append());
-        if let Err(error) = allowed {
+        let allowed = self.validate_commit(request, version);
+        let allowed = allowed.and_then(|allowed| env.effects.may_append().map(|()| allowed));
+        let allowed = match allowed {
+            Ok(allowed) => allowed,
+            Err(error) => {
+                let response = GroupResponse::OffsetCommit(commit.fail(error));
+                env.effects.reply(reply, response);
+                return;
+            }
+        };
+        let refused = commit.topics.iter().flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|p| allowed.check(topic.topic_id, p.partition_index))
+        });
+        if let Some(error) = refused.filter_map(Result::err).next() {
             let response = GroupResponse::OffsetCommit(commit.fail(error));
             env.effects.reply(reply, response);
             return;
@@ -243,12 +258,19 @@ impl Group {
         }
     }
 
-    fn validate_commit(&self, request: &OffsetCommitRequest) -> Result<(), ErrorCode> {
+    fn validate_commit(
+        &self,
+        request: &OffsetCommitRequest,
+        version: i16,
+    ) -> Result<Allowed<'_>, ErrorCode> {
         let generation = request.generation_id_or_member_epoch;
+        if let Some(consumer) = self.consumer.as_ref().filter(|_| !self.is_dead()) {
+            return consumer.check_commit(&request.member_id, generation, version);
+        }
         match self.state() {
             State::Dead => return Err(ErrorCode::CoordinatorNotAvailable),
             // Consumers without group management, and operators, commit while nobody is in.
-            State::Empty if generation < 0 => return Ok(()),
+            State::Empty if generation < 0 => return Ok(Allowed::All),
             State::Empty
             | State::PreparingRebalance
             | State::CompletingRebalance
@@ -265,6 +287,6 @@ impl Group {
         if self.state() == State::CompletingRebalance {
             return Err(ErrorCode::RebalanceInProgress);
         }
-        Ok(())
+        Ok(Allowed::All)
     }
 }

@@ -163,6 +163,7 @@ impl Group {
             State::PreparingRebalance | State::CompletingRebalance | State::Stable => {
                 return Err(ErrorCode::NonEmptyGroup);
             }
+            State::Empty if !self.is_consumer_empty() => return Err(ErrorCode::NonEmptyGroup),
             State::Empty => {}
         }
         env.effects.may_append()?;
@@ -171,7 +172,10 @@ impl Group {
             .partitions()
             .map(|(topic, partition)| GroupRecord::offset_tombstone(&self.id, topic, partition))
             .collect();
-        records.push(GroupRecord::group_tombstone(&self.id));
+        match &self.consumer {
+            Some(consumer) => records.extend(consumer.tombstones(&self.id)),
+            None => records.push(GroupRecord::group_tombstone(&self.id)),
+        }
         self.enter(State::Dead, env.now);
         let then = Then::Deleted { group: self.id.clone(), deletion };
         env.effects.append(env.now, self.partition, records, then);

@@ -10,14 +10,15 @@ use protocol::messages::list_groups::{ListGroupsRequest, ListedGroup};
 use super::classic::{Group, State};
 use super::member::Member;
 
-/// The type of every group kept here, in ListGroups.
-const GROUP_TYPE: &str = "classic";
+/// The types of groups kept here, in ListGroups.
+const CLASSIC_TYPE: &str = "classic";
+const CONSUMER_TYPE: &str = "consumer";
 /// From this version a group that does not exist is an error.
 const NOT_FOUND_SINCE: i16 = 6;
 
 /// What anybody may do with a group where nobody is refused: read, delete, describe, describe and
 /// alter its configs, as bits numbered by `AclOperation`.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
+pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// The same answer with the operations that were asked for; an error has none.
 pub(super) fn with_operations(group: DescribedGroup) -> DescribedGroup {
@@ -44,6 +45,14 @@ pub(super) fn not_found(group_id: String, version: i16) -> DescribedGroup {
     }
 }
 
+/// A group of another type: dead, as far as this API goes.
+pub(super) fn not_classic(group_id: String, version: i16) -> DescribedGroup {
+    let message = format!("Group {group_id} is not a classic group.");
+    let described = not_found(group_id, version);
+    let error_message = described.error_message.is_some().then_some(message);
+    DescribedGroup { error_message, ..described }
+}
+
 /// A group that cannot be described here and now.
 pub(super) fn failed(group_id: String, error: ErrorCode) -> DescribedGroup {
     DescribedGroup { error_code: error as i16, group_id, ..DescribedGroup::default() }
@@ -68,9 +77,9 @@ impl Filter {
 
     /// An empty filter lets everything through, an unknown name nothing.
     pub(super) fn allows(&self, group: &Group) -> bool {
-        let state = group.state().name().to_lowercase();
+        let state = group.state_name().to_lowercase();
         (self.states.is_empty() || self.states.contains(&state))
-            && (self.types.is_empty() || self.types.iter().any(|name| name == GROUP_TYPE))
+            && (self.types.is_empty() || self.types.iter().any(|name| name == group.type_name()))
     }
 }
 
@@ -94,12 +103,28 @@ impl Group {
         }
     }
 
+    /// Kafka's name of its state.
+    fn state_name(&self) -> &'static str {
+        match &self.consumer {
+            Some(consumer) => consumer.state_name(),
+            None => self.state().name(),
+        }
+    }
+
+    fn type_name(&self) -> &'static str {
+        if self.consumer.is_some() { CONSUMER_TYPE } else { CLASSIC_TYPE }
+    }
+
     pub(super) fn list(&self) -> ListedGroup {
+        let protocol_type = match &self.consumer {
+            Some(_) => CONSUMER_TYPE.to_owned(),
+            None => self.protocol_type.clone().unwrap_or_default(),
+        };
         ListedGroup {
             group_id: self.id.to_string(),
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            group_state: self.state().name().to_owned(),
-            group_type: GROUP_TYPE.to_owned(),
+            protocol_type,
+            group_state: self.state_name().to_owned(),
+            group_type: self.type_name().to_owned(),
         }
     }
 }

@@ -13,6 +13,7 @@ use protocol::messages::offset_delete::OffsetDeleteResponse;
 use protocol::messages::txn_offset_commit::TxnOffsetCommitResponse;
 
 use super::api::{Action, AppendToken, GroupConfig, GroupResponse, ReplyToken};
+use super::consumer::After;
 use super::delete::DeletionId;
 use super::member_id::MemberIds;
 use super::probe::Probe;
@@ -46,6 +47,8 @@ pub(super) enum Then {
     TxnCommitted { group: Arc<str>, reply: ReplyToken, response: TxnOffsetCommitResponse },
     /// Offsets are gone.
     OffsetsDeleted { reply: ReplyToken, response: OffsetDeleteResponse },
+    /// A consumer group changed.
+    Consumer { group: Arc<str>, after: After },
     /// A group is gone, on a client's word (`deletion`) or because it expired.
     Deleted { group: Arc<str>, deletion: Option<(DeletionId, usize)> },
 }

@@ -4,6 +4,9 @@
 //! the same shapes as the coordinator itself.
 
 use protocol::error_code::ErrorCode;
+use protocol::messages::consumer_group_describe::{
+    ConsumerGroupDescribeResponse, DescribedGroup as ConsumerDescribedGroup,
+};
 use protocol::messages::delete_groups::{DeletableGroupResult, DeleteGroupsResponse};
 use protocol::messages::describe_groups::DescribeGroupsResponse;
 use protocol::messages::heartbeat::HeartbeatResponse;
@@ -14,11 +17,11 @@ use super::api::{GroupRequest, GroupResponse, TopicLookup};
 use super::classic::{join_error, sync_error};
 use super::commit::Commit;
 use super::delete::offset_delete_error;
-use super::{describe, fetch, transactions};
+use super::{consumer, describe, fetch, transactions};
 use protocol::types::Uuid;
 
 /// A lookup that takes every topic as known: the error is not about topics.
-struct AnyTopic;
+pub(super) struct AnyTopic;
 
 impl TopicLookup for AnyTopic {
     fn topic_name(&self, topic_id: Uuid) -> Option<String> {
@@ -29,6 +32,12 @@ impl TopicLookup for AnyTopic {
     fn topic_id(&self, _name: &str) -> Option<Uuid> {
         Some(Uuid::ZERO)
     }
+
+    fn partitions_count(&self, _name: &str) -> i32 {
+        0
+    }
+
+    fn each_name(&self, _name: &mut dyn FnMut(&str)) {}
 
     fn has_partition(&self, _name: &str, _partition: i32) -> bool {
         true
@@ -66,6 +75,22 @@ pub fn error_response(request: GroupRequest, version: i16, error: ErrorCode) -> 
             let groups = request.groups.into_iter();
             GroupResponse::DescribeGroups(DescribeGroupsResponse {
                 groups: groups.map(|group| describe::failed(group, error)).collect(),
+                ..Default::default()
+            })
+        }
+        GroupRequest::ConsumerGroupHeartbeat(_) => {
+            GroupResponse::ConsumerGroupHeartbeat(consumer::refused(error.into()))
+        }
+        GroupRequest::ConsumerGroupDescribe(request) => {
+            let groups = request.group_ids.into_iter();
+            GroupResponse::ConsumerGroupDescribe(ConsumerGroupDescribeResponse {
+                groups: groups
+                    .map(|group_id| ConsumerDescribedGroup {
+                        error_code,
+                        group_id,
+                        ..Default::default()
+                    })
+                    .collect(),
                 ..Default::default()
             })
         }

@@ -24,7 +24,7 @@ impl Group {
             .collect();
         let expired_count = expired.len() as u64;
         let nothing_left = expired.len() == self.offsets.count();
-        let nobody_left = self.state() == State::Empty && self.pending_joins.is_empty();
+        let nobody_left = self.is_empty();
         if nothing_left && nobody_left {
             // Its offsets go with it.
             if self.delete(env, None).is_ok() {
@@ -51,7 +51,7 @@ impl Group {
 
     /// From when the retention of an offset counts; `None` while nothing expires in this group.
     fn retention_since_ms(&self, entry: &OffsetEntry) -> Option<i64> {
-        if self.protocol_type.is_none() {
+        if self.consumer.is_some() || self.protocol_type.is_none() {
             return Some(entry.commit_timestamp_ms);
         }
         match self.state() {

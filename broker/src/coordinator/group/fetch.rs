@@ -31,6 +31,9 @@ const TOPIC_IDS_SINCE: i16 = 10;
 #[derive(Debug)]
 pub(super) struct FetchGroup {
     pub(super) group_id: String,
+    /// Who asks, as a member of a consumer group; only versions that batch can say.
+    member_id: Option<String>,
+    member_epoch: i32,
     /// `None` asks for everything.
     topics: Option<Vec<FetchTopic>>,
 }
@@ -72,7 +75,8 @@ pub(super) fn resolve(
                 })
                 .collect()
         });
-        return vec![FetchGroup { group_id: request.group_id, topics }];
+        let (member_id, member_epoch) = (None, -1);
+        return vec![FetchGroup { group_id: request.group_id, member_id, member_epoch, topics }];
     }
     let named = |name: String, id| {
         if version < TOPIC_IDS_SINCE { Some(name) } else { lookup.topic_name(id) }
@@ -82,6 +86,8 @@ pub(super) fn resolve(
         .into_iter()
         .map(|group| FetchGroup {
             group_id: group.group_id,
+            member_id: group.member_id,
+            member_epoch: group.member_epoch,
             topics: group.topics.map(|topics| {
                 topics
                     .into_iter()
@@ -122,6 +128,12 @@ impl FetchGroup {
         stable: bool,
     ) -> OffsetFetchResponseGroup {
         let group = group.filter(|group| group.state() != State::Dead);
+        let allowed = group.and_then(|group| group.consumer.as_ref()).map_or(Ok(()), |consumer| {
+            consumer.check_fetch(self.member_id.as_deref(), self.member_epoch)
+        });
+        if let Err(error) = allowed {
+            return self.fail(version, error);
+        }
         let topics = match &self.topics {
             Some(topics) => {
                 let (known, unknown): (Vec<_>, Vec<_>) =

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::classic::Group;
+use super::consumer::State;
 use crate::coordinator::offsets::OffsetEntry;
 use crate::coordinator::records::GroupMetadataValue;
 
@@ -22,6 +23,8 @@ pub struct StateImage {
 pub struct GroupImage {
     /// Its last generation that was written; `None` when offsets are all there is.
     pub generation: Option<GroupMetadataValue>,
+    /// Its membership, if it is a consumer group.
+    pub consumer: Option<State>,
     /// Its offsets, by topic and partition.
     pub offsets: BTreeMap<(String, i32), OffsetEntry>,
     /// Its offsets that a transaction has still to decide about, by topic, partition and producer.
@@ -40,7 +43,9 @@ impl Group {
             ((topic.to_owned(), partition, producer), entry.clone())
         });
         let pending = pending.collect();
-        let image = GroupImage { generation: self.durable.clone(), offsets, pending };
+        let consumer = self.consumer.as_ref().map(|consumer| consumer.state().clone());
+        let consumer = consumer.filter(|state| !state.is_blank());
+        let image = GroupImage { generation: self.durable.clone(), consumer, offsets, pending };
         (image != GroupImage::default()).then_some(image)
     }
 }

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 
 use super::classic::Group;
+use super::consumer::Metadata;
 use super::effects::{Env, Then};
-use super::{GroupCoordinator, Partition};
+use super::{GroupCoordinator, Partition, errors};
+use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::limits;
 use crate::coordinator::records::{GroupRecord, Parsed, RecordError, parse};
 use crate::time::Now;
@@ -22,7 +24,7 @@ impl GroupRecord {
             Self::Offset { key, .. } => {
                 Some((key.group.as_str().into(), key.topic.as_str().into(), key.partition))
             }
-            Self::Group { .. } => None,
+            Self::Group { .. } | Self::Consumer { .. } => None,
         }
     }
 }
@@ -105,6 +107,7 @@ impl GroupCoordinator {
             for member in group.members.ids() {
                 group.renew_session(&mut env, &member);
             }
+            group.consumer_loaded(&mut env);
             if group.members.count() > size_max {
                 // The limit was lowered: those who rejoin first fill the places.
                 group.prepare_rebalance(&mut env);
@@ -118,10 +121,14 @@ impl GroupCoordinator {
         let Some(mut partition) = self.partitions.remove(&index) else { return };
         for group in partition.groups.values_mut() {
             group.unload(&mut self.effects);
+            let now = Now::default();
+            let mut env = Env { now, config: &self.config, effects: &mut self.effects };
+            group.unload_consumer(&mut env);
         }
         self.effects.timers.cancel_expiry(index);
         self.unload_verifications(index);
         let error = ErrorCode::NotCoordinator;
+        let nothing = Metadata { topics: &errors::AnyTopic, version: 0 };
         for (token, append) in self.effects.take_appends_of(index) {
             match append.then {
                 // What waited in the group was answered with the group.
@@ -129,10 +136,11 @@ impl GroupCoordinator {
                 | Then::Created { .. }
                 | Then::Assigned { .. }
                 | Then::Replaced { .. } => {}
-                then @ (Then::Committed { .. }
+                then @ (Then::Consumer { .. }
+                | Then::Committed { .. }
                 | Then::TxnCommitted { .. }
                 | Then::OffsetsDeleted { .. }
-                | Then::Deleted { .. }) => self.finish(Now::default(), then, Err(error)),
+                | Then::Deleted { .. }) => self.finish(Now::default(), nothing, then, Err(error)),
             }
             self.answer_fetches(token);
         }
@@ -176,6 +184,29 @@ impl GroupCoordinator {
                     group.become_loaded(value);
                 } else {
                     group.durable = Some(value);
+                }
+            }
+            GroupRecord::Group { key, value: None }
+                if !loading
+                    && groups.get(key.group.as_str()).is_some_and(|g| g.consumer.is_some()) =>
+            {
+                // The group goes on under the other protocol.
+                groups.get_mut(key.group.as_str()).expect("looked up").durable = None;
+            }
+            GroupRecord::Consumer { group: id, record } => {
+                let gone = matches!(*record, ConsumerRecord::Group(None));
+                let group = group_or_new(groups, &id, index);
+                group.replay_consumer(*record);
+                if gone {
+                    group.cancel_timers(&mut self.effects.timers);
+                    group.consumer = None;
+                    if group.offsets.count() == 0 && group.durable.is_none() {
+                        groups.remove(id.as_str());
+                    } else if group.is_dead() {
+                        let mut simple = Group::new(group.id.clone(), index, None);
+                        simple.offsets = std::mem::take(&mut group.offsets);
+                        groups.insert(simple.id.clone(), simple);
+                    }
                 }
             }
             GroupRecord::Group { key, value: None } => {

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use protocol::types::Uuid;
+
 use crate::coordinator::limits::MEMBER_ID_PREFIX_BYTES_MAX;
 
 #[derive(Debug)]
@@ -34,6 +36,11 @@ impl MemberIds {
             low & 0xffff_ffff_ffff,
         )
         .into()
+    }
+
+    /// A member id of nothing but a UUID, as Kafka draws it for a consumer without one.
+    pub(super) fn draw_bare(&mut self) -> Arc<str> {
+        Uuid::from_u64s(self.next(), self.next()).to_string().into()
     }
 
     fn next(&mut self) -> u64 {

@@ -1,10 +1,11 @@
-//! The group coordinator of one shard: classic groups and everyone's offsets.
+//! The group coordinator of one shard: classic groups, consumer groups and everyone's offsets.
 //!
 //! Requests, append results and deadlines go in with `handle_*`, appends and responses come out of
 //! [`GroupCoordinator::poll_action`]. What is durable changes only by replaying records, at once
-//! after their append is durable or at the start while a partition is loaded; membership is decided
-//! in memory, as in Kafka, and reaches the log once per generation. Consumer, share and streams
-//! groups (KIP-848, 932, 1071) are none of its business: their records are skipped and counted.
+//! after their append is durable or at the start while a partition is loaded. Membership of classic
+//! groups is decided in memory, as in Kafka, and reaches the log once per generation; that of
+//! consumer groups (KIP-848, `consumer`) is durable. Share and streams groups (KIP-932, 1071) are
+//! none of its business: their records are skipped and counted.
 //!
 //! This file is the front: partitions, dispatch, results of appends. A group's own decisions are in
 //! `classic` and the files named after each API. Called by the shard only.
@@ -12,6 +13,7 @@
 mod api;
 mod classic;
 mod commit;
+mod consumer;
 mod delete;
 mod describe;
 mod effects;
@@ -44,11 +46,16 @@ pub use api::{
     Action, AppendToken, GroupConfig, GroupRequest, GroupResponse, ReplyToken, RequestContext,
     TopicLookup, Verification, VerificationToken,
 };
+pub use consumer::assignor::Assignor;
+pub use consumer::{
+    ConsumerConfig, ConsumerOverrides, Member, MemberState, MigrationPolicy, State,
+};
 pub use errors::error_response;
 pub use image::{GroupImage, StateImage};
 pub use probe::Probe;
 
 use classic::Group;
+use consumer::Metadata;
 use delete::Deletions;
 use effects::{Append, Effects, Env, Then};
 use fetch::ParkedFetch;
@@ -84,6 +91,8 @@ pub struct GroupCoordinator {
     deletions: Deletions,
     parked_fetches: Vec<ParkedFetch>,
     verifications: Verifications,
+    /// Rises with every change of the cluster's topics.
+    metadata_version: u64,
 }
 
 impl GroupCoordinator {
@@ -98,6 +107,7 @@ impl GroupCoordinator {
             deletions: Deletions::default(),
             parked_fetches: Vec::new(),
             verifications: Verifications::default(),
+            metadata_version: 0,
         }
     }
 
@@ -112,10 +122,27 @@ impl GroupCoordinator {
 
     /// Takes over what may change while running; running deadlines stay as they were set.
     ///
-    /// The number of partitions is the topic's: the given one is ignored.
-    pub fn update_config(&mut self, config: GroupConfig) {
-        let offsets_partitions_count = self.config.offsets_partitions_count;
-        self.config = GroupConfig { offsets_partitions_count, ..config };
+    /// The number of partitions is the topic's, and groups keep what they have of their own: what
+    /// is given of both is ignored.
+    pub fn update_config(&mut self, mut config: GroupConfig) {
+        config.offsets_partitions_count = self.config.offsets_partitions_count;
+        config.consumer.overrides = std::mem::take(&mut self.config.consumer.overrides);
+        self.config = config;
+    }
+
+    /// A group got, or lost, settings of its own.
+    pub fn set_group_config(&mut self, group: &str, overrides: ConsumerOverrides) {
+        let all = &mut self.config.consumer.overrides;
+        if overrides == ConsumerOverrides::default() {
+            all.remove(group);
+        } else {
+            all.insert(group.to_owned(), overrides);
+        }
+    }
+
+    /// Topics came, grew or went: consumer groups look again with their next heartbeat.
+    pub fn topics_changed(&mut self) {
+        self.metadata_version += 1;
     }
 
     /// The next thing to do, until `None`.
@@ -152,7 +179,8 @@ impl GroupCoordinator {
     }
 
     /// Time reached `poll_timeout`.
-    pub fn handle_timeout(&mut self, now: Now) {
+    pub fn handle_timeout(&mut self, now: Now, topics: &dyn TopicLookup) {
+        let metadata = Metadata { topics, version: self.metadata_version };
         while let Some((_, timer)) = self.effects.timers.pop_due(now.mono_ns) {
             match timer {
                 Timer::Session { group, member } => {
@@ -169,6 +197,16 @@ impl GroupCoordinator {
                 Timer::Sync { group, generation } => {
                     self.with_group(now, &group, |env, group| {
                         group.sync_time_over(env, generation);
+                    });
+                }
+                Timer::ConsumerSession { group, member } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.consumer_session_over(env, metadata, member);
+                    });
+                }
+                Timer::ConsumerRebalance { group, member, epoch } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.consumer_rebalance_over(env, metadata, member, epoch);
                     });
                 }
                 Timer::Expiry { partition } => self.expire(now, partition),
@@ -212,6 +250,7 @@ impl GroupCoordinator {
         now: Now,
         append: AppendToken,
         result: Result<i64, ErrorCode>,
+        topics: &dyn TopicLookup,
     ) {
         let Some(Append { partition: index, records, producer, then }) =
             self.effects.take_append(append)
@@ -243,12 +282,19 @@ impl GroupCoordinator {
                 group.offsets.end(&topic, partition);
             }
         }
-        self.finish(now, then, result.map(|_| ()).map_err(append_error));
+        let metadata = Metadata { topics, version: self.metadata_version };
+        self.finish(now, metadata, then, result.map(|_| ()).map_err(append_error));
         self.answer_fetches(append);
     }
 
     /// Does what waited for an append.
-    fn finish(&mut self, now: Now, then: Then, result: Result<(), ErrorCode>) {
+    fn finish(
+        &mut self,
+        now: Now,
+        metadata: Metadata<'_>,
+        then: Then,
+        result: Result<(), ErrorCode>,
+    ) {
         match then {
             Then::Nothing => {}
             Then::Created { group } => {
@@ -291,6 +337,18 @@ impl GroupCoordinator {
                     Err(error) => delete::offset_delete_error(error),
                 };
                 self.effects.reply(reply, GroupResponse::OffsetDelete(response));
+            }
+            Then::Consumer { group, after } => {
+                let mut after = Some(after);
+                self.with_group(now, &group, |env, group| {
+                    let after = after.take().expect("taken once");
+                    group.consumer_appended(env, metadata, after, result);
+                });
+                if let Some(after) = after {
+                    let mut env = Env { now, config: &self.config, effects: &mut self.effects };
+                    after.answer(&mut env, result);
+                }
+                self.drop_if_vacuous(&group);
             }
             Then::Deleted { group, deletion } => {
                 if result.is_err() {

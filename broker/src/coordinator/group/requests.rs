@@ -22,6 +22,7 @@ use protocol::types::Uuid;
 use super::api::{GroupRequest, GroupResponse, ReplyToken, RequestContext, TopicLookup};
 use super::classic::{Group, State, join_error, sync_error};
 use super::commit::Commit;
+use super::consumer::{Job, Metadata};
 use super::delete::{OffsetDeletion, offset_delete_error};
 use super::effects::{Env, Then};
 use super::fetch::{FetchGroup, ParkedFetch};
@@ -37,7 +38,7 @@ pub(super) fn check_id(group: &str) -> Result<(), ErrorCode> {
     if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { check_length(group) }
 }
 
-fn check_length(group: &str) -> Result<(), ErrorCode> {
+pub(super) fn check_length(group: &str) -> Result<(), ErrorCode> {
     if group.len() > limits::STRING_BYTES_MAX { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
 }
 
@@ -57,7 +58,7 @@ impl GroupCoordinator {
             GroupRequest::JoinGroup(request) => self.join(now, context, request, reply),
             GroupRequest::SyncGroup(request) => self.sync(now, context, &request, reply),
             GroupRequest::Heartbeat(request) => self.heartbeat(now, &request, reply),
-            GroupRequest::LeaveGroup(request) => self.leave(now, version, request, reply),
+            GroupRequest::LeaveGroup(request) => self.leave(now, version, request, reply, topics),
             GroupRequest::OffsetCommit(request) => {
                 self.commit(now, version, request, reply, topics);
             }
@@ -69,6 +70,12 @@ impl GroupCoordinator {
             GroupRequest::DescribeGroups(request) => self.describe(version, request, reply),
             GroupRequest::ListGroups(request) => self.list(&request, reply),
             GroupRequest::DeleteGroups(request) => self.delete(now, request, reply),
+            GroupRequest::ConsumerGroupHeartbeat(request) => {
+                self.consumer_heartbeat(now, context, request, reply, topics);
+            }
+            GroupRequest::ConsumerGroupDescribe(request) => {
+                self.consumer_describe(request, reply, topics);
+            }
         }
     }
 
@@ -130,6 +137,10 @@ impl GroupCoordinator {
         partition.groups.insert(id.clone(), Group::new(id, index, Some(now.wall_ms)));
     }
 
+    pub(super) fn metadata<'a>(&self, topics: &'a dyn TopicLookup) -> Metadata<'a> {
+        Metadata { topics, version: self.metadata_version }
+    }
+
     fn sync(
         &mut self,
         now: Now,
@@ -168,8 +179,24 @@ impl GroupCoordinator {
         self.effects.reply(reply, GroupResponse::Heartbeat(response));
     }
 
-    fn leave(&mut self, now: Now, version: i16, request: LeaveGroupRequest, reply: ReplyToken) {
+    fn leave(
+        &mut self,
+        now: Now,
+        version: i16,
+        request: LeaveGroupRequest,
+        reply: ReplyToken,
+        topics: &dyn TopicLookup,
+    ) {
         let id = request.group_id.clone();
+        if self.group(&id).is_some_and(|group| group.consumer.is_some())
+            && self.partition_of(&id).is_ok()
+        {
+            let metadata = self.metadata(topics);
+            self.with_group(now, &id, |env, group| {
+                group.consumer_job(env, metadata, Job::Leave { request, version, reply });
+            });
+            return;
+        }
         let response = match check_id(&id).and_then(|()| self.partition_of(&id)) {
             Err(error) => LeaveGroupResponse { error_code: error as i16, ..Default::default() },
             Ok(_) => {
@@ -218,7 +245,7 @@ impl GroupCoordinator {
             return self.effects.reply(reply, response);
         }
         self.with_group(now, &request.group_id, |env, group| {
-            group.commit(env, &request, commit, reply);
+            group.commit(env, &request, version, commit, reply);
         });
         self.drop_if_vacuous(&request.group_id);
     }
@@ -325,6 +352,7 @@ impl GroupCoordinator {
             let group = match self.partition_of(&id) {
                 Err(error) => describe::failed(id, error),
                 Ok(_) => match self.group(&id).filter(|group| group.state() != State::Dead) {
+                    Some(group) if group.consumer.is_some() => describe::not_classic(id, version),
                     Some(group) => group.describe(),
                     None => describe::not_found(id, version),
                 },

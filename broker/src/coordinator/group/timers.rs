@@ -17,6 +17,10 @@ pub(super) enum Timer {
     Join { group: Arc<str> },
     /// Members had time to ask for their assignment.
     Sync { group: Arc<str>, generation: i32 },
+    /// A member of a consumer group was silent for its session.
+    ConsumerSession { group: Arc<str>, member: Arc<str> },
+    /// A member of a consumer group had time to give partitions back.
+    ConsumerRebalance { group: Arc<str>, member: Arc<str>, epoch: i32 },
     /// Look for expired offsets in a partition of `__consumer_offsets`.
     Expiry { partition: i32 },
 }

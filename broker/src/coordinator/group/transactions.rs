@@ -277,7 +277,7 @@ impl Group {
         let generation = request.generation_id;
         match self.state() {
             State::Dead => return Err(ErrorCode::CoordinatorNotAvailable),
-            State::Empty if generation < 0 => return Ok(()),
+            State::Empty if generation < 0 && self.is_consumer_empty() => return Ok(()),
             State::Empty
             | State::PreparingRebalance
             | State::CompletingRebalance
@@ -287,6 +287,9 @@ impl Group {
         if generation < 0 && request.member_id.is_empty() && instance.is_none() {
             // A producer of before KIP-447: its epoch alone fences it.
             return Ok(());
+        }
+        if let Some(consumer) = &self.consumer {
+            return consumer.check_txn_commit(&request.member_id, generation);
         }
         self.validate_member(&request.member_id, instance)?;
         if generation != self.generation { Err(ErrorCode::IllegalGeneration) } else { Ok(()) }

@@ -30,6 +30,7 @@ pub struct Feature {
 /// Features this broker knows. Those of protocols it does not serve are left out: a client that
 /// sees one relies on what it stands for.
 pub const FEATURES: &[Feature] = &[
+    Feature { name: "group.version", min: 0, max: 1 },
     Feature { name: "kraft.version", min: 0, max: 1 },
     Feature { name: "metadata.version", min: 7, max: 30 },
     Feature { name: "transaction.version", min: 0, max: 2 },

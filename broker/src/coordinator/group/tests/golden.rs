@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use protocol::types::Uuid;
 
+use crate::coordinator::consumer_records::{
+    Classic, ClassicProtocol, ClassicValue, ConsumerRecord, CurrentPartitions, CurrentValue,
+    GroupValue, MemberValue, RegexValue, TargetMemberValue, TargetPartitions, TargetValue,
+};
 use crate::coordinator::partition_for_group;
 use crate::coordinator::records::{
     GroupMetadataKey, GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitKey,
@@ -119,6 +123,83 @@ fn records_are_written_as_kafka_writes_them() {
     }
 }
 
+fn consumer_records() -> Vec<(&'static str, ConsumerRecord)> {
+    let topic_id = Uuid::from_u64s(0x0102_0304_0506_0708, 0x090a_0b0c_0d0e_0f10);
+    let part = |partitions: &[i32], epochs: Option<&[i32]>| CurrentPartitions {
+        topic_id,
+        partitions: partitions.to_vec(),
+        assignment_epochs: epochs.map(<[i32]>::to_vec),
+    };
+    let plain = MemberValue {
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        subscribed_topic_regex: Some(String::new()),
+        rebalance_timeout_ms: 5_000,
+        classic: Classic(None),
+        ..MemberValue::default()
+    };
+    let member = MemberValue {
+        instance_id: Some("i".into()),
+        rack_id: Some("r".into()),
+        subscribed_topic_names: vec!["a".into(), "b".into()],
+        subscribed_topic_regex: Some("x.*".into()),
+        server_assignor: Some("range".into()),
+        classic: Classic(Some(ClassicValue {
+            session_timeout_ms: 9_000,
+            supported_protocols: vec![ClassicProtocol {
+                name: "range".into(),
+                metadata: Bytes::from_static(&[1, 2]),
+            }],
+        })),
+        ..plain.clone()
+    };
+    let target = TargetMemberValue {
+        topic_partitions: vec![TargetPartitions { topic_id, partitions: vec![0, 3] }],
+    };
+    let current = CurrentValue {
+        member_epoch: 7,
+        previous_member_epoch: 6,
+        state: 1,
+        assigned_partitions: vec![part(&[0, 3], Some(&[5, 7]))],
+        partitions_pending_revocation: vec![part(&[1], None)],
+    };
+    let epoch = TargetValue { assignment_epoch: 7, assignment_timestamp: 1_700_000_000_456 };
+    let regex = RegexValue {
+        topics: vec!["x1".into(), "x2".into()],
+        version: 12,
+        timestamp: 1_700_000_000_456,
+    };
+    let m = || "m".to_owned();
+    vec![
+        ("group", ConsumerRecord::Group(Some(GroupValue { epoch: 7, metadata_hash: 77 }))),
+        ("group-tombstone", ConsumerRecord::Group(None)),
+        ("member", ConsumerRecord::Member(m(), Some(member))),
+        ("member-tombstone", ConsumerRecord::Member(m(), None)),
+        ("member-plain", ConsumerRecord::Member(m(), Some(plain))),
+        ("target", ConsumerRecord::Target(Some(epoch))),
+        ("target-tombstone", ConsumerRecord::Target(None)),
+        ("target-member", ConsumerRecord::TargetMember(m(), Some(target))),
+        ("target-member-tombstone", ConsumerRecord::TargetMember(m(), None)),
+        ("current", ConsumerRecord::Current(m(), Some(current))),
+        ("current-tombstone", ConsumerRecord::Current(m(), None)),
+        ("regex", ConsumerRecord::Regex("x.*".into(), Some(regex))),
+        ("regex-tombstone", ConsumerRecord::Regex("x.*".into(), None)),
+    ]
+}
+
+#[test]
+fn records_of_consumer_groups_are_written_as_kafka_writes_them() {
+    let golden = golden();
+    for (name, record) in consumer_records() {
+        let (key, value) = &golden[format!("consumer-{name}").as_str()];
+        let record = GroupRecord::Consumer { group: "g".into(), record: Box::new(record) };
+        let encoded = record.encode(77);
+        assert_eq!(encoded.key, key, "key of {name}");
+        assert_eq!(encoded.value.as_deref(), value.as_deref(), "value of {name}");
+        assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Record(record)), "{name} read back");
+    }
+}
+
 #[test]
 fn every_version_of_an_offset_reads() {
     let golden = golden();
@@ -159,7 +240,7 @@ fn every_version_of_a_group_reads() {
 fn other_kinds_are_recognised_and_left_alone() {
     let golden = golden();
     let (key, value) = &golden["other"];
-    assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Other { kind: 3 }));
+    assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Other { kind: 11 }));
 }
 
 #[test]

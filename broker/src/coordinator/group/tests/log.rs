@@ -104,7 +104,7 @@ fn unloading_sends_everyone_who_waits_elsewhere() {
     assert_eq!(fetch.groups[0].error_code, error);
     // The result of what was under way comes late and means nothing any more.
     let held = rig.held.pop_front().expect("it was held");
-    rig.coordinator.handle_appended(rig.now, held.token, Ok(0));
+    rig.coordinator.handle_appended(rig.now, held.token, Ok(0), &super::Topics);
     assert!(rig.coordinator.poll_action().is_none());
     assert_eq!(rig.coordinator.effects.timers.count(), 3, "the other partitions' expiry");
 }
@@ -141,11 +141,11 @@ fn records_out_of_order_or_unreadable_are_refused_and_others_counted() {
     let load = |rig: &mut Rig, key: &[u8], offset| {
         rig.coordinator.load_record(partition, key, Some(b"\0\0"), offset)
     };
-    let consumer_group = b"\0\x03\0\x01g";
-    assert_eq!(load(&mut rig, consumer_group, 0), Err(RecordError::NotLoading { partition }));
+    let share_group = b"\0\x0b\0\x01g";
+    assert_eq!(load(&mut rig, share_group, 0), Err(RecordError::NotLoading { partition }));
     rig.coordinator.begin_load(partition);
-    assert_eq!(load(&mut rig, consumer_group, 4), Ok(()));
-    assert_eq!(load(&mut rig, consumer_group, 4), Err(RecordError::Order { offset: 4, last: 4 }));
+    assert_eq!(load(&mut rig, share_group, 4), Ok(()));
+    assert_eq!(load(&mut rig, share_group, 4), Err(RecordError::Order { offset: 4, last: 4 }));
     assert!(matches!(load(&mut rig, b"\0\x02\0", 5), Err(RecordError::Key { kind: 2, .. })));
     assert!(matches!(load(&mut rig, b"\0\x02\0\x01g", 6), Err(RecordError::Value { kind: 2, .. })));
     assert_eq!(rig.coordinator.probe().records_skipped, 1);

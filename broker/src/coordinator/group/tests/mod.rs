@@ -5,6 +5,7 @@
 //! response. At the end of each test the coordinator's durable state must be what its log says.
 
 mod admin;
+mod consumer;
 mod golden;
 mod join;
 mod log;
@@ -64,6 +65,14 @@ impl TopicLookup for Topics {
             "b" => Some(TOPIC_B),
             _ => None,
         }
+    }
+
+    fn partitions_count(&self, name: &str) -> i32 {
+        if self.topic_id(name).is_some() { 4 } else { 0 }
+    }
+
+    fn each_name(&self, name: &mut dyn FnMut(&str)) {
+        ["a", "b"].into_iter().for_each(name);
     }
 
     fn has_partition(&self, name: &str, partition: i32) -> bool {
@@ -207,6 +216,8 @@ impl Rig {
             GroupResponse::DescribeGroups(response) => response.to_vec(version),
             GroupResponse::ListGroups(response) => response.to_vec(version),
             GroupResponse::DeleteGroups(response) => response.to_vec(version),
+            GroupResponse::ConsumerGroupHeartbeat(response) => response.to_vec(version),
+            GroupResponse::ConsumerGroupDescribe(response) => response.to_vec(version),
         };
         encoded.unwrap_or_else(|error| panic!("v{version}: {error}: {response:?}"));
         self.replies.insert(reply, response);
@@ -223,7 +234,7 @@ impl Rig {
             let offsets = base_offset..log.len() as i64;
             transactional.producers.extend(offsets.map(|offset| (offset, producer_id)));
         }
-        self.coordinator.handle_appended(self.now, append.token, Ok(base_offset));
+        self.coordinator.handle_appended(self.now, append.token, Ok(base_offset), &Topics);
     }
 
     /// Makes everything that is held durable, and does not hold any longer.
@@ -235,7 +246,7 @@ impl Rig {
     /// Lets the oldest held append fail.
     fn fail_one(&mut self, error: ErrorCode) {
         let append = self.held.pop_front().expect("an append is held");
-        self.coordinator.handle_appended(self.now, append.token, Err(error));
+        self.coordinator.handle_appended(self.now, append.token, Err(error), &Topics);
         self.pump();
     }
 
@@ -247,7 +258,7 @@ impl Rig {
             let passed_ns = due_ns.saturating_sub(self.now.mono_ns);
             self.now.mono_ns += passed_ns;
             self.now.wall_ms = end_wall_ms - ((end_ns - self.now.mono_ns) / 1_000_000) as i64;
-            self.coordinator.handle_timeout(self.now);
+            self.coordinator.handle_timeout(self.now, &Topics);
             self.pump();
         }
         self.now = Now { mono_ns: end_ns, wall_ms: end_wall_ms };

@@ -243,6 +243,14 @@ fn by_id_an_unknown_topic_and_another_topic_of_that_name_are_told_apart() {
         fn topic_id(&self, name: &str) -> Option<Uuid> {
             (name == "a").then(|| Uuid::from_u64s(2, 2))
         }
+        fn partitions_count(&self, name: &str) -> i32 {
+            Topics.partitions_count(name)
+        }
+
+        fn each_name(&self, name: &mut dyn FnMut(&str)) {
+            Topics.each_name(name);
+        }
+
         fn has_partition(&self, name: &str, _: i32) -> bool {
             name == "a"
         }

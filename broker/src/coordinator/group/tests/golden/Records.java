@@ -58,6 +58,55 @@ public class Records {
         }
     }
 
+    static void consumer(String name, ApiMessage key, ApiMessage value) {
+        print("consumer-" + name, CoordinatorRecord.record(key,
+            new ApiMessageAndVersion(value, (short) 0)));
+        print("consumer-" + name + "-tombstone", CoordinatorRecord.tombstone(key));
+    }
+
+    static void consumerGroups() {
+        Uuid topic = new Uuid(0x0102030405060708L, 0x090a0b0c0d0e0f10L);
+        consumer("group", new ConsumerGroupMetadataKey().setGroupId("g"),
+            new ConsumerGroupMetadataValue().setEpoch(7).setMetadataHash(77));
+        ConsumerGroupMemberMetadataKey member =
+            new ConsumerGroupMemberMetadataKey().setGroupId("g").setMemberId("m");
+        consumer("member", member, new ConsumerGroupMemberMetadataValue()
+            .setInstanceId("i").setRackId("r").setClientId("c").setClientHost("/127.0.0.1")
+            .setSubscribedTopicNames(List.of("a", "b")).setSubscribedTopicRegex("x.*")
+            .setRebalanceTimeoutMs(5000).setServerAssignor("range").setClassicMemberMetadata(
+                new ConsumerGroupMemberMetadataValue.ClassicMemberMetadata()
+                    .setSessionTimeoutMs(9000).setSupportedProtocols(List.of(
+                        new ConsumerGroupMemberMetadataValue.ClassicProtocol()
+                            .setName("range").setMetadata(new byte[] {1, 2})))));
+        consumer("member-plain", member, new ConsumerGroupMemberMetadataValue()
+            .setInstanceId(null).setRackId(null).setClientId("c").setClientHost("/127.0.0.1")
+            .setSubscribedTopicNames(List.of()).setSubscribedTopicRegex("")
+            .setRebalanceTimeoutMs(5000).setServerAssignor(null).setClassicMemberMetadata(null));
+        consumer("target", new ConsumerGroupTargetAssignmentMetadataKey().setGroupId("g"),
+            new ConsumerGroupTargetAssignmentMetadataValue()
+                .setAssignmentEpoch(7).setAssignmentTimestamp(1700000000456L));
+        consumer("target-member",
+            new ConsumerGroupTargetAssignmentMemberKey().setGroupId("g").setMemberId("m"),
+            new ConsumerGroupTargetAssignmentMemberValue().setTopicPartitions(List.of(
+                new ConsumerGroupTargetAssignmentMemberValue.TopicPartition()
+                    .setTopicId(topic).setPartitions(List.of(0, 3)))));
+        consumer("current",
+            new ConsumerGroupCurrentMemberAssignmentKey().setGroupId("g").setMemberId("m"),
+            new ConsumerGroupCurrentMemberAssignmentValue()
+                .setMemberEpoch(7).setPreviousMemberEpoch(6).setState((byte) 1)
+                .setAssignedPartitions(List.of(
+                    new ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions()
+                        .setTopicId(topic).setPartitions(List.of(0, 3))
+                        .setAssignmentEpochs(List.of(5, 7))))
+                .setPartitionsPendingRevocation(List.of(
+                    new ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions()
+                        .setTopicId(topic).setPartitions(List.of(1)).setAssignmentEpochs(null))));
+        consumer("regex",
+            new ConsumerGroupRegularExpressionKey().setGroupId("g").setRegularExpression("x.*"),
+            new ConsumerGroupRegularExpressionValue()
+                .setTopics(List.of("x1", "x2")).setVersion(12).setTimestamp(1700000000456L));
+    }
+
     public static void main(String[] args) {
         OffsetCommitKey offsetKey = new OffsetCommitKey().setGroup("g").setTopic("t").setPartition(3);
         GroupMetadataKey groupKey = new GroupMetadataKey().setGroup("g");
@@ -86,8 +135,9 @@ public class Records {
             new LegacyOffsetCommitKey().setGroup("g").setTopic("t").setPartition(3),
             new ApiMessageAndVersion(new LegacyOffsetCommitValue().setOffset(42).setMetadata("meta")
                 .setCommitTimestamp(1700000000456L), (short) 0)));
-        print("other", CoordinatorRecord.record(new ConsumerGroupMetadataKey().setGroupId("g"),
-            new ApiMessageAndVersion(new ConsumerGroupMetadataValue().setEpoch(1), (short) 0)));
+        print("other", CoordinatorRecord.record(new ShareGroupMetadataKey().setGroupId("g"),
+            new ApiMessageAndVersion(new ShareGroupMetadataValue().setEpoch(1), (short) 0)));
+        consumerGroups();
         for (String id : List.of("", "g", "my-group", "console-consumer-12345", "gruppe-\u00fc\u4e2d",
                 "\ud83d\ude00", "polygenelubricants", "AESeOuZ4Q7SIhgeoNSkqmQ")) {
             for (int count : new int[] {1, 50, 100}) {
