@@ -34,6 +34,7 @@ checks.CHECK_SECONDS = 150
 SECONDS = 60
 # Quiet about connections that a kill ended.
 CLIENT = {"bootstrap.servers": OPTIONS.bootstrap, "log_level": 0}
+ADMIN = AdminClient(CLIENT)
 ID = uuid.uuid4().hex[:8]
 TOPIC = f"connect-{ID}"
 SOURCE = os.path.join(OPTIONS.folder, f"source-{ID}.txt")
@@ -112,8 +113,7 @@ def in_topic():
 
 def configs(topic):
     resource = ConfigResource(ResourceType.TOPIC, topic)
-    admin = AdminClient(CLIENT)
-    found = admin.describe_configs([resource])[resource].result(timeout=SECONDS)
+    found = ADMIN.describe_configs([resource])[resource].result(timeout=SECONDS)
     return {key: entry.value for key, entry in found.items()}
 
 
@@ -122,8 +122,7 @@ def start():
     WORKER.wait_ready()
     root = WORKER.ask("GET", "/")
     expect_equal(root["version"], "4.3.1", "version")
-    admin = AdminClient(CLIENT)
-    cluster = admin.describe_cluster().result(timeout=SECONDS)
+    cluster = ADMIN.describe_cluster().result(timeout=SECONDS)
     expect_equal(root["kafka_cluster_id"], cluster.cluster_id, "cluster id")
 
 
