@@ -18,7 +18,7 @@ use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too, and what is built on them
 /// to `ecosystem`.
-const SUITES: [&str; 24] = [
+const SUITES: [&str; 26] = [
     "rust",
     "tidy",
     "pure",
@@ -37,6 +37,8 @@ const SUITES: [&str; 24] = [
     "streams",
     "connect",
     "stores",
+    "tools-compared",
+    "mirror",
     "restart",
     "durability",
     "differential",

@@ -5,8 +5,10 @@
 //! and port, the file of `--kills-file` gets a line, and the program has to come through.
 
 mod connect;
+mod mirror;
 mod stores;
 mod streams;
+mod tools;
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,6 +25,10 @@ pub fn run_all(run: &mut Run, wanted: &dyn Fn(&str, &str) -> bool) {
     run.suite(wanted("streams", "ecosystem"), "streams", streams::run);
     run.suite(wanted("connect", "ecosystem"), "connect", connect::run);
     run.suite(wanted("stores", "ecosystem"), "stores", stores::run);
+    run.suite(wanted("tools-compared", "ecosystem"), "tools-compared", tools::run);
+    // Two brokers and a minute: by name, and at length.
+    let only_mirror = run.options.only.iter().any(|only| only == "mirror");
+    run.suite(only_mirror || run.options.long, "mirror", mirror::run);
 }
 
 /// The file that counts kills, in the broker's folder.
