@@ -6,6 +6,7 @@
 //! codes that old clients cannot read are told in words they know. TxnOffsetCommit is a group's
 //! request (`groups.rs`). Source: Kafka 4.3.1's answers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -89,14 +90,14 @@ pub fn handle_add_partitions(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let mut asks = Vec::new();
     if tag.version < ADD_BATCHED_SINCE {
         let id = request.v3_and_below_transactional_id;
-        let topics = request.v3_and_below_topics;
+        let mut topics = request.v3_and_below_topics;
         let ask = TxnAsk::Add {
             transactional_id: id.clone(),
             producer_id: request.v3_and_below_producer_id,
             producer_epoch: request.v3_and_below_producer_epoch,
             partitions: flat(&topics),
         };
-        asks.push(add_ask(shard, &id, &topics, ask));
+        asks.push(add_ask(shard, &id, &mut topics, ask));
         asked.push((id, topics));
     } else if request.transactions.is_empty() {
         // Kafka never answers.
@@ -104,7 +105,7 @@ pub fn handle_add_partitions(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         let response = AddPartitionsToTxnResponse { error_code, ..Default::default() };
         return shard.reply::<AddPartitionsToTxnRequest>(tag, &response);
     } else {
-        for one in request.transactions {
+        for mut one in request.transactions {
             let ask = TxnAsk::Verify {
                 transactional_id: one.transactional_id.clone(),
                 producer_id: one.producer_id,
@@ -112,7 +113,7 @@ pub fn handle_add_partitions(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
                 partitions: flat(&one.topics),
                 add: !one.verify_only,
             };
-            asks.push(add_ask(shard, &one.transactional_id, &one.topics, ask));
+            asks.push(add_ask(shard, &one.transactional_id, &mut one.topics, ask));
             asked.push((one.transactional_id, one.topics));
         }
     }
@@ -128,11 +129,25 @@ fn flat(topics: &[AddPartitionsToTxnTopic]) -> Vec<TopicPartition> {
     partitions
 }
 
-/// The question, or its answer where a partition does not exist: then nothing is added.
+/// Every partition once, by topic, and no topic without one.
+fn once(topics: &[AddPartitionsToTxnTopic]) -> Vec<AddPartitionsToTxnTopic> {
+    let mut by_name: BTreeMap<&str, BTreeSet<i32>> = BTreeMap::new();
+    for topic in topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        by_name.entry(&topic.name).or_default().extend(&topic.partitions);
+    }
+    let topics = by_name.into_iter().map(|(name, partitions)| AddPartitionsToTxnTopic {
+        name: name.to_owned(),
+        partitions: partitions.into_iter().collect(),
+    });
+    topics.collect()
+}
+
+/// The question, or its answer where a partition does not exist: then nothing is added, and `topics`
+/// are what is answered, as Kafka does out of a map of partitions.
 fn add_ask(
     shard: &Shard,
     id: &str,
-    topics: &[AddPartitionsToTxnTopic],
+    topics: &mut Vec<AddPartitionsToTxnTopic>,
     ask: TxnAsk,
 ) -> (ShardId, Result<Ask, Answer>) {
     let exists = |(topic, partition): &TopicPartition| {
@@ -141,10 +156,11 @@ fn add_ask(
             .find_name(topic)
             .is_some_and(|index| shard.topics.partition(index, *partition).is_some())
     };
-    let partitions = flat(topics);
-    if partitions.iter().all(exists) {
+    if flat(topics).iter().all(exists) {
         return to_owner(shard, id, ask);
     }
+    *topics = once(topics);
+    let partitions = flat(topics);
     let judge = |partition| match exists(partition) {
         true => ErrorCode::OperationNotAttempted.code(),
         false => ErrorCode::UnknownTopicOrPartition.code(),

@@ -6,8 +6,11 @@ from cases import case, every_api
 from schema import Raw
 
 
-def empty_answerable(api):
+def empty_answerable(api, v):
     """Requests that answer at once when everything in them is left at its default."""
+    # Without transactions Kafka never answers it.
+    if api == "AddPartitionsToTxn" and v >= 4:
+        return False
     return api not in ("JoinGroup", "SyncGroup")
 
 
@@ -84,7 +87,7 @@ def cut_and_surplus_bytes(b, api, v):
     for note, body in (("nothing", b""), ("one short", full[:-1])):
         if len(full) > 0:
             b.call(api, v, body=body, note=f"body: {note}", on=b.connect())
-    if empty_answerable(api):
+    if empty_answerable(api, v):
         b.call(api, v, body=full, note="body: all defaults", on=b.connect())
         b.call(api, v, body=full + b"more", note="body: surplus", on=b.connect())
 

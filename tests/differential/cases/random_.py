@@ -60,6 +60,9 @@ class Draw:
             count = self.random.choice((0, 1, 1, 1, 2, 3))
             if count == 0 and field.name == "Topics" and self.api == "Metadata":
                 count = 1
+            if field.name == "Transactions":
+                # Without any, Kafka never answers; nor does it with one twice.
+                count = 1
             if field.name == "Resources" and self.api == "AlterConfigs":
                 # The same one twice is never answered by Kafka.
                 count = min(count, 1)
@@ -107,7 +110,7 @@ class Draw:
             return pick([*self.topics, *self.topics, f"{self.b.case}-none", "a b", ""])
         if field.entity == "groupId" or field.name in ("GroupId", "Key", "CoordinatorKeys"):
             return pick((self.group, self.group, f"{self.b.case}-no-group", ""))
-        if field.name == "TransactionalId":
+        if field.name == "TransactionalId" and self.api in ("Produce", "InitProducerId"):
             return None
         if field.name in ("Name", "ConfigurationKeys") and "onfig" in self.api:
             return pick(("retention.ms", "cleanup.policy", "no.such.key", "segment.bytes"))
@@ -147,6 +150,12 @@ def random_requests(b, api, v):
             # What is served differs on purpose.
             answer = b.quiet(api, v, value)
             b.note(api, v, f"random {number}", {"ErrorCode": answer.get("ErrorCode")})
+            continue
+        if api == "ListTransactions":
+            # Those of other cases are none of this one's business.
+            answer = b.quiet(api, v, value)
+            answer.pop("TransactionStates", None)
+            b.note(api, v, f"random {number}", answer)
             continue
         if api == "ListGroups":
             # Those of other cases are none of this one's business.
