@@ -117,7 +117,7 @@ pub fn boot(
         let (shard, topic) = places.get(id)?;
         Some((*shard, log_config(topic, &broker, *id, seed)))
     };
-    let store = settings.store.unwrap_or_else(|| store_config(&broker));
+    let store = settings.store.unwrap_or_else(|| store_config(&broker, settings.shards_count));
     let recovered = recovery.finish(disk.disk, settings.shards_count, store, &mut resolve)?;
 
     // Every decision is a record in it: without it nothing can be changed, and nothing be served.
@@ -179,7 +179,7 @@ fn log_config(topic: &TopicConfig, broker: &BrokerConfig, id: PartitionId, seed:
     rules::log_config(topic, broker, id, seed)
 }
 
-fn store_config(broker: &BrokerConfig) -> StoreConfig {
+fn store_config(broker: &BrokerConfig, shards_count: u16) -> StoreConfig {
     let storage = &broker.storage;
     let default = StoreConfig::default();
     let journal_bytes = u64::try_from(storage.journal_bytes).unwrap_or(default.journal_bytes);
@@ -196,6 +196,7 @@ fn store_config(broker: &BrokerConfig) -> StoreConfig {
         flush_bytes: default.flush_bytes.min(tail_bytes / 2).min(flush_bytes),
         retention_check_ms: u64::try_from(storage.retention_check_ms)
             .unwrap_or(default.retention_check_ms),
+        cleaner: rules::cleaner_config(broker, shards_count),
         ..default
     }
 }

@@ -315,12 +315,12 @@ fn decode_log(bytes: &mut &[u8], version: u16, now_ms: i64) -> Option<LogImage> 
     })
 }
 
-fn put_id(out: &mut Vec<u8>, id: &PartitionId) {
+pub(crate) fn put_id(out: &mut Vec<u8>, id: &PartitionId) {
     out.extend_from_slice(&id.topic_id.0);
     out.extend_from_slice(&id.partition.to_le_bytes());
 }
 
-fn get_id(bytes: &mut &[u8]) -> Option<PartitionId> {
+pub(crate) fn get_id(bytes: &mut &[u8]) -> Option<PartitionId> {
     let topic_id = TopicId(*take(bytes, 16)?.first_chunk()?);
     let partition = i32::from_le_bytes(*take(bytes, 4)?.first_chunk()?);
     Some(PartitionId { topic_id, partition })
@@ -331,7 +331,7 @@ fn get_bytes(bytes: &mut &[u8]) -> Option<Vec<u8>> {
     take(bytes, len).map(<[u8]>::to_vec)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
+pub(crate) fn take<'a>(bytes: &mut &'a [u8], len: usize) -> Option<&'a [u8]> {
     let (taken, rest) = bytes.split_at_checked(len)?;
     *bytes = rest;
     Some(taken)

@@ -4,6 +4,7 @@
 
 pub mod buffer;
 pub mod checkpoint;
+pub mod compact;
 #[cfg(feature = "edge")]
 pub mod edge;
 pub mod epoch_cache;

@@ -119,6 +119,17 @@ pub const READS_PENDING_MAX: usize = 4096;
 /// goes.
 pub const INDEX_CACHE_COUNT: usize = 16;
 
+/// Bytes of a segment that the cleaner reads at once. A larger batch is read whole.
+pub const CLEAN_READ_BYTES: usize = 1 << 20;
+
+/// Most bytes a batch's records may inflate to for the cleaner. A log with a larger one is
+/// uncleanable.
+pub const CLEAN_RECORDS_BYTES_MAX: usize = 256 << 20;
+
+/// Swaps of cleaned segments that no checkpoint knows of, per shard. At the bound the cleaner waits
+/// for one.
+pub const CLEAN_SWAPS_MAX: usize = 256;
+
 /// Segment files kept open for reading. More are opened while all of these are in use; the first
 /// unused one is closed.
 pub const READ_FILES_MAX: usize = 64;

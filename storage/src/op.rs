@@ -11,6 +11,7 @@
 use std::fmt;
 
 use crate::buffer::{AlignedBuf, SharedBuf};
+use crate::compact::Pass;
 
 /// Names an operation from submission to completion. Chosen by the store, unique within a shard's
 /// life.
@@ -157,6 +158,8 @@ pub enum DiskOp {
     ReplaceFile { op: OpId, path: DiskPath, bytes: Vec<u8> },
     /// Reads a small file whole; `DiskOk::Contents(None)` when it does not exist.
     ReadFile { op: OpId, path: DiskPath, bytes_max: u64 },
+    /// No I/O: calls `work.run()` where it does not hold up the shard, and gives it back.
+    Clean { op: OpId, work: Box<Pass> },
 }
 
 impl DiskOp {
@@ -177,7 +180,8 @@ impl DiskOp {
             | Self::SyncDir { op, .. }
             | Self::List { op, .. }
             | Self::ReplaceFile { op, .. }
-            | Self::ReadFile { op, .. } => *op,
+            | Self::ReadFile { op, .. }
+            | Self::Clean { op, .. } => *op,
         }
     }
 }
@@ -216,6 +220,8 @@ pub enum DiskOk {
     Names(Vec<DirEntry>),
     /// A whole small file.
     Contents(Option<Vec<u8>>),
+    /// The work, done.
+    Cleaned(Box<Pass>),
 }
 
 /// One name in a folder.

@@ -22,6 +22,10 @@ pub enum Bug {
     LongPollNeverWoken,
     RecoveredLogNeverWoken,
     DecisionCutOffByFullJournal,
+    TombstoneGoesAtOnce,
+    LastBatchOfProducerGoes,
+    SwapBeforeItIsNamed,
+    AbortedRecordsReplace,
 }
 
 impl Bug {
@@ -48,9 +52,17 @@ impl Bug {
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
     ];
 
+    /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them.
+    pub const CLEANING: [(&'static str, Bug); 4] = [
+        ("tombstone-goes-at-once", Bug::TombstoneGoesAtOnce),
+        ("last-batch-of-producer-goes", Bug::LastBatchOfProducerGoes),
+        ("swap-before-it-is-named", Bug::SwapBeforeItIsNamed),
+        ("aborted-records-replace", Bug::AbortedRecordsReplace),
+    ];
+
     /// All of them.
     pub fn all() -> impl Iterator<Item = (&'static str, Bug)> {
-        Self::INVENTED.into_iter().chain(Self::FIXED)
+        Self::INVENTED.into_iter().chain(Self::FIXED).chain(Self::CLEANING)
     }
 
     /// The bug of this name.

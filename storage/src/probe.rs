@@ -26,4 +26,13 @@ pub struct StoreProbe {
     /// Blocks of segments read, and their bytes.
     pub blocks_count: u64,
     pub block_bytes: u64,
+    /// Rounds of cleaning begun, and segments swapped in.
+    pub cleaner_rounds_count: u64,
+    pub cleaner_swaps_count: u64,
+    /// Bytes the cleaner read and wrote.
+    pub cleaner_read_bytes: u64,
+    pub cleaner_written_bytes: u64,
+    /// Records it filtered, and those that stayed.
+    pub cleaner_records_read: u64,
+    pub cleaner_records_kept: u64,
 }

@@ -351,7 +351,8 @@ impl SimDisk {
             | DiskOp::SyncDir { .. }
             | DiskOp::List { .. }
             | DiskOp::ReplaceFile { .. }
-            | DiskOp::ReadFile { .. } => {}
+            | DiskOp::ReadFile { .. }
+            | DiskOp::Clean { .. } => {}
         }
     }
 
@@ -391,6 +392,7 @@ impl SimDisk {
             | DiskOp::List { path, .. }
             | DiskOp::ReplaceFile { path, .. }
             | DiskOp::ReadFile { path, .. } => path.clone(),
+            DiskOp::Clean { .. } => DiskPath::data("cleaner's work"),
             DiskOp::Close { file, .. }
             | DiskOp::Write { file, .. }
             | DiskOp::WriteVectored { file, .. }
@@ -496,7 +498,8 @@ impl SimDisk {
                 DiskOp::Close { .. }
                 | DiskOp::Read { .. }
                 | DiskOp::List { .. }
-                | DiskOp::ReadFile { .. } => {}
+                | DiskOp::ReadFile { .. }
+                | DiskOp::Clean { .. } => {}
             }
         }
     }
@@ -610,6 +613,10 @@ impl SimDisk {
             }
             DiskOp::List { path, .. } => Ok(DiskOk::Names(self.list(&path))),
             DiskOp::ReplaceFile { path, bytes, .. } => self.replace(&path, bytes),
+            DiskOp::Clean { mut work, .. } => {
+                work.run();
+                Ok(DiskOk::Cleaned(work))
+            }
             DiskOp::ReadFile { path, bytes_max, .. } => match self.contents(&path) {
                 Some(contents) if contents.len() as u64 > bytes_max => {
                     Err(DiskError::Io { errno: EFBIG })

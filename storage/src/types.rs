@@ -100,6 +100,16 @@ pub struct LogConfig {
     pub retention_bytes: i64,
     /// Whether `cleanup.policy` has `delete`. Without it neither time nor size removes anything.
     pub delete: bool,
+    /// Whether `cleanup.policy` has `compact`.
+    pub compact: bool,
+    /// `min.cleanable.dirty.ratio`, in millionths.
+    pub dirty_ratio_min_ppm: u32,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag_ms: i64,
+    /// `max.compaction.lag.ms`.
+    pub max_compaction_lag_ms: i64,
+    /// `delete.retention.ms`: how long tombstones outlive their first cleaning.
+    pub delete_retention_ms: i64,
     /// `max.message.bytes`: the largest batch a client may append.
     pub max_batch_bytes: u32,
     /// `index.interval.bytes`.
@@ -124,6 +134,11 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3_600_000,
             retention_bytes: -1,
             delete: true,
+            compact: false,
+            dirty_ratio_min_ppm: 500_000,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            delete_retention_ms: 86_400_000,
             max_batch_bytes: 1_048_588,
             index_interval_bytes: 4096,
             index_bytes_max: 10 << 20,

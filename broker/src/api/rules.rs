@@ -3,6 +3,7 @@
 use protocol::batch::{RecordChecks, TimestampType, ValidateConfig};
 use protocol::compress::Compression;
 
+use storage::store::CleanerConfig;
 use storage::types::{DurabilityClass, LogConfig, PartitionId};
 
 use crate::config::TimestampType as ConfiguredTimestampType;
@@ -72,11 +73,17 @@ pub fn log_config(
 ) -> LogConfig {
     LogConfig {
         segment_bytes: u32::try_from(topic.segment_bytes).unwrap_or(u32::MAX),
-        segment_ms: topic.segment_ms,
+        segment_ms: segment_ms(topic),
         segment_jitter_ms: jitter(topic.segment_jitter_ms, id, seed),
         retention_ms: topic.retention_ms,
         retention_bytes: topic.retention_bytes,
         delete: topic.cleanup_policy.delete,
+        compact: topic.cleanup_policy.compact,
+        // A share between 0 and 1.
+        dirty_ratio_min_ppm: (topic.min_cleanable_dirty_ratio * 1e6) as u32,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        delete_retention_ms: topic.delete_retention_ms,
         max_batch_bytes: u32::try_from(topic.max_message_bytes).unwrap_or(0),
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
         index_bytes_max: u32::try_from(topic.segment_index_bytes).unwrap_or(0),
@@ -86,6 +93,29 @@ pub fn log_config(
             Durability::Persisted => DurabilityClass::Persisted,
             Durability::Memory => DurabilityClass::Memory,
         },
+    }
+}
+
+/// A compacted log rolls in time for `max.compaction.lag.ms`: the growing segment is not cleaned.
+fn segment_ms(topic: &TopicConfig) -> i64 {
+    match topic.cleanup_policy.compact {
+        true => topic.segment_ms.min(topic.max_compaction_lag_ms),
+        false => topic.segment_ms,
+    }
+}
+
+/// How one of `shards_count` shards cleans: each has its share of what all may take.
+pub fn cleaner_config(broker: &BrokerConfig, shards_count: u16) -> CleanerConfig {
+    let cleaner = &broker.storage.cleaner;
+    let shards = u64::from(shards_count.max(1));
+    let map_bytes = u64::try_from(cleaner.dedupe_buffer_bytes).unwrap_or(0) / shards;
+    let per_second = cleaner.io_bytes_per_second_max / shards as f64;
+    CleanerConfig {
+        enabled: cleaner.enable,
+        map_bytes: usize::try_from(map_bytes).unwrap_or(usize::MAX),
+        // Rust's casts saturate: Kafka's default is the largest double.
+        bytes_per_second: per_second as u64,
+        backoff_ms: u64::try_from(cleaner.backoff_ms).unwrap_or(0),
     }
 }
 

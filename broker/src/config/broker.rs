@@ -69,6 +69,18 @@ pub struct StorageConfig {
     pub tail_bytes: i64,
     pub retention_check_ms: i64,
     pub producer_id_expiration_ms: i64,
+    pub cleaner: CleanerConfig,
+}
+
+/// The cleaner of compacted topics.
+#[derive(Clone, PartialEq, Debug)]
+pub struct CleanerConfig {
+    pub enable: bool,
+    /// Of all cores together.
+    pub dedupe_buffer_bytes: i64,
+    /// Of all cores together.
+    pub io_bytes_per_second_max: f64,
+    pub backoff_ms: i64,
 }
 
 /// Groups and committed offsets.
@@ -389,6 +401,12 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         tail_bytes: read.long("corelane.tail.bytes")?,
         retention_check_ms: read.long("log.retention.check.interval.ms")?,
         producer_id_expiration_ms: read.long("producer.id.expiration.ms")?,
+        cleaner: CleanerConfig {
+            enable: read.boolean("log.cleaner.enable")?,
+            dedupe_buffer_bytes: read.long("log.cleaner.dedupe.buffer.size")?,
+            io_bytes_per_second_max: read.double("log.cleaner.io.max.bytes.per.second")?,
+            backoff_ms: read.long("log.cleaner.backoff.ms")?,
+        },
     })
 }
 

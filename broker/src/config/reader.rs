@@ -40,6 +40,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(super) fn double(&self, name: &'static str) -> Result<f64, ConfigError> {
+        match self.value(name)? {
+            Some(Value::Double(value)) => Ok(value),
+            other => panic!("{name} is not a number with a default: {other:?}"),
+        }
+    }
+
     /// The number, where the key is an integer and not null.
     pub(super) fn optional_long(&self, name: &'static str) -> Result<Option<i64>, ConfigError> {
         match self.value(name)? {

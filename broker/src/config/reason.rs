@@ -2,7 +2,8 @@
 //!
 //! Used by the tables in `keys/`; a key that begins to act loses its reason there.
 
-pub const NO_COMPACTION: &str = "logs are not compacted yet";
+pub const CLEANER_IS_FIXED: &str =
+    "the cleaner has buffers of its own sizes, and fills its key table to nine tenths";
 pub const COORDINATOR_IS_A_SHARD: &str =
     "a coordinator writes through its shard's journal, which gathers by itself";
 pub const DURABILITY_BY_NAME: &str =

@@ -219,6 +219,8 @@ impl Shard {
         self.coordinator.update_config(coordinator_config(&self.broker));
         self.transactions.update_config(txn_config(&self.broker));
         self.update_quota_windows();
+        let cleaner = rules::cleaner_config(&self.broker, self.config.shards_count);
+        self.store.set_cleaner(cleaner);
         let names: Vec<Arc<str>> =
             self.topics.iter().map(|(_, topic)| Arc::clone(&topic.name)).collect();
         for name in names {

@@ -44,6 +44,14 @@ impl Shard {
         counter("reads_disk", "Reads that waited for the disk.", store.disk_reads_count);
         counter("segment_blocks", "Blocks of segments read.", store.blocks_count);
         counter("segment_block_bytes", "Bytes of these blocks.", store.block_bytes);
+        let help = "Rounds of cleaning of compacted partitions begun.";
+        counter("cleaner_rounds", help, store.cleaner_rounds_count);
+        let help = "Segments that cleaning replaced others by.";
+        counter("cleaner_swaps", help, store.cleaner_swaps_count);
+        counter("cleaner_read_bytes", "Bytes the cleaner read.", store.cleaner_read_bytes);
+        counter("cleaner_written_bytes", "Bytes it wrote.", store.cleaner_written_bytes);
+        counter("cleaner_records_read", "Records it looked at.", store.cleaner_records_read);
+        counter("cleaner_records_kept", "Those that stayed.", store.cleaner_records_kept);
         let groups = self.coordinator.probe();
         counter("group_rebalances_begun", "Rebalances begun.", groups.rebalances_begun);
         let help = "Rebalances that reached a stable generation.";
@@ -86,6 +94,11 @@ impl Shard {
         gauge("tail_bytes", "Memory of recent batches.", self.store.tail_bytes());
         gauge("requests_under_way", "Requests waiting for something.", self.ops.len());
         gauge("fetch_sessions", "Fetch sessions kept.", self.sessions.len());
+        let cleaner = self.store.cleaner_status();
+        let help = "Largest share of a compacted partition that is not cleaned, in millionths.";
+        gauge("cleaner_dirty_ratio_max_ppm", help, cleaner.dirty_ratio_max_ppm as usize);
+        let help = "Compacted partitions that cannot be cleaned until the next start.";
+        gauge("cleaner_uncleanable_partitions", help, cleaner.uncleanable_count as usize);
         let help = "1: the journal failed, nothing is acknowledged until a restart.";
         gauge("journal_failed", help, usize::from(self.journal_failed));
         let help = "Partitions that went offline since the start.";

@@ -104,6 +104,10 @@ impl BlockingDisk for PlainDisk {
             DiskOp::SyncDir { path, .. } => path_op(PathOp::SyncDir { path }),
             DiskOp::List { path, .. } => path_op(PathOp::List { path }),
             DiskOp::ReplaceFile { path, bytes, .. } => path_op(PathOp::ReplaceFile { path, bytes }),
+            DiskOp::Clean { mut work, .. } => {
+                work.run();
+                Ok(DiskOk::Cleaned(work))
+            }
             DiskOp::ReadFile { path, bytes_max, .. } => {
                 path_op(PathOp::ReadFile { path, bytes_max })
             }

@@ -1,5 +1,6 @@
 //! Threads per shard for what may block and has no place on the ring: opening, names, lengths on
-//! one, removals and the last close of a file on another.
+//! one, removals and the last close of a file on another; and one, of the lowest priority, for what
+//! computes for long: compaction.
 //!
 //! The shard's core never waits for them: jobs go by channel, results come back by channel, and an
 //! eventfd the ring reads says that there are some. Jobs of one lane run in order.
@@ -12,15 +13,36 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use super::files::{self, Folders, OpenedFile, PathOp, disk_error};
+use crate::compact::Pass;
 use crate::op::{DiskError, DiskOk, DiskPath, FileId, OpId, OpenMode};
 
 /// What the helper is asked.
 #[derive(Debug)]
 pub(super) enum Job {
-    Open { op: OpId, file: FileId, path: DiskPath, mode: OpenMode },
-    Close { op: OpId, file: Arc<File> },
-    Truncate { op: OpId, file: Arc<File>, bytes: u64 },
-    Path { op: OpId, path_op: PathOp },
+    Open {
+        op: OpId,
+        file: FileId,
+        path: DiskPath,
+        mode: OpenMode,
+    },
+    Close {
+        op: OpId,
+        file: Arc<File>,
+    },
+    Truncate {
+        op: OpId,
+        file: Arc<File>,
+        bytes: u64,
+    },
+    Path {
+        op: OpId,
+        path_op: PathOp,
+    },
+    /// Computation that must not hold up the shard.
+    Clean {
+        op: OpId,
+        work: Box<Pass>,
+    },
 }
 
 /// What it answers.
@@ -33,18 +55,19 @@ pub(super) enum JobDone {
 impl Job {
     /// Removing large files takes the file system seconds; nothing that a write waits for may queue
     /// behind it.
-    fn is_slow(&self) -> bool {
+    fn lane(&self) -> Lane {
         match self {
-            Self::Close { .. } => true,
-            Self::Open { .. } | Self::Truncate { .. } => false,
+            Self::Close { .. } => Lane::Slow,
+            Self::Open { .. } | Self::Truncate { .. } => Lane::Quick,
+            Self::Clean { .. } => Lane::Compute,
             Self::Path { path_op, .. } => match path_op {
-                PathOp::Remove { .. } | PathOp::RemoveTree { .. } => true,
+                PathOp::Remove { .. } | PathOp::RemoveTree { .. } => Lane::Slow,
                 PathOp::Rename { .. }
                 | PathOp::CreateDir { .. }
                 | PathOp::SyncDir { .. }
                 | PathOp::List { .. }
                 | PathOp::ReplaceFile { .. }
-                | PathOp::ReadFile { .. } => false,
+                | PathOp::ReadFile { .. } => Lane::Quick,
             },
         }
     }
@@ -64,6 +87,14 @@ pub(super) struct Helper {
 struct Lanes {
     quick: Sender<Job>,
     slow: Sender<Job>,
+    compute: Sender<Job>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Lane {
+    Quick,
+    Slow,
+    Compute,
 }
 
 impl Helper {
@@ -72,11 +103,14 @@ impl Helper {
         let event = Arc::new(eventfd()?);
         let (outbox, done) = channel();
         let mut threads = Vec::new();
-        let mut lane = |name: String| -> io::Result<Sender<Job>> {
+        let mut lane = |name: String, lane: Lane| -> io::Result<Sender<Job>> {
             let (jobs, inbox) = channel::<Job>();
             let (folders, outbox) = (Arc::clone(&folders), outbox.clone());
             let bell = Arc::clone(&event);
             let thread = std::thread::Builder::new().name(name).spawn(move || {
+                if lane == Lane::Compute {
+                    yield_to_all();
+                }
                 for job in inbox {
                     if outbox.send(run(&folders, job)).is_err() {
                         return;
@@ -87,14 +121,22 @@ impl Helper {
             threads.push(thread);
             Ok(jobs)
         };
-        let lanes = Lanes { quick: lane(name.to_owned())?, slow: lane(format!("{name}-slow"))? };
+        let lanes = Lanes {
+            quick: lane(name.to_owned(), Lane::Quick)?,
+            slow: lane(format!("{name}-slow"), Lane::Slow)?,
+            compute: lane(format!("{name}-clean"), Lane::Compute)?,
+        };
         Ok(Self { lanes: Some(lanes), done, event, threads })
     }
 
     /// Hands a job over.
     pub(super) fn submit(&mut self, job: Job) {
         let lanes = self.lanes.as_ref().expect("open until dropped");
-        let lane = if job.is_slow() { &lanes.slow } else { &lanes.quick };
+        let lane = match job.lane() {
+            Lane::Quick => &lanes.quick,
+            Lane::Slow => &lanes.slow,
+            Lane::Compute => &lanes.compute,
+        };
         lane.send(job).expect("a helper ends only after its sender");
     }
 
@@ -135,10 +177,24 @@ fn run(folders: &Folders, job: Job) -> JobDone {
             };
             JobDone::Other { op, result }
         }
+        Job::Clean { op, mut work } => {
+            work.run();
+            JobDone::Other { op, result: Ok(DiskOk::Cleaned(work)) }
+        }
         Job::Path { op, path_op } => {
             JobDone::Other { op, result: files::execute(folders, path_op) }
         }
     }
+}
+
+/// The calling thread runs only when nothing else wants its core. Where the kernel refuses, it runs
+/// as others do.
+#[expect(unsafe_code, reason = "the standard library has no scheduling policies")]
+fn yield_to_all() {
+    // SAFETY: an all-zero `sched_param` is a valid one.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: 0 names the calling thread; the parameters outlive the call.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) };
 }
 
 /// An eventfd, close-on-exec.

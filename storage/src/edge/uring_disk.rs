@@ -229,6 +229,7 @@ impl UringDisk {
             DiskOp::ReplaceFile { op, path, bytes } => {
                 self.help_path(ring, op, PathOp::ReplaceFile { path, bytes });
             }
+            DiskOp::Clean { op, work } => self.help(ring, Job::Clean { op, work }),
             DiskOp::ReadFile { op, path, bytes_max } => {
                 self.help_path(ring, op, PathOp::ReadFile { path, bytes_max });
             }

@@ -67,6 +67,10 @@ pub(crate) struct Log {
     pub stop_snapshot: Option<i64>,
     /// An `Advanced` event waits to be polled.
     pub advance_queued: bool,
+    /// What lies below was cleaned in rounds of compaction.
+    pub cleaned_end: i64,
+    /// Why it cannot be cleaned until the next start.
+    pub uncleanable: Option<String>,
 }
 
 impl Log {
@@ -96,6 +100,8 @@ impl Log {
             salvaged: 0,
             stop_snapshot: None,
             advance_queued: false,
+            cleaned_end: 0,
+            uncleanable: None,
         }
     }
 
@@ -161,10 +167,11 @@ impl Log {
             && wall_ms.saturating_sub(youngest) > self.config.retention_ms
     }
 
-    /// Base of the segment that holds `offset`.
+    /// Base of the segment that holds `offset`, or the next record there is: of what compaction
+    /// took as a whole no segment is left.
     pub fn segment_of(&self, offset: i64) -> i64 {
         let after = self.segments.partition_point(|segment| segment.base <= offset);
-        after.checked_sub(1).map_or(0, |at| self.segments[at].base)
+        self.segments.get(after.saturating_sub(1)).map_or(0, |segment| segment.base)
     }
 
     /// First offset after the segment at `base`.

@@ -95,6 +95,17 @@ impl Transactions {
         self.aborted.range(first..).take_while(move |ended| ended.last_offset < to)
     }
 
+    /// Compaction left `kept` of those whose markers are between `from` and `to`. One that is gone
+    /// must not be named: a reader would wait for its marker, and leave out what follows.
+    pub fn replace_in(&mut self, from: i64, to: i64, kept: &[AbortedTransaction]) {
+        let first = self.aborted.partition_point(|ended| ended.last_offset < from);
+        let end = self.aborted.partition_point(|ended| ended.last_offset < to);
+        let rest = self.aborted.split_off(end);
+        self.aborted.truncate(first);
+        self.aborted.extend(kept);
+        self.aborted.extend(rest);
+    }
+
     /// No segment holds offsets below `start` any more.
     pub fn forget_below(&mut self, start: i64) {
         while self.aborted.front().is_some_and(|ended| ended.last_offset < start) {

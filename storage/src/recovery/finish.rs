@@ -48,6 +48,7 @@ impl Recovery {
         if written != self.interrupted {
             leftovers::write_replaying(disk, &mut ids, &written)?;
         }
+        self.end_swaps(disk, &mut ids)?;
         let mut stores: Vec<Store> = (0..shards_count)
             .map(|shard| Store::for_replay(shard, self.config.life, store_config))
             .collect();
@@ -115,13 +116,14 @@ impl Recovery {
                 continue;
             };
             let shard = usize::from(shard).min(stores.len() - 1);
-            let log = match self.images.remove(&id) {
+            let mut log = match self.images.remove(&id) {
                 Some(image) => Log::from_image(image, config).ok_or_else(|| {
                     let why = "its checkpoint contradicts itself".to_string();
                     RecoverError::Partition { partition: id, why }
                 })?,
                 None => Log::new(id, config),
             };
+            log.cleaned_end = self.cleaning.cleaned.get(&id).copied().unwrap_or(0);
             let log_id = stores[shard].insert_recovered(log);
             places.insert(id, Some((shard, log_id)));
         }

@@ -9,12 +9,14 @@
 mod finish;
 mod leftovers;
 mod scan;
+mod swaps;
 
 pub use finish::Recovered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::scan::{FrameRef, Scanner, ShardScan};
+use self::swaps::Cleaning;
 use crate::checkpoint::{self, Checkpoint, Garbage, LogImage, MANIFEST_PATHS};
 use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::limits::CHECKPOINT_BYTES_MAX;
@@ -89,6 +91,8 @@ pub struct Recovery {
     salvage: Salvage,
     /// Partitions an earlier recovery was writing to when it was cut.
     interrupted: BTreeSet<PartitionId>,
+    /// What the cleaner was at.
+    cleaning: Cleaning,
     report: RecoverReport,
     ids: Ids,
 }
@@ -108,6 +112,7 @@ impl Recovery {
             shard_of: BTreeMap::new(),
             salvage: Salvage::new(),
             interrupted: BTreeSet::new(),
+            cleaning: Cleaning::default(),
             report: RecoverReport::default(),
             ids: Ids::default(),
         };
@@ -142,6 +147,7 @@ impl Recovery {
             let scan = scanner.scan(disk, &mut ids, &mut recovery.report)?;
             recovery.shards.push(scan);
         }
+        recovery.read_ledgers(disk, &mut ids, life, shards_count)?;
         recovery.garbage.sort();
         recovery.garbage.dedup();
         recovery.index_frames(disk, &mut ids)?;

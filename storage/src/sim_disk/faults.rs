@@ -47,6 +47,7 @@ impl Ops {
                     | DiskOp::ReadFile { .. }
                     | DiskOp::List { .. }
                     | DiskOp::Close { .. }
+                    | DiskOp::Clean { .. }
             ),
         }
     }

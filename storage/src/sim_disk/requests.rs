@@ -21,7 +21,8 @@ pub(super) fn file_id(op: &DiskOp) -> Option<FileId> {
         | DiskOp::SyncDir { .. }
         | DiskOp::List { .. }
         | DiskOp::ReplaceFile { .. }
-        | DiskOp::ReadFile { .. } => None,
+        | DiskOp::ReadFile { .. }
+        | DiskOp::Clean { .. } => None,
     }
 }
 

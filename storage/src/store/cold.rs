@@ -80,6 +80,8 @@ struct Load {
     stage: Stage,
     file: FileId,
     waiters: Vec<ReadToken>,
+    /// Its segment's files were replaced under it: it begins again.
+    stale: bool,
 }
 
 /// Open files of segments that are read.
@@ -89,6 +91,8 @@ struct OpenFile {
     base: i64,
     file: FileId,
     users: usize,
+    /// Its segment was replaced: nobody else reads it.
+    stale: bool,
 }
 
 /// The cold side of a store.
@@ -103,6 +107,10 @@ pub(crate) struct Cold {
     spares: Vec<AlignedBuf>,
     indexes: VecDeque<DiskIndex>,
     files: Vec<OpenFile>,
+    /// Segments whose files get other names: none of them is opened.
+    held: Option<(LogId, Vec<i64>)>,
+    /// Loads that wait to open one of them.
+    parked: Vec<usize>,
 }
 
 impl Cold {

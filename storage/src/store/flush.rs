@@ -43,6 +43,8 @@ pub(crate) struct Flusher {
     /// Not before: the last round found no space.
     retry_at: Option<u64>,
     space_low: bool,
+    /// The next round does not wait for age.
+    hurried: bool,
     /// The file that found no space last.
     starved_file: String,
 }
@@ -58,6 +60,8 @@ struct Round {
     started: u64,
     /// Items of the list of files to be removed that the checkpoint has.
     wastes: usize,
+    /// Swaps of cleaned segments that the checkpoint has.
+    swaps: usize,
     phase: Phase,
 }
 
@@ -97,6 +101,11 @@ impl Flusher {
         self.dirty_since.get_or_insert(mono_ns);
     }
 
+    /// The next round is due at once.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
     /// Bytes that no finished round took.
     pub fn unflushed_bytes(&self) -> u64 {
         self.appended_bytes - self.flushed_bytes
@@ -127,7 +136,10 @@ impl Flusher {
         if self.round.is_some() {
             return None;
         }
-        let aged = self.dirty_since.map(|since| since + flush_ms * 1_000_000);
+        let aged = match self.hurried {
+            true => Some(0),
+            false => self.dirty_since.map(|since| since + flush_ms * 1_000_000),
+        };
         match (aged, self.retry_at) {
             (Some(aged), Some(retry)) => Some(aged.max(retry)),
             (aged, retry) => aged.or(retry),
@@ -164,7 +176,7 @@ impl Store {
         let many = flusher.unflushed_bytes() >= bytes_max || memory_bytes >= bytes_max;
         let due = many || old || self.journal.is_tight();
         // A stop waits until the journal has everything, so that one round takes everything.
-        let stop = self.stopping && self.journal.backlog_bytes() == 0;
+        let stop = self.stopping && self.journal.backlog_bytes() == 0 && !self.cleaner.busy();
         let durable = self.journal.durable() > flusher.flushed;
         if stop || due && durable || old && self.wants_flush() {
             self.start_round(stop, mono_ns);
@@ -173,7 +185,9 @@ impl Store {
 
     /// Whether a round would find anything: new frames, or files to be closed.
     pub(super) fn wants_flush(&self) -> bool {
-        self.journal.durable() > self.flusher.flushed || !self.flusher.dirty.is_empty()
+        self.journal.durable() > self.flusher.flushed
+            || !self.flusher.dirty.is_empty()
+            || self.cleaner.swaps_count() > 0
     }
 
     pub(super) fn start_round(&mut self, closing: bool, mono_ns: u64) {
@@ -189,6 +203,7 @@ impl Store {
         }
         self.flusher.retry_at = None;
         self.flusher.dirty_since = None;
+        self.flusher.hurried = false;
         self.flusher.rounds += 1;
         self.flusher.round = Some(Round {
             up_to: self.journal.durable_boundary(),
@@ -198,6 +213,7 @@ impl Store {
             bytes: self.flusher.appended_bytes,
             started: mono_ns,
             wastes: 0,
+            swaps: 0,
             phase: Phase::Jobs,
         });
         self.start_jobs(mono_ns);
@@ -353,10 +369,10 @@ impl Store {
         let logs = self.logs.iter().map(|(_, log)| (shard, log));
         let bytes = checkpoint::encode(&header, logs, &self.waste.list());
         self.probe.checkpoint_bytes += bytes.len() as u64;
-        let wastes = self.waste.count();
+        let (wastes, swaps) = (self.waste.count(), self.cleaner.swaps_count());
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Barrier { sequence, bytes };
-        round.wastes = wastes;
+        (round.wastes, round.swaps) = (wastes, swaps);
         self.pass_barrier();
     }
 
@@ -409,6 +425,7 @@ impl Store {
         self.flusher.flushed = round.up_to;
         self.flusher.flushed_bytes = round.bytes;
         self.waste.arm(round.wastes);
+        self.cleaner.forget_swaps(round.swaps);
         self.journal.ring.retry();
         self.journal.ring.release_below(round.up_to + 1);
         self.evict();

@@ -5,6 +5,7 @@
 //! nothing of clients, requests or replicas. The parts: `append`, `read`.
 
 mod append;
+mod clean;
 mod cold;
 mod flush;
 mod flush_job;
@@ -19,6 +20,9 @@ mod waste;
 
 use std::collections::{BTreeMap, VecDeque};
 
+pub(crate) use self::clean::CLEANED_KINDS;
+use self::clean::Cleaner;
+pub use self::clean::{CleanerConfig, CleanerStatus};
 use self::cold::Cold;
 use self::flush::Flusher;
 use self::ops::{Ops, Purpose};
@@ -54,6 +58,8 @@ pub struct StoreConfig {
     pub flush_ms: u64,
     /// How often retention looks, and how long a failed flush waits.
     pub retention_check_ms: u64,
+    /// How compacted logs are cleaned.
+    pub cleaner: CleanerConfig,
 }
 
 impl Default for StoreConfig {
@@ -65,6 +71,7 @@ impl Default for StoreConfig {
             flush_bytes: 64 << 20,
             flush_ms: 30_000,
             retention_check_ms: 30_000,
+            cleaner: CleanerConfig::default(),
         }
     }
 }
@@ -123,6 +130,7 @@ pub struct Store {
     flusher: Flusher,
     cold: Cold,
     waste: Wastes,
+    cleaner: Cleaner,
     retention_at: Option<u64>,
     /// When a journal file that could not be prepared is tried again.
     ring_retry_at: Option<u64>,
@@ -176,6 +184,7 @@ impl Store {
             return Err(CreateError::TooMany);
         }
         self.count_memory(config.durability, 1);
+        self.watch_compacted(config);
         Ok(self.logs.insert(Log::new(id, config)))
     }
 
@@ -195,6 +204,13 @@ impl Store {
             let before = std::mem::replace(&mut log.config, config).durability;
             self.count_memory(before, -1);
             self.count_memory(config.durability, 1);
+            self.watch_compacted(config);
+        }
+    }
+
+    fn watch_compacted(&mut self, config: LogConfig) {
+        if config.compact {
+            self.cleaner.watch();
         }
     }
 
@@ -373,6 +389,7 @@ impl Store {
             Purpose::Load { slot } => self.handle_load(slot, done),
             Purpose::Checkpoint => self.handle_checkpoint(done, mono_ns),
             Purpose::Waste => self.handle_waste(done, mono_ns),
+            Purpose::Clean => self.handle_clean(done, mono_ns),
             Purpose::Tidy => self.handle_tidy(done),
             Purpose::Ignored => {}
         }
@@ -397,6 +414,7 @@ impl Store {
                 self.advance_commits();
             }
         }
+        self.clean_on_time(mono_ns, wall_ms);
         self.maybe_flush(mono_ns);
         self.remove_waste(mono_ns);
     }
@@ -410,7 +428,8 @@ impl Store {
         let waste = self.waste.due_at().filter(|_| !self.flusher.busy());
         // Without it appends would wait for whatever comes next, in a stop for nothing at all.
         let ring = self.ring_retry_at.filter(|_| !self.journal.failed() && !self.stopped);
-        [flush, retention, waste, ring].into_iter().flatten().min()
+        let clean = self.cleaner.due_at();
+        [flush, retention, waste, ring, clean].into_iter().flatten().min()
     }
 
     /// The next operation to execute.

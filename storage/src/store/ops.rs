@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Checkpoint,
     /// A file's removal.
     Waste,
+    /// The cleaner's.
+    Clean,
     /// One of the last of a stop.
     Tidy,
     /// Nobody waits for it.

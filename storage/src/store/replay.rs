@@ -44,6 +44,7 @@ impl Store {
             flusher: super::Flusher::default(),
             cold: super::Cold::default(),
             waste: super::Wastes::default(),
+            cleaner: super::Cleaner::default(),
             retention_at: None,
             ring_retry_at: None,
             probe: StoreProbe::default(),
@@ -62,6 +63,7 @@ impl Store {
     /// Adds a log as its checkpoint left it.
     pub(crate) fn insert_recovered(&mut self, log: Log) -> LogId {
         self.count_memory(log.config.durability, 1);
+        self.watch_compacted(log.config);
         let log_id = self.logs.insert(log);
         self.drop_deleted_segments(log_id);
         log_id

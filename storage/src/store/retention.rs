@@ -77,7 +77,9 @@ impl Store {
                 self.flusher.mark(log_id, &mut log.dirty, mono_ns);
             }
             let mut removed = Vec::new();
-            while log.first_is_removable(wall_ms) {
+            while log.first_is_removable(wall_ms)
+                && !log.segments.front().is_some_and(|f| self.cleaner.holds(log_id, f.base))
+            {
                 let segment = log.segments.pop_front().expect("there is a first segment");
                 removed.push(segment.base);
             }
@@ -105,7 +107,7 @@ impl Store {
     }
 
     /// How long a log's files outlive their records. On a full disk their space is wanted at once.
-    fn delete_delay_ns(&self, log_id: LogId) -> u64 {
+    pub(super) fn delete_delay_ns(&self, log_id: LogId) -> u64 {
         let delay_ms = self.logs.get(log_id).map_or(0, |log| log.config.file_delete_delay_ms);
         if self.flusher.space_low() { 0 } else { delay_ms.max(0) as u64 * 1_000_000 }
     }

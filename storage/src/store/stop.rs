@@ -18,6 +18,7 @@ impl Store {
             return;
         }
         self.stopping = true;
+        self.stop_cleaning(mono_ns);
         self.journal.seal(&mut self.ops);
         self.advance_commits();
         self.maybe_flush(mono_ns);

@@ -84,6 +84,7 @@ impl World {
             flush_bytes: shape.pick(&[8 << 10, 64 << 10, 1 << 20]),
             flush_ms: shape.pick(&[1, 50, 5_000]),
             retention_check_ms: shape.pick(&[10, 1_000]),
+            ..StoreConfig::default()
         };
         let memory_slots = shape.pick(&[(4 << 10, 3), (64 << 10, 16), (512 << 10, 4)]);
         let faulty = match kind {

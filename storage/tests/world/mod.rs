@@ -52,6 +52,8 @@ pub struct World {
     pub mono_ns: u64,
     pub events: Vec<(u16, StoreEvent)>,
     pub report: RecoverReport,
+    /// Why partitions went offline.
+    pub failures: Vec<String>,
     lives: u64,
     fill: u8,
     pub with_memory: bool,
@@ -66,6 +68,10 @@ pub fn small_config() -> StoreConfig {
         flush_bytes: 16 << 10,
         flush_ms: 50,
         retention_check_ms: 200,
+        cleaner: storage::store::CleanerConfig {
+            backoff_ms: 20,
+            ..storage::store::CleanerConfig::default()
+        },
     }
 }
 
@@ -96,6 +102,7 @@ impl World {
             mono_ns: 1,
             events: Vec::new(),
             report: RecoverReport::default(),
+            failures: Vec::new(),
             lives: 0,
             fill: 0,
             with_memory: false,
@@ -251,6 +258,7 @@ impl World {
         self.drain();
     }
 
+    /// Hands operations to the disk and takes events.
     fn drain(&mut self) {
         for shard in 0..self.stores.len() {
             while let Some(op) = self.stores[shard].poll_op() {
@@ -259,6 +267,9 @@ impl World {
             while let Some(event) = self.stores[shard].poll_event() {
                 if let StoreEvent::Committed { durability, commit } = &event {
                     self.acknowledge(shard as u16, *durability, *commit);
+                }
+                if let StoreEvent::PartitionFailed { why, .. } = &event {
+                    self.failures.push(why.clone());
                 }
                 self.events.push((shard as u16, event));
             }
@@ -474,6 +485,18 @@ impl World {
         }
     }
 
+    /// What a fetch from `from` gets.
+    pub fn read(&mut self, id: PartitionId, from: i64, max_bytes: u32, bound: i64) -> Vec<Vec<u8>> {
+        let (store, log) = self.log(id);
+        let mut out = Vec::new();
+        let read = store.read(log, from, max_bytes, true, bound, &mut out);
+        match read.unwrap_or_else(|error| panic!("{id} at {from}: {error}")) {
+            ReadOutcome::Done { .. } => {}
+            ReadOutcome::Pending(token) => out = self.await_read(token),
+        }
+        out.iter().map(|bytes| bytes.as_slice().to_vec()).collect()
+    }
+
     fn await_event<T>(&mut self, mut take: impl FnMut(StoreEvent) -> Option<T>) -> T {
         for _ in 0..1_000 {
             self.drain();
@@ -489,11 +512,10 @@ impl World {
 
     fn await_read(&mut self, wanted: ReadToken) -> Vec<storage::buffer::SharedBuf> {
         self.await_event(|event| match event {
-            StoreEvent::ReadDone { token, result } if token == wanted => {
-                Some(result.expect("the disk is whole"))
-            }
+            StoreEvent::ReadDone { token, result } if token == wanted => Some(result),
             _ => None,
         })
+        .unwrap_or_else(|error| panic!("the disk is whole: {error} {:?}", self.failures))
     }
 
     fn await_find(&mut self, wanted: ReadToken) -> FindOutcome {
@@ -558,9 +580,14 @@ impl World {
         assert!(names.is_empty(), "folders of no partition: {names:?}");
     }
 
-    /// Each index file is what its log file makes it.
+    /// Each index file is what its log file makes it, and no file is a stray.
     pub fn check_files(&self) {
         self.check_strays();
+        self.check_indexes();
+    }
+
+    /// Each index file is what its log file makes it.
+    pub fn check_indexes(&self) {
         let mut logs_count = 0;
         for (path, bytes) in self.disk.files() {
             let Some((folder, name)) = path.path.rsplit_once('/') else { continue };

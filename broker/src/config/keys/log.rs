@@ -6,8 +6,8 @@
 use crate::config::key::Check::{AtLeast, Between, BetweenOr, MembersOf, OneOf, Share};
 use crate::config::key::{Key, boolean, double, int, list, long, text};
 use crate::config::reason::{
-    DURABILITY_BY_NAME, EXPIRES_WITH_RETENTION, JOURNAL, NO_COMPACTION, NO_JVM, NO_TIERED_STORAGE,
-    ONE_NODE, ONE_THREAD_PER_CORE,
+    CLEANER_IS_FIXED, DURABILITY_BY_NAME, EXPIRES_WITH_RETENTION, JOURNAL, NO_JVM,
+    NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE,
 };
 
 /// See the module.
@@ -32,47 +32,40 @@ pub static KEYS: &[Key] = &[
     long("log.cleaner.backoff.ms", "Wait of the cleaner when nothing needs cleaning.")
         .or("15000")
         .check(AtLeast(0))
-        .cluster_wide()
-        .ignored(NO_COMPACTION),
+        .cluster_wide(),
     long("log.cleaner.dedupe.buffer.size", "Memory of the cleaner's key table.")
         .or("134217728")
-        .cluster_wide()
-        .ignored(NO_COMPACTION),
+        .cluster_wide(),
     long(
         "log.cleaner.delete.retention.ms",
         "Time tombstones stay readable in compacted topics, unless a topic says otherwise.",
     )
     .or("86400000")
     .check(AtLeast(0))
-    .cluster_wide()
-    .ignored(NO_COMPACTION),
-    boolean("log.cleaner.enable", "Whether compacted topics are compacted.")
-        .or("true")
-        .ignored(NO_COMPACTION),
+    .cluster_wide(),
+    boolean("log.cleaner.enable", "Whether compacted topics are compacted.").or("true"),
     double("log.cleaner.io.buffer.load.factor", "How full the cleaner's key table may be.")
         .or("0.9")
         .cluster_wide()
-        .ignored(NO_COMPACTION),
+        .ignored(CLEANER_IS_FIXED),
     int("log.cleaner.io.buffer.size", "Memory of the cleaner's read and write buffers.")
         .or("524288")
         .check(AtLeast(0))
         .cluster_wide()
-        .ignored(NO_COMPACTION),
+        .ignored(CLEANER_IS_FIXED),
     double(
         "log.cleaner.io.max.bytes.per.second",
         "Most bytes per second the cleaner reads and writes.",
     )
     .or("1.7976931348623157E308")
-    .cluster_wide()
-    .ignored(NO_COMPACTION),
+    .cluster_wide(),
     long(
         "log.cleaner.max.compaction.lag.ms",
         "Longest time a record may stay uncompacted, unless a topic says otherwise.",
     )
     .or("9223372036854775807")
     .check(AtLeast(1))
-    .cluster_wide()
-    .ignored(NO_COMPACTION),
+    .cluster_wide(),
     double(
         "log.cleaner.min.cleanable.ratio",
         "Share of uncompacted bytes that makes a log worth compacting, unless a topic \
@@ -80,21 +73,19 @@ pub static KEYS: &[Key] = &[
     )
     .or("0.5")
     .check(Share(0.0, 1.0))
-    .cluster_wide()
-    .ignored(NO_COMPACTION),
+    .cluster_wide(),
     long(
         "log.cleaner.min.compaction.lag.ms",
         "Shortest time a record stays uncompacted, unless a topic says otherwise.",
     )
     .or("0")
     .check(AtLeast(0))
-    .cluster_wide()
-    .ignored(NO_COMPACTION),
+    .cluster_wide(),
     int("log.cleaner.threads", "Threads of the cleaner.")
         .or("1")
         .check(AtLeast(0))
         .cluster_wide()
-        .ignored(NO_COMPACTION),
+        .ignored(ONE_THREAD_PER_CORE),
     list(
         "log.cleanup.policy",
         "What happens to old segments, unless a topic says otherwise: delete, compact, \

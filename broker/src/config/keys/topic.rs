@@ -7,9 +7,7 @@ use crate::config::key::Check::{
     AtLeast, Between, BetweenOr, MembersOf, OneOf, Share, ThrottledReplicas,
 };
 use crate::config::key::{Key, Unit, boolean, double, int, list, long, text};
-use crate::config::reason::{
-    DURABILITY_BY_NAME, JOURNAL, NO_COMPACTION, NO_TIERED_STORAGE, ONE_NODE,
-};
+use crate::config::reason::{DURABILITY_BY_NAME, JOURNAL, NO_TIERED_STORAGE, ONE_NODE};
 
 /// See the module.
 pub static KEYS: &[Key] = &[
@@ -63,17 +61,14 @@ pub static KEYS: &[Key] = &[
     long("delete.retention.ms", "Time tombstones stay readable after compaction.")
         .or("86400000")
         .check(AtLeast(0))
-        .ignored(NO_COMPACTION)
         .synonyms(&[("log.cleaner.delete.retention.ms", Unit::Same)]),
     long("min.compaction.lag.ms", "Shortest time a record stays uncompacted.")
         .or("0")
         .check(AtLeast(0))
-        .ignored(NO_COMPACTION)
         .synonyms(&[("log.cleaner.min.compaction.lag.ms", Unit::Same)]),
     long("max.compaction.lag.ms", "Longest time a record may stay uncompacted.")
         .or("9223372036854775807")
         .check(AtLeast(1))
-        .ignored(NO_COMPACTION)
         .synonyms(&[("log.cleaner.max.compaction.lag.ms", Unit::Same)]),
     long(
         "file.delete.delay.ms",
@@ -88,7 +83,6 @@ pub static KEYS: &[Key] = &[
     )
     .or("0.5")
     .check(Share(0.0, 1.0))
-    .ignored(NO_COMPACTION)
     .synonyms(&[("log.cleaner.min.cleanable.ratio", Unit::Same)]),
     list(
         "cleanup.policy",

@@ -17,7 +17,7 @@ use crate::segment::offset_index::OffsetIndex;
 use crate::segment::time_index::TimeIndex;
 use crate::store::Store;
 use crate::store::ops::Purpose;
-use crate::types::{ReadError, ReadToken, StoreEvent};
+use crate::types::{LogId, ReadError, ReadToken, StoreEvent};
 
 impl Store {
     /// Starts a load, or joins one that brings the same bytes, the index that is lacking, or opens
@@ -47,6 +47,7 @@ impl Store {
             stage: Stage::OpenLog,
             file: FileId(0),
             waiters: waiter.into_iter().collect(),
+            stale: false,
         });
         self.next_stage(slot);
         Ok(())
@@ -101,8 +102,9 @@ impl Store {
     fn read_block(&mut self, slot: usize, position: u32, len: u32) {
         let want = self.cold.loads[slot].want;
         self.cold.loads[slot].stage = Stage::ReadLog { position, len };
-        let opened =
-            self.cold.files.iter_mut().find(|open| open.log == want.log && open.base == want.base);
+        let is_its =
+            |open: &&mut OpenFile| open.log == want.log && open.base == want.base && !open.stale;
+        let opened = self.cold.files.iter_mut().find(is_its);
         let Some(open) = opened else {
             self.cold.loads[slot].stage = Stage::OpenLog;
             return self.open_file(slot, Stage::OpenLog);
@@ -122,6 +124,12 @@ impl Store {
     }
 
     fn open_file(&mut self, slot: usize, stage: Stage) {
+        let want = self.cold.loads[slot].want;
+        let held = self.cold.held.as_ref();
+        if held.is_some_and(|(log, bases)| *log == want.log && bases.contains(&want.base)) {
+            self.cold.parked.push(slot);
+            return;
+        }
         let file = self.ops.next_file();
         let load = &mut self.cold.loads[slot];
         load.stage = stage;
@@ -143,6 +151,14 @@ impl Store {
         let (want, stage, file) = (load.want, load.stage, load.file);
         if let Stage::ReadLog { .. } = stage {
             self.release_file(file);
+        }
+        if std::mem::take(&mut self.cold.loads[slot].stale) {
+            if let (Stage::OpenLog | Stage::OpenIndex(_), Ok(_)) | (Stage::ReadIndex(_), _) =
+                (stage, &done.result)
+            {
+                self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+            }
+            return self.next_stage(slot);
         }
         let name = |kind| LogName::new(want.base, kind);
         let ok = match done.result {
@@ -248,12 +264,18 @@ impl Store {
             }
         }
         let end = position + valid as u32;
+        // Compaction leaves gaps. Whatever a batch before this one would hold lies below `offset`,
+        // and after a sealed segment's last batch there is nothing up to the next one.
+        let next_offset = match segment.finished && end == segment.bytes {
+            true => next_offset.max(log.segment_end(want.base)),
+            false => next_offset,
+        };
         self.probe.blocks_count += 1;
         self.probe.block_bytes += u64::from(read);
         self.cold.keep(Block {
             log: want.log,
             base: want.base,
-            first_offset: first.unwrap_or(offset),
+            first_offset: first.unwrap_or(offset).min(offset),
             next_offset,
             end,
             batches: buffer.slice(skip, valid),
@@ -312,7 +334,8 @@ impl Store {
             let file = self.cold.files.remove(at).file;
             self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
         }
-        self.cold.files.push(OpenFile { log: want.log, base: want.base, file, users: 0 });
+        let (log, base) = (want.log, want.base);
+        self.cold.files.push(OpenFile { log, base, file, users: 0, stale: false });
     }
 
     fn release_file(&mut self, file: FileId) {
@@ -323,9 +346,46 @@ impl Store {
                 .logs
                 .get(open.log)
                 .is_none_or(|log| !log.segments.iter().any(|segment| segment.base == open.base));
-            if open.users == 0 && gone {
+            if open.users == 0 && (gone || open.stale) {
                 self.cold.files.remove(at);
                 self.ops.submit(Purpose::Ignored, |op| DiskOp::Close { op, file });
+            }
+        }
+    }
+
+    /// Files of these segments get other names: until `release_readers` none of them is opened.
+    pub(in crate::store) fn hold_readers(&mut self, log: LogId, bases: &[i64]) {
+        for (_, load) in &mut self.cold.loads {
+            let opens = matches!(load.stage, Stage::OpenLog | Stage::OpenIndex(_));
+            if opens && load.want.log == log && bases.contains(&load.want.base) {
+                load.stale = true;
+            }
+        }
+        self.cold.held = Some((log, bases.to_vec()));
+    }
+
+    /// Files may be opened again.
+    pub(in crate::store) fn release_readers(&mut self) {
+        self.cold.held = None;
+        for slot in std::mem::take(&mut self.cold.parked) {
+            self.next_stage(slot);
+        }
+    }
+
+    /// These segments are replaced: what was read of them is forgotten, what is being read of them
+    /// is read again.
+    pub(in crate::store) fn replace_cold(&mut self, log: LogId, bases: &[i64]) {
+        for base in bases {
+            self.forget_cold(log, Some(*base));
+        }
+        let cold = &mut self.cold;
+        for open in cold.files.iter_mut().filter(|open| open.log == log) {
+            open.stale |= bases.contains(&open.base);
+        }
+        let parked = &cold.parked;
+        for (slot, load) in &mut cold.loads {
+            if load.want.log == log && bases.contains(&load.want.base) && !parked.contains(&slot) {
+                load.stale = true;
             }
         }
     }
