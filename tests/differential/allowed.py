@@ -39,7 +39,6 @@ ELR = ("Kafka's eligible leader replicas make `min.insync.replicas` a dynamic de
 NOT_SERVED = "APIs and features that this broker does not serve are not advertised"
 WHOLE_BATCHES = ("Fetch answers hold whole batches; Kafka cuts the last where the size ends, and "
                  "clients drop it")
-NO_DISK_SIZES = "-1 (not known) for the disk's size and what is free of it"
 GROUPS_STAY = ("More partitions for `__consumer_offsets` are refused, because groups are found by "
                "their number; Kafka adds them")
 OWN_DEFAULT = "`node.id` has a default, 1; in Kafka it has to be set"
@@ -52,7 +51,11 @@ DURABLE_FIRST = ("A record sent with acks=0 is visible once it is durable, Kafka
 NO_CONTROLLERS = ("No listener of controllers: a voter has none to show, and no other voter can "
                   "be added")
 
+ONE_OF_SEVERAL = "Of several features that are wrong, Kafka names the first of its hash map"
+
 ALLOWED = [
+    Allowed(ONE_OF_SEVERAL, "UpdateFeatures", "ErrorMessage", case="updatefeatures-random",
+            sometimes=True),
     Allowed(NO_CONTROLLERS, "DescribeQuorum", r"Nodes\[0\]\.Listeners.*"),
     Allowed(NO_CONTROLLERS, "AddRaftVoter", "ErrorMessage", note="another voter"),
     Allowed(NAMED_CODE, "AlterUserScramCredentials", r".*ErrorMessage",
@@ -78,7 +81,6 @@ ALLOWED = [
     Allowed(NAMED_CODE, "Produce", r".*LogStartOffset", case="produce-refused", note="codec"),
     Allowed(NOT_SERVED, "ApiVersions", r"ApiKeys\[.*|(Supported|Finalized)Features.*"),
     Allowed(WHOLE_BATCHES, "Fetch", r".*\.Records(\.length|\[\d+\]\.Rest)"),
-    Allowed(NO_DISK_SIZES, "DescribeLogDirs", r"Results\[0\]\.(Total|Usable)Bytes", corelane=-1),
     Allowed(DURABLE_FIRST, "ListOffsets", r".*\.Offset", case="produce-nothing-acknowledged",
             sometimes=True),
 ]

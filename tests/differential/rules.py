@@ -141,6 +141,7 @@ ORDERS = [
     ("DescribeClientQuotas", "Entries", ("Entity",), BY_NAME),
     ("DescribeUserScramCredentials", "Results", ("User",), BY_NAME),
     ("AlterUserScramCredentials", "Results", ("User",), BY_NAME),
+    ("DescribeUserScramCredentials", "Results[].CredentialInfos", ("Mechanism",), BY_NAME),
     ("JoinGroup", "Members", ("GroupInstanceId", "MemberId"), BY_NAME),
 ]
 

@@ -90,6 +90,8 @@ pub(crate) fn finish(
         error_code: 0,
         log_dir: shard.config.data_dir.clone(),
         topics: topics.collect(),
+        total_bytes: shard.disk_space.0,
+        usable_bytes: shard.disk_space.1,
         ..DescribeLogDirsResult::default()
     };
     let response =

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ErrorCode;
 use protocol::messages::{alter_configs as legacy, incremental_alter_configs as incremental};
+use regex::RegexBuilder;
 
 use super::limits::{
     CONFIG_NAME_BYTES_MAX, CONFIG_RESOURCES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX,
@@ -294,7 +295,9 @@ fn apply(
     for (name, change) in changes {
         let key = key_of(kind, name);
         let list = |verb: &str| {
-            if key.is_some_and(|key| key.kind == ConfigType::List) {
+            // Kafka calls the lists of client metrics something else here.
+            let listed = kind != ResourceType::ClientMetrics;
+            if listed && key.is_some_and(|key| key.kind == ConfigType::List) {
                 let current = before.get(name).map(String::as_str);
                 Ok(members(current.or(key.and_then(|key| key.default)).unwrap_or_default()))
             } else {
@@ -432,10 +435,53 @@ fn validate_client_metrics(after: &Configs) -> Result<(), Refusal> {
             let why = format!("Unknown client metrics configuration: {name}");
             return Err(Refusal::new(ErrorCode::InvalidRequest, why));
         };
-        key.parse(text)
-            .map_err(|error| Refusal::new(ErrorCode::InvalidConfig, error.to_string()))?;
+        let invalid = |why: String| Err(Refusal::new(ErrorCode::InvalidConfig, why));
+        match name.as_str() {
+            "interval.ms" => {
+                let Ok(interval_ms) = text.trim().parse::<i32>() else {
+                    return invalid(format!(
+                        "Invalid value {text} for configuration interval.ms: Not a number of type \
+                         INT"
+                    ));
+                };
+                if !(100..=3_600_000).contains(&interval_ms) {
+                    let why = format!(
+                        "Invalid value {interval_ms} for interval.ms, interval must be between 100 \
+                         and 3600000 (1 hour)"
+                    );
+                    return Err(Refusal::new(ErrorCode::InvalidRequest, why));
+                }
+            }
+            "match" => {
+                if let Some(wrong) = members(text).into_iter().find(|one| !is_client_match(one)) {
+                    return invalid(format!("Illegal client matching pattern: {wrong}"));
+                }
+            }
+            _ => {
+                key.parse(text)
+                    .map_err(|error| Refusal::new(ErrorCode::InvalidConfig, error.to_string()))?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Whether a text is an attribute of a client, `=` and a regular expression (KIP-714).
+fn is_client_match(text: &str) -> bool {
+    let mut parts = text.split('=').map(str::trim);
+    let (Some(attribute), Some(pattern), None) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let known = matches!(
+        attribute,
+        "client_instance_id"
+            | "client_id"
+            | "client_software_name"
+            | "client_software_version"
+            | "client_source_address"
+            | "client_source_port"
+    );
+    known && !pattern.is_empty() && RegexBuilder::new(pattern).size_limit(1 << 16).build().is_ok()
 }
 
 /// The records that turn what a resource has into what it shall have.

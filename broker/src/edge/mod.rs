@@ -26,4 +26,5 @@ pub mod run;
 pub mod shards;
 mod share;
 pub mod signals;
+mod space;
 mod user_data;

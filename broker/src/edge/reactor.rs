@@ -14,6 +14,7 @@ use io_uring::{opcode, types};
 use storage::edge::files::Folders;
 use storage::edge::ring::{Completion, DISK_BIT, Ring, Wait};
 use storage::edge::uring_disk::UringDisk;
+use storage::op::Root;
 
 use super::buffers::ReceiveBuffers;
 use super::clock;
@@ -25,8 +26,8 @@ use super::ledger::Slowest;
 use super::listener::{self, Accepted, Listener};
 use super::log::Logger;
 use super::mesh::MeshEnd;
-use super::run;
 use super::user_data::{self, Kind};
+use super::{run, space};
 use crate::ledger::Record;
 use crate::shard::event::{Core, Event, Output, ShardId};
 use crate::shard::mesh::MeshMessage;
@@ -188,9 +189,8 @@ impl<C: Core> Reactor<C> {
             if handle.counters.requests.get() > state.requests_before {
                 self.lose_time(DelayPlace::Append, &mut state);
             }
-            if self.slowest.is_some() {
-                state.now.mono_ns = clock::mono_ns();
-            }
+            // Also what the turn's requests cost their clients.
+            state.now.mono_ns = clock::mono_ns();
             self.core.end_turn(state.now);
             handle.set_doing(Doing::Outputs);
             self.do_outputs(&mut state);
@@ -402,6 +402,9 @@ impl<C: Core> Reactor<C> {
         if now.mono_ns >= state.sweep_at_ns {
             state.sweep_at_ns = now.mono_ns + SWEEP_NS;
             self.connections.sweep(now.mono_ns);
+            if let Some((total, usable)) = space::of(self.folders.root(Root::Data)) {
+                self.core.note_space(total, usable);
+            }
             let core = &self.core;
             handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
             handle.time.cpu_ns.set(clock::thread_cpu_ns());

@@ -103,6 +103,8 @@ pub trait Core {
     fn keep_ledger(&mut self, _on: bool) {}
     /// Takes the records of requests whose responses were sent, in exchange for an empty vector.
     fn swap_finished(&mut self, _records: &mut Vec<Record>) {}
+    /// How large the data folder's disk is, and how much of it is free, in bytes.
+    fn note_space(&mut self, _total_bytes: u64, _usable_bytes: u64) {}
     /// The topic of an id, for people.
     fn topic_name(&self, _topic: Uuid) -> Option<Arc<str>> {
         None

@@ -120,6 +120,8 @@ pub struct Shard {
     pub(crate) journal_failed: bool,
     /// Partitions that went offline since the start.
     partitions_failed: usize,
+    /// Bytes of the data folder's disk, and those that are free; -1: not known.
+    pub(crate) disk_space: (i64, i64),
     stopping: stop::Stopping,
     turn_over: bool,
 }
@@ -201,6 +203,11 @@ impl Core for Shard {
     fn swap_finished(&mut self, records: &mut Vec<Record>) {
         assert!(records.is_empty(), "what is given in exchange was used up");
         std::mem::swap(records, &mut self.finished);
+    }
+
+    fn note_space(&mut self, total_bytes: u64, usable_bytes: u64) {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.disk_space = (bytes(total_bytes), bytes(usable_bytes));
     }
 
     fn topic_name(&self, topic: Uuid) -> Option<Arc<str>> {
@@ -525,6 +532,7 @@ impl Shard {
             finished: Vec::new(),
             journal_failed: false,
             partitions_failed: 0,
+            disk_space: (-1, -1),
             stopping: stop::Stopping::default(),
             turn_over: true,
             config,

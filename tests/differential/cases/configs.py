@@ -57,6 +57,26 @@ def whole_broker(b, v):
             "IncludeSynonyms": True, "IncludeDocumentation": v == 4}, note=f"broker {name!r}")
 
 
+@case("IncrementalAlterConfigs", versions="all")
+def client_metrics(b, v):
+    def ask(note, key, operation, value):
+        b.call("IncrementalAlterConfigs", v, {"Resources": [{
+            "ResourceType": CLIENT_METRICS, "ResourceName": b.name("m"), "Configs": [
+                {"Name": key, "ConfigOperation": operation, "Value": value}]}],
+            "ValidateOnly": True}, note=note)
+    for value in ("1000", "99", "3600001", "x", ""):
+        ask(f"interval {value!r}", "interval.ms", SET, value)
+    for value in ("*", "", "org.apache.,x"):
+        ask(f"metrics {value!r}", "metrics", SET, value)
+    for value in ("client_id=a.*", "nope=a", "client_id=[", "client_id", "client_id=a,client_id=b",
+                  "client_software_name=x,client_source_port=1", "", "=a", "client_id=",
+                  "client_id=a=b", "client_instance_id=x, client_source_address=1"):
+        ask(f"match {value!r}", "match", SET, value)
+    ask("an unknown key", "nope", SET, "1")
+    ask("one more", "metrics", APPEND, "a")
+    ask("one less", "metrics", SUBTRACT, "a")
+
+
 def altered(b, v, note, *resources, only=False, api="IncrementalAlterConfigs"):
     return b.call(api, v, {"ValidateOnly": only, "Resources": [
         {"ResourceType": kind, "ResourceName": of, "Configs": [

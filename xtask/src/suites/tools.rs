@@ -55,6 +55,8 @@ impl Tools<'_, '_> {
         self.verifiable();
         self.performance();
         self.records_and_the_rest();
+        self.quotas();
+        self.cluster();
     }
 
     fn topics(&mut self) {
@@ -243,6 +245,49 @@ impl Tools<'_, '_> {
         self.tool("topic_delete", TOPICS, &delete, None, |_| true);
         self.tool("topic_list_after_delete", TOPICS, &["--list"], None, |said| {
             said.lines().any(|line| line == "perf") && !said.lines().any(|line| line == "tools")
+        });
+    }
+
+    fn quotas(&mut self) {
+        let client = ["--entity-type", "clients", "--entity-name", "tools-client"];
+        let rates = "producer_byte_rate=1048576,consumer_byte_rate=2097152";
+        let alter = [&client[..], &["--alter", "--add-config", rates]].concat();
+        self.tool("quota_alter", CONFIGS, &alter, None, |said| said.contains("Completed updating"));
+        let describe = [&client[..], &["--describe"]].concat();
+        self.tool("quota_describe", CONFIGS, &describe, None, |said| {
+            said.contains("Quota configs for client-id 'tools-client' are")
+                && said.contains("producer_byte_rate=1048576.0")
+                && said.contains("consumer_byte_rate=2097152.0")
+        });
+        let user = ["--entity-type", "users", "--entity-name", "tools-user", "--alter"];
+        let scram = "SCRAM-SHA-256=[iterations=8192,password=secret]";
+        let scram = [&user[..], &["--add-config", scram]].concat();
+        self.tool("scram_alter", CONFIGS, &scram, None, |said| said.contains("Completed updating"));
+        let class = "org.apache.kafka.tools.ClientMetricsCommand";
+        let add = ["--alter", "--name", "tools-metrics", "--metrics", "org.apache.kafka."];
+        let add = [&add[..], &["--interval", "60000"]].concat();
+        self.tool("client_metrics_alter", class, &add, None, |said| {
+            said.contains("Altered client metrics config")
+        });
+    }
+
+    fn cluster(&mut self) {
+        let class = "org.apache.kafka.tools.FeatureCommand";
+        self.tool("features", class, &["describe"], None, |said| {
+            said.contains("Feature: metadata.version") && said.contains("Feature: kraft.version")
+        });
+        let class = "org.apache.kafka.tools.MetadataQuorumCommand";
+        self.tool("quorum", class, &["describe", "--status"], None, |said| {
+            said.contains("LeaderId:") && said.contains("HighWatermark:")
+        });
+        let class = "org.apache.kafka.tools.LeaderElectionCommand";
+        let elect = ["--election-type", "preferred", "--topic", "perf", "--partition", "0"];
+        self.tool("leader_election", class, &elect, None, |said| {
+            said.contains("Valid replica already elected for partitions perf-0")
+        });
+        let class = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+        self.tool("reassignments", class, &["--list"], None, |said| {
+            said.contains("No partition reassignments found")
         });
     }
 

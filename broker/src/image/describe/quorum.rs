@@ -276,6 +276,9 @@ fn check_feature(
     if version > 0 && !(1..=3).contains(&update.upgrade_type) {
         return wrong("The controller does not support the given upgrade type.".into());
     }
+    if level < 0 {
+        return wrong("A feature version cannot be less than 0.".into());
+    }
     let known = FEATURES.iter().any(|feature| feature.name == name);
     if level == 0 && !known {
         return wrong(format!("Feature {name} not found."));
@@ -284,9 +287,6 @@ fn check_feature(
     else {
         return wrong(format!("Local controller {node_id} does not support this feature."));
     };
-    if level < 0 {
-        return wrong("A feature version cannot be less than 0.".into());
-    }
     if !(*min..=*max).contains(&level) {
         return wrong(format!("Local controller {node_id} only supports versions {min}-{max}"));
     }
