@@ -117,7 +117,11 @@ impl GroupCoordinator {
         partition: i32,
         request: &JoinGroupRequest,
     ) -> Result<bool, ErrorCode> {
-        if self.group(&request.group_id).is_some() {
+        if let Some(group) = self.group(&request.group_id) {
+            if group.consumer.is_some() {
+                // Members of both protocols do not share a group.
+                return Err(ErrorCode::InconsistentGroupProtocol);
+            }
             return Ok(false);
         }
         if !request.member_id.is_empty() {

@@ -239,8 +239,10 @@ fn features_from_0_are_hidden_before_version_4() {
         response.supported_features.into_iter().map(|feature| feature.name).collect::<Vec<_>>()
     };
     assert_eq!(names(3), ["metadata.version"]);
-    let all = ["group.version", "kraft.version", "metadata.version", "transaction.version"];
-    assert_eq!(names(4), all);
+    assert_eq!(
+        names(4),
+        ["group.version", "kraft.version", "metadata.version", "transaction.version"]
+    );
     let response = api_versions(&image(), &request, 4, &apis);
     assert_eq!(response.finalized_features.len(), 2);
     assert!(response.finalized_features_epoch >= 0);

@@ -1,7 +1,7 @@
 //! ConsumerGroupHeartbeat: a member joins, says what it has, hears what it should have, or leaves.
 //!
-//! One request decides, in this order: who it is (new, known, a static member that comes back), what
-//! that changes for the group (its epoch rises), whether a target assignment is due, and the
+//! One request decides, in this order: who it is (new, known, a static member that comes back),
+//! what that changes for the group (its epoch rises), whether a target assignment is due, and the
 //! member's next step towards it. A heartbeat that changes nothing writes nothing. Source: KIP-848
 //! and what Kafka 4.3 answers.
 

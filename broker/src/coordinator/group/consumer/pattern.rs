@@ -1,9 +1,9 @@
 //! Regular expressions of subscriptions: which topics they stand for.
 //!
-//! A topic is subscribed when the expression matches its whole name. Kafka compiles them with RE2/J;
-//! here the `regex` crate does, which is of the same family: no backtracking, no references, no
-//! looking around. What differs is in `docs/compatibility.md`. Compiled ones are kept while the
-//! group needs them.
+//! A topic is subscribed when the expression matches its whole name. Kafka compiles them with
+//! RE2/J; here the `regex` crate does, which is of the same family: no backtracking, no
+//! references, no looking around. What differs is in `docs/compatibility.md`. Compiled ones are
+//! kept while the group needs them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

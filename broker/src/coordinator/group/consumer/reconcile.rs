@@ -1,8 +1,8 @@
 //! Reconciliation: the next step of one member towards its part of the target assignment.
 //!
-//! A member first gives back what it must, then takes the target's epoch and gets what is free; what
-//! others still hold it gets when they have given it back. So a partition never has two owners.
-//! Pure. Source: KIP-848.
+//! A member first gives back what it must, then takes the target's epoch and gets what is free;
+//! what others still hold it gets when they have given it back. So a partition never has two
+//! owners. Pure. Source: KIP-848.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Requests of the consumer group protocol: what is checked before a group is asked, and who answers
-//! when there is none.
+//! Requests of the consumer group protocol: what is checked before a group is asked, and who
+//! answers when there is none.
 //!
 //! A heartbeat of a member that joins makes the group; one of a classic group that is empty takes
 //! its place, offsets included. Source: what a plain Kafka 4.3 answers.

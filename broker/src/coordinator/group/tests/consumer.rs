@@ -414,6 +414,21 @@ fn a_consumer_takes_the_place_of_an_empty_classic_group_and_its_offsets() {
 }
 
 #[test]
+fn a_classic_member_is_refused_by_a_consumer_group_and_the_other_way_round() {
+    let mut rig = Rig::new();
+    rig.beat(joining("m1"));
+    let reply = rig.join(9, "", &[("range", b"m")]);
+    assert_eq!(rig.take_join(reply).error_code, ErrorCode::InconsistentGroupProtocol as i16);
+    assert_eq!(rig.heartbeat("m1", 2), ErrorCode::UnknownMemberId);
+    rig.beat(beat("m1", -1));
+    let mut rig = Rig::new();
+    let (_, reply) = rig.join_anew(&[("range", b"m")]);
+    assert_eq!(code(&rig.beat(joining("m1"))), ErrorCode::GroupIdNotFound);
+    rig.advance(10_000);
+    assert_eq!(rig.take_join(reply).error_code, 0);
+}
+
+#[test]
 fn a_group_may_have_settings_of_its_own() {
     let mut rig = Rig::new();
     let overrides = ConsumerOverrides {
