@@ -142,8 +142,8 @@ fn once(topics: &[AddPartitionsToTxnTopic]) -> Vec<AddPartitionsToTxnTopic> {
     topics.collect()
 }
 
-/// The question, or its answer where a partition does not exist: then nothing is added, and `topics`
-/// are what is answered, as Kafka does out of a map of partitions.
+/// The question, or its answer where a partition does not exist: then nothing is added, and
+/// `topics` are what is answered, as Kafka does out of a map of partitions.
 fn add_ask(
     shard: &Shard,
     id: &str,

@@ -1,7 +1,7 @@
 //! How far one group has read: its committed offsets, and which of them have a commit under way.
 //!
-//! Holds what is durable: an offset enters when its record is replayed, or when the transaction that
-//! holds it commits. Commits that are appended
+//! Holds what is durable: an offset enters when its record is replayed, or when the transaction
+//! that holds it commits. Commits that are appended
 //! and not yet durable are only counted, so that whoever deletes or expires offsets neither misses
 //! one that is about to appear nor removes one that is about to change. Owned by its group.
 

@@ -21,7 +21,8 @@ use crate::controller::internal::TRANSACTION_STATE;
 use crate::coordinator::CoordinatorRecord;
 use crate::coordinator::group::{Verification, VerificationToken};
 use crate::coordinator::txn::{
-    Action, AppendToken, MarkersToken, ReplyToken, TopicPartition, TxnAnswer, TxnAsk, TxnConfig,
+    Action, AppendToken, Marker, MarkersToken, ReplyToken, TopicPartition, TxnAnswer, TxnAsk,
+    TxnConfig,
 };
 
 /// What the shard remembers for its transaction coordinator.
@@ -81,7 +82,14 @@ impl Shard {
         ReplyTo { shard: self.config.shard, op: self.ops.insert(Op::Txn(op)), part: 0 }
     }
 
-    fn send_marker(&mut self, markers: MarkersToken, marker: TxnMarker, partition: TopicPartition) {
+    fn send_marker(&mut self, markers: MarkersToken, marker: Marker, partition: TopicPartition) {
+        let marker = TxnMarker {
+            producer_id: marker.producer_id,
+            producer_epoch: marker.producer_epoch,
+            coordinator_epoch: marker.coordinator_epoch,
+            commit: marker.commit,
+            transaction_version: marker.version.level() as i8,
+        };
         let (to, ask) =
             partition_ask(self, &partition.0, partition.1, PartitionAsk::Marker(marker));
         let reply = self.reply_to_own(TxnOp::Marker { markers, partition });

@@ -109,8 +109,8 @@ pub enum Action {
         /// For `handle_appended`.
         append: AppendToken,
     },
-    /// Ask the coordinator of a transactional id whether a partition is part of its transaction, and
-    /// report with `handle_verified`.
+    /// Ask the coordinator of a transactional id whether a partition is part of its transaction,
+    /// and report with `handle_verified`.
     Verify { verification: VerificationToken, asked: Verification },
     /// Answer.
     Reply {

@@ -6,7 +6,6 @@
 use protocol::error_code::ErrorCode;
 use protocol::messages::describe_transactions;
 use protocol::messages::list_transactions::ListTransactionsResponse;
-use storage::types::TxnMarker;
 
 use super::state::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID, TopicPartition, TxnVersion};
 use crate::coordinator::CoordinatorRecord;
@@ -22,6 +21,18 @@ pub struct AppendToken(pub u64);
 /// Names the markers of one end of a transaction. Rises with every end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MarkersToken(pub u64);
+
+/// The end of a transaction, as each of its partitions is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marker {
+    pub producer_id: i64,
+    /// With `TxnVersion::V2` the one after the transaction's.
+    pub producer_epoch: i16,
+    /// Leader epoch of the coordinator's partition.
+    pub coordinator_epoch: i32,
+    pub commit: bool,
+    pub version: TxnVersion,
+}
 
 /// A question for the coordinator of a transactional id.
 #[derive(Clone, PartialEq, Debug)]
@@ -117,7 +128,7 @@ pub enum Action {
     },
     /// Write a marker into each of these partitions and report each with `handle_marker` once it is
     /// durable or has failed.
-    SendMarkers { markers: MarkersToken, marker: TxnMarker, partitions: Vec<TopicPartition> },
+    SendMarkers { markers: MarkersToken, marker: Marker, partitions: Vec<TopicPartition> },
     /// Get a producer id that nobody has and report with `handle_producer_id`.
     NewProducerId,
     /// Answer.

@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
-use storage::types::TxnMarker;
 
-use super::api::{Action, MarkersToken, Producer, ReplyToken, TxnAnswer};
+use super::api::{Action, Marker, MarkersToken, Producer, ReplyToken, TxnAnswer};
 use super::producer::Named;
 use super::records::TxnRecord;
 use super::state::{
@@ -254,13 +253,13 @@ impl TxnCoordinator {
 }
 
 /// The marker that a decision writes into each of its partitions.
-fn marker_of(metadata: &Metadata, coordinator_epoch: i32) -> TxnMarker {
-    TxnMarker {
+fn marker_of(metadata: &Metadata, coordinator_epoch: i32) -> Marker {
+    Marker {
         producer_id: metadata.producer_id,
         producer_epoch: metadata.producer_epoch,
         coordinator_epoch,
         commit: metadata.state == TxnState::PrepareCommit,
-        transaction_version: metadata.version.level() as i8,
+        version: metadata.version,
     }
 }
 

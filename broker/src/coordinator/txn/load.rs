@@ -39,8 +39,8 @@ impl TxnCoordinator {
         StateImage { partitions: partitions.collect() }
     }
 
-    /// This coordinator gets a partition of `__transaction_state` whose leader epoch is `epoch`. Its
-    /// records follow, then `finish_load`; until then its ids answer
+    /// This coordinator gets a partition of `__transaction_state` whose leader epoch is `epoch`.
+    /// Its records follow, then `finish_load`; until then its ids answer
     /// `COORDINATOR_LOAD_IN_PROGRESS`.
     pub fn begin_load(&mut self, partition: i32, epoch: i32) {
         self.unload(partition);

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 
 pub use api::{
-    Action, AppendToken, ListFilter, MarkersToken, Producer, ReplyToken, TxnAnswer, TxnAsk,
+    Action, AppendToken, ListFilter, Marker, MarkersToken, Producer, ReplyToken, TxnAnswer, TxnAsk,
     TxnConfig,
 };
 pub use load::StateImage;

@@ -79,8 +79,8 @@ impl TxnCoordinator {
         self.reply(reply, TxnAnswer::Init(Producer::refused(error)));
     }
 
-    /// An id nobody asked for before, or that has expired: a producer that thinks otherwise (KIP-360)
-    /// gets the same answer.
+    /// An id nobody asked for before, or that has expired: a producer that thinks otherwise
+    /// (KIP-360) gets the same answer.
     fn init_unknown(
         &mut self,
         now: Now,

@@ -15,12 +15,12 @@ fn a_commit_marks_every_partition_and_then_is_complete() {
     let ended = rig.end(producer, true, TxnVersion::V0);
     assert_eq!((ended.error, ended.epoch), (ErrorCode::None, 0));
     assert_eq!(rig.state(), "CompleteCommit");
-    let marker = TxnMarker {
+    let marker = Marker {
         producer_id: producer.id,
         producer_epoch: 0,
         coordinator_epoch: EPOCH,
         commit: true,
-        transaction_version: 0,
+        version: TxnVersion::V0,
     };
     assert_eq!(rig.marked, [(at("t", 0), marker), (at("u", 1), marker)]);
 }
@@ -31,7 +31,7 @@ fn with_kip_890_every_end_bumps_and_answers_the_epoch() {
     let ended = rig.end(producer, true, TxnVersion::V2);
     assert_eq!((ended.error, ended.id, ended.epoch), (ErrorCode::None, producer.id, 1));
     assert!(rig.marked.iter().all(|(_, marker)| marker.producer_epoch == 1));
-    assert!(rig.marked.iter().all(|(_, marker)| marker.transaction_version == 2));
+    assert!(rig.marked.iter().all(|(_, marker)| marker.version == TxnVersion::V2));
     assert_eq!(rig.add(producer, &[at("t", 0)]), ErrorCode::ProducerFenced);
     assert_eq!(rig.add(ended, &[at("t", 0)]), ErrorCode::None);
 }

@@ -14,11 +14,10 @@ mod simulation;
 use std::collections::{BTreeMap, VecDeque};
 
 use protocol::error_code::ErrorCode;
-use storage::types::TxnMarker;
 
 use super::{
-    Action, AppendToken, ListFilter, MarkersToken, Producer, ReplyToken, TopicPartition, TxnAnswer,
-    TxnAsk, TxnConfig, TxnCoordinator, TxnState, TxnVersion,
+    Action, AppendToken, ListFilter, Marker, MarkersToken, Producer, ReplyToken, TopicPartition,
+    TxnAnswer, TxnAsk, TxnConfig, TxnCoordinator, TxnState, TxnVersion,
 };
 use crate::coordinator::CoordinatorRecord;
 use crate::time::Now;
@@ -36,7 +35,7 @@ struct HeldAppend {
 
 struct HeldMarker {
     markers: MarkersToken,
-    marker: TxnMarker,
+    marker: Marker,
     partition: TopicPartition,
 }
 
@@ -51,7 +50,7 @@ struct Rig {
     markers: VecDeque<HeldMarker>,
     hold_markers: bool,
     /// Every marker that is durable in its partition.
-    marked: Vec<(TopicPartition, TxnMarker)>,
+    marked: Vec<(TopicPartition, Marker)>,
     replies: BTreeMap<ReplyToken, TxnAnswer>,
     next_reply: u64,
     next_producer_id: i64,
@@ -190,7 +189,7 @@ impl Rig {
     }
 
     /// What is durable says that this marker's transaction ends so.
-    fn assert_decided(&self, marker: &TxnMarker) {
+    fn assert_decided(&self, marker: &Marker) {
         let image = self.loaded().state_image();
         let mut known = image.partitions.values().flat_map(BTreeMap::values);
         let decided = known.any(|one| {

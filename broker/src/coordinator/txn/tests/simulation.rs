@@ -82,7 +82,7 @@ fn run(seed: u64) {
     }
     // With KIP-890 an epoch is one transaction: it was committed or aborted, never both.
     let mut ends: BTreeMap<(i64, i16), bool> = BTreeMap::new();
-    for (_, marker) in rig.marked.iter().filter(|(_, one)| one.transaction_version == 2) {
+    for (_, marker) in rig.marked.iter().filter(|(_, one)| one.version == TxnVersion::V2) {
         let key = (marker.producer_id, marker.producer_epoch);
         let end = *ends.entry(key).or_insert(marker.commit);
         assert_eq!(end, marker.commit, "seed {seed}: {key:?} ended both ways");
