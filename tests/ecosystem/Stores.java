@@ -45,7 +45,6 @@ public final class Stores {
 
     private final String bootstrap;
     private final String killsFile;
-    private final boolean compacts;
     private final int kills;
     private final String id = UUID.randomUUID().toString().substring(0, 8);
     private final Admin admin;
@@ -54,7 +53,6 @@ public final class Stores {
     private Stores(String[] arguments) {
         bootstrap = Checks.option(arguments, "--bootstrap", null);
         killsFile = Checks.option(arguments, "--kills-file", null);
-        compacts = Boolean.parseBoolean(Checks.option(arguments, "--compacts", "true"));
         kills = Integer.parseInt(Checks.option(arguments, "--kills", "1"));
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
         producer = new KafkaProducer<>(
@@ -70,11 +68,7 @@ public final class Stores {
         Checks.check("deleted_group_leaves_tombstones", CHECK_SECONDS, stores::deletedGroup);
         Checks.check("store_reads_its_writes", CHECK_SECONDS, stores::readsItsWrites);
         Checks.check("store_survives_kills", 60 + 60 * stores.kills, stores::survivesKills);
-        if (stores.compacts) {
-            Checks.check("store_is_compacted", CHECK_SECONDS, stores::isCompacted);
-        } else {
-            System.out.println("skip store_is_compacted: the broker does not compact");
-        }
+        Checks.check("store_is_compacted", CHECK_SECONDS, stores::isCompacted);
         System.exit(0);
     }
 

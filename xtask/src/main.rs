@@ -78,7 +78,7 @@ pub struct TestOptions {
     /// Fewer seeds and kills
     #[arg(long)]
     quick: bool,
-    /// The ecosystem's programs at length: both guarantees of Streams, many kills
+    /// At length: both guarantees of Streams, many kills, ten minutes of transactions
     #[arg(long, conflicts_with = "quick")]
     long: bool,
     /// The broker that the client suites talk to

@@ -2,7 +2,8 @@
 //!
 //! The load is `tests/durability/load.py`: idempotent producers with acks=all that write down each
 //! acknowledgement. The broker is killed at random moments and started again on the same folder
-//! and port while they go on; at the end the program reads everything back and compares.
+//! and port while they go on; at the end the program reads everything back and compares. Transactions
+//! have a program of their own that kills by itself, `tests/durability/transactions.py`.
 
 use std::fs;
 use std::path::Path;
@@ -52,6 +53,30 @@ pub fn run(run: &mut Run) {
     one(run, "durability", kills, None, &load);
     if run.options.server == ServerKind::Corelane {
         one(run, "durability-memory", kills_memory, Some(MEMORY), &load);
+        transactions(run, &python);
+    }
+}
+
+/// Transactional producers whose broker is killed every few seconds: what committed is there whole.
+fn transactions(run: &mut Run, python: &Path) {
+    let name = "durability/transactions_are_whole";
+    let seconds = match (run.options.quick, run.options.long) {
+        (true, _) => 10,
+        (false, false) => 20,
+        (false, true) => 600,
+    };
+    let mut command = process::command(python);
+    command.arg("-u").arg(run.workspace.root.join("tests/durability/transactions.py"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(["--seconds", &seconds.to_string(), "--broker"]).arg(run.binary());
+    match process::run(&mut command, Duration::from_secs(seconds + 300), |_| {}) {
+        Ok(done) if done.success() => {
+            let said = done.output.lines().find(|line| line.contains(" transactions, "));
+            println!("      {}", said.unwrap_or_default());
+            run.tally.pass(name);
+        }
+        Ok(done) => run.tally.fail(name, &done.reason()),
+        Err(error) => run.tally.fail(name, &error.to_string()),
     }
 }
 

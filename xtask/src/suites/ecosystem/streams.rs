@@ -9,7 +9,7 @@ use super::{Broker, Run, java_program};
 use crate::{ServerKind, provision};
 
 /// A guarantee and how often the broker is killed meanwhile.
-const SHORT: [(&str, usize); 1] = [("at_least_once", 1)];
+const SHORT: [(&str, usize); 1] = [("exactly_once_v2", 1)];
 const LONG: [(&str, usize); 2] = [("at_least_once", 10), ("exactly_once_v2", 10)];
 
 /// Every guarantee wanted, each with a broker of its own.
