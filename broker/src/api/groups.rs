@@ -115,7 +115,9 @@ fn questions(
         }
         ApiKey::ConsumerGroupDescribe => {
             let mut request = shard.decode::<ConsumerGroupDescribeRequest>(tag, body)?;
-            let groups = std::mem::take(&mut request.group_ids);
+            let mut groups = std::mem::take(&mut request.group_ids);
+            // Those that can be no groups are answered first, as by Kafka.
+            groups.sort_by_key(|group| !group.is_empty());
             groups
                 .into_iter()
                 .map(|group| {

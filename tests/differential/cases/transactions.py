@@ -19,7 +19,11 @@ class Transaction:
 
         def found():
             answer = b.quiet("FindCoordinator", 3, {"Key": self.id, "KeyType": 1})
-            return answer.get("ErrorCode") == 0
+            if answer.get("ErrorCode") != 0:
+                return False
+            # It is found before it has loaded.
+            states = b.quiet("DescribeTransactions", 0, {"TransactionalIds": [self.id]})
+            return states["TransactionStates"][0]["ErrorCode"] not in AGAIN
         b.until("a transaction coordinator", found)
 
     def version(self, api, top=None):

@@ -17,11 +17,15 @@ use crate::coordinator::group::api::TopicLookup;
 const CLASSIC_MEMBER: i8 = 0;
 const CONSUMER_MEMBER: i8 = 1;
 
-/// A group that does not exist, or is of another type.
+/// A group that does not exist, is of another type, or cannot exist.
 pub(in crate::coordinator::group) fn not_a_consumer_group(
     group_id: String,
     exists: bool,
 ) -> DescribedGroup {
+    if group_id.is_empty() {
+        let error_code = ErrorCode::InvalidGroupId as i16;
+        return DescribedGroup { error_code, error_message: None, ..DescribedGroup::default() };
+    }
     let what = if exists { "is not a consumer group" } else { "not found" };
     DescribedGroup {
         error_code: ErrorCode::GroupIdNotFound as i16,

@@ -53,11 +53,11 @@ pub(in crate::coordinator::group) fn validate(
     assignors: &[Assignor],
 ) -> Result<(), Refusal> {
     let epoch = request.member_epoch;
-    if request.group_id.trim().is_empty() {
-        return Err(invalid("GroupId can't be empty."));
-    }
     if (version >= CLIENT_IDS_SINCE || epoch != 0) && request.member_id.trim().is_empty() {
         return Err(invalid("MemberId can't be empty."));
+    }
+    if request.group_id.trim().is_empty() {
+        return Err(invalid("GroupId can't be empty."));
     }
     if request.instance_id.as_deref().is_some_and(|instance| instance.trim().is_empty()) {
         return Err(invalid("InstanceId can't be empty."));
