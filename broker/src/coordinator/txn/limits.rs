@@ -21,6 +21,10 @@ pub const TRANSACTIONAL_ID_BYTES_MAX: usize = STRING_BYTES_MAX;
 /// `COORDINATOR_NOT_AVAILABLE`; the end of a transaction that is decided goes past it.
 pub const UNDER_WAY_MAX: usize = 65_536;
 
+/// Requests of partitions that wait for another addition to their transaction. One more answers
+/// `CONCURRENT_TRANSACTIONS`, and is tried again by whoever asks.
+pub const ADDITIONS_WAITING_MAX: usize = 1_024;
+
 /// Producer ids that were asked for and turned out not to be needed; more are let go unused.
 pub const SPARE_PRODUCER_IDS_MAX: usize = 64;
 

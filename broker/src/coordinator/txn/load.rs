@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 
-use super::api::{Producer, TxnAnswer};
+use super::api::{Producer, ReplyToken, TxnAnswer, TxnAsk};
 use super::records::{Parsed, RecordError, TxnRecord, parse};
 use super::state::{Metadata, NO_PRODUCER_EPOCH, TxnState};
 use super::timers::Timer;
@@ -134,6 +134,14 @@ impl TxnCoordinator {
                 Then::Prepared { to } => self.reply_prepared(to, Producer::refused(error)),
                 Then::Completed | Then::Expired => {}
             }
+        }
+        let waiting: Vec<(TxnAsk, ReplyToken)> = self
+            .additions
+            .extract_if(.., |(of, _), _| *of == index)
+            .flat_map(|(_, waiting)| waiting)
+            .collect();
+        for (ask, reply) in waiting {
+            self.refuse(&ask, reply, error);
         }
     }
 

@@ -63,6 +63,8 @@ struct Transaction {
 enum Pending {
     /// A record is on its way.
     Append,
+    /// The record that adds partitions is.
+    Addition,
     /// Markers are, and then the record that says so.
     Completing(Completing),
 }
@@ -157,6 +159,8 @@ pub struct TxnCoordinator {
     deadlines: BTreeSet<(u64, i32, Arc<str>)>,
     /// Work that waits for a producer id, oldest first.
     parked: VecDeque<Work>,
+    /// Partitions' requests to be added to a transaction that is adding others, by its id.
+    additions: BTreeMap<(i32, Arc<str>), Vec<(TxnAsk, ReplyToken)>>,
     spare_producer_ids: Vec<i64>,
     actions: VecDeque<Action>,
     timers: Timers,
@@ -177,6 +181,7 @@ impl TxnCoordinator {
             next_markers: 0,
             deadlines: BTreeSet::new(),
             parked: VecDeque::new(),
+            additions: BTreeMap::new(),
             spare_producer_ids: Vec::new(),
             actions: VecDeque::new(),
             timers: Timers::default(),
@@ -274,12 +279,17 @@ impl TxnCoordinator {
             }
             TxnAsk::Verify { transactional_id, producer_id, producer_epoch, partitions, add } => {
                 let producer = (*producer_id, *producer_epoch);
-                if *add {
-                    let to = AddedFor::Partition(reply, partitions.len());
-                    self.add(now, transactional_id, producer, partitions, TxnVersion::V2, to);
-                } else {
-                    let errors = self.verify(transactional_id, producer, partitions);
-                    self.reply(reply, TxnAnswer::Verified(errors));
+                match *add {
+                    // The shards of one transaction ask by themselves, at the same time.
+                    true if self.wait_for_addition(transactional_id, ask, reply) => {}
+                    true => {
+                        let to = AddedFor::Partition(reply, partitions.len());
+                        self.add(now, transactional_id, producer, partitions, TxnVersion::V2, to);
+                    }
+                    false => {
+                        let errors = self.verify(transactional_id, producer, partitions);
+                        self.reply(reply, TxnAnswer::Verified(errors));
+                    }
                 }
             }
             TxnAsk::End { transactional_id, producer_id, producer_epoch, commit, version } => {
@@ -389,7 +399,12 @@ impl TxnCoordinator {
         let Some(transaction) = self.transaction_mut(index, id) else {
             panic!("only a known id takes a step");
         };
-        transaction.pending.get_or_insert(Pending::Append);
+        transaction.pending.get_or_insert(match then {
+            Then::Added { .. } => Pending::Addition,
+            Then::Initialized { .. } | Then::Prepared { .. } | Then::Completed | Then::Expired => {
+                Pending::Append
+            }
+        });
         let record = TxnRecord { id: id.into(), metadata: Some(metadata) };
         self.append(now, index, vec![record], then);
     }
@@ -430,7 +445,29 @@ impl TxnCoordinator {
         let result = result.map(|_| ()).map_err(append_error);
         for id in ids {
             self.finish(now, index, &id, &then, result);
+            for (ask, reply) in self.additions.remove(&(index, id)).unwrap_or_default() {
+                self.run(now, Work::Ask(ask, reply));
+            }
         }
+    }
+
+    /// Whether a partition's request to be added waits until another addition to its transaction is
+    /// durable. Clients are told to come back instead, as by Kafka.
+    fn wait_for_addition(&mut self, id: &str, ask: &TxnAsk, reply: ReplyToken) -> bool {
+        let Ok(index) = self.partition_of(id) else { return false };
+        let Some((id, known)) = self.partitions[&index].transactions.get_key_value(id) else {
+            return false;
+        };
+        let waits = matches!(known.pending, Some(Pending::Addition));
+        let id = Arc::clone(id);
+        if waits {
+            let waiting = self.additions.entry((index, id)).or_default();
+            if waiting.len() >= limits::ADDITIONS_WAITING_MAX {
+                return false;
+            }
+            waiting.push((ask.clone(), reply));
+        }
+        waits
     }
 
     /// Does what waited for a step of one id.

@@ -146,6 +146,48 @@ fn ids_and_coordinators_that_are_not_there_have_their_codes() {
     rig.restart();
 }
 
+fn add_ask(producer: Producer, partition: i32) -> TxnAsk {
+    TxnAsk::Verify {
+        transactional_id: ID.to_owned(),
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        partitions: vec![at("t", partition)],
+        add: true,
+    }
+}
+
+#[test]
+fn partitions_that_ask_while_another_is_added_are_added_after_it() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    rig.hold_appends = true;
+    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
+    rig.hold_appends = false;
+    rig.pump();
+    for reply in asked {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::None]));
+    }
+    rig.restart();
+    assert_eq!(rig.verify(producer, &[at("t", 2)], false), [ErrorCode::None]);
+}
+
+#[test]
+fn partitions_that_wait_to_be_added_hear_when_the_coordinator_goes() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    rig.hold_appends = true;
+    let asked: Vec<ReplyToken> = (0..2).map(|part| rig.send(add_ask(producer, part))).collect();
+    for partition in 0..PARTITIONS {
+        rig.coordinator.unload(partition);
+    }
+    rig.pump();
+    for reply in asked {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::NotCoordinator]));
+    }
+    rig.hold_appends = false;
+    rig.restart();
+}
+
 #[test]
 fn a_failed_append_leaves_everything_as_it_was() {
     let mut rig = Rig::new();
