@@ -2,8 +2,9 @@
 //!
 //! The load is `tests/durability/load.py`: idempotent producers with acks=all that write down each
 //! acknowledgement. The broker is killed at random moments and started again on the same folder
-//! and port while they go on; at the end the program reads everything back and compares. Transactions
-//! have a program of their own that kills by itself, `tests/durability/transactions.py`.
+//! and port while they go on; at the end the program reads everything back and compares.
+//! Transactions have a program of their own that kills by itself,
+//! `tests/durability/transactions.py`.
 
 use std::fs;
 use std::path::Path;
