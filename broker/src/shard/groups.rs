@@ -9,7 +9,7 @@ use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
 use protocol::types::Uuid;
-use storage::types::{AppendHow, LogId, Origin};
+use storage::types::{AppendHow, Appended, Origin};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -98,9 +98,30 @@ impl Shard {
         }
     }
 
-    fn offsets_log(&self, partition: i32) -> Option<LogId> {
-        let index = self.topics.find_name(OFFSETS_TOPIC)?;
-        self.topics.partition(index, partition)?.log
+    /// Appends a coordinator's records to its partition of this shard.
+    pub(super) fn append_records(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: &[CoordinatorRecord],
+        producer: Option<(i64, i16)>,
+    ) -> Result<Appended, ErrorCode> {
+        let place =
+            self.topics.find_name(topic).and_then(|index| self.topics.partition(index, partition));
+        let log = place.and_then(|place| place.log).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        if self.journal_failed {
+            return Err(ErrorCode::KafkaStorageError);
+        }
+        let batch = build_batch(records, producer, &mut self.codecs);
+        let how = AppendHow {
+            leader_epoch: 0,
+            origin: Origin::Internal,
+            mono_ns: self.now.mono_ns,
+            wall_ms: self.now.wall_ms,
+            log_append_time: false,
+        };
+        let appended = self.store.append(log, &batch, how);
+        appended.map_err(|error| crate::api::error::append_code(&error))
     }
 
     fn append_coordinator(
@@ -110,24 +131,7 @@ impl Shard {
         producer: Option<(i64, i16)>,
         append: AppendToken,
     ) {
-        let appended = match self.offsets_log(partition) {
-            Some(log) if !self.journal_failed => {
-                let batch = build_batch(records, producer, &mut self.codecs);
-                let how = AppendHow {
-                    leader_epoch: 0,
-                    origin: Origin::Internal,
-                    mono_ns: self.now.mono_ns,
-                    wall_ms: self.now.wall_ms,
-                    log_append_time: false,
-                };
-                self.store
-                    .append(log, &batch, how)
-                    .map_err(|error| crate::api::error::append_code(&error))
-            }
-            Some(_) => Err(ErrorCode::KafkaStorageError),
-            None => Err(ErrorCode::NotLeaderOrFollower),
-        };
-        match appended {
+        match self.append_records(OFFSETS_TOPIC, partition, records, producer) {
             Ok(appended) => {
                 let offset = appended.base_offset;
                 self.acks.push(appended.commit, AckAction::Coordinator { append, offset });
@@ -155,7 +159,7 @@ impl Shard {
 }
 
 /// One batch of a coordinator's records, in a producer's transaction if there is one.
-pub(super) fn build_batch(
+fn build_batch(
     records: &[CoordinatorRecord],
     producer: Option<(i64, i16)>,
     codecs: &mut Codecs,

@@ -7,13 +7,12 @@
 use std::collections::BTreeMap;
 
 use protocol::error_code::ErrorCode;
-use storage::types::{AppendHow, LogId, Origin, TxnMarker};
+use storage::types::TxnMarker;
 
 use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, Ask, PartitionAsk, ReplyTo};
 use super::event::ShardId;
-use super::groups::build_batch;
 use super::op::{Op, OpKey, TxnOp};
 use crate::api::offsets::partition_ask;
 use crate::config::BrokerConfig;
@@ -142,34 +141,13 @@ impl Shard {
         }
     }
 
-    fn transactions_log(&self, partition: i32) -> Option<LogId> {
-        let index = self.topics.find_name(TRANSACTION_STATE)?;
-        self.topics.partition(index, partition)?.log
-    }
-
     fn append_transactions(
         &mut self,
         partition: i32,
         records: &[CoordinatorRecord],
         append: AppendToken,
     ) {
-        let appended = match self.transactions_log(partition) {
-            Some(log) if !self.journal_failed => {
-                let batch = build_batch(records, None, &mut self.codecs);
-                let how = AppendHow {
-                    leader_epoch: 0,
-                    origin: Origin::Internal,
-                    mono_ns: self.now.mono_ns,
-                    wall_ms: self.now.wall_ms,
-                    log_append_time: false,
-                };
-                let appended = self.store.append(log, &batch, how);
-                appended.map_err(|error| crate::api::error::append_code(&error))
-            }
-            Some(_) => Err(ErrorCode::KafkaStorageError),
-            None => Err(ErrorCode::NotLeaderOrFollower),
-        };
-        match appended {
+        match self.append_records(TRANSACTION_STATE, partition, records, None) {
             Ok(appended) => {
                 let offset = appended.base_offset;
                 self.acks.push(appended.commit, AckAction::Transactions { append, offset });
