@@ -55,6 +55,8 @@ pub struct Plan {
     folder: PathBuf,
     /// Kept between starts, so that clients find the restarted broker. 0 before the first start.
     port: u16,
+    /// Where Corelane listens for clients.
+    host: String,
     binary: PathBuf,
     java_libs: PathBuf,
     /// As it is meant to run, on this core alone; else as small as a suite can bear.
@@ -88,6 +90,7 @@ impl Plan {
             name: name.to_string(),
             folder,
             port: 0,
+            host: "127.0.0.1".to_string(),
             binary,
             java_libs: provision::java_libs(workspace),
             java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
@@ -100,6 +103,11 @@ impl Plan {
     /// To be measured: bound to one core, the JVM with the heap and collector Kafka ships with.
     pub fn measured_on(self, core: u32) -> Plan {
         Plan { measured_on: Some(core), ..self }
+    }
+
+    /// Corelane where clients reach it at another address than loopback: in a namespace.
+    pub fn listening_on(self, host: &str) -> Plan {
+        Plan { host: host.to_string(), ..self }
     }
 
     /// The same with one more setting.
@@ -151,7 +159,7 @@ impl Plan {
         };
         command
             .arg("start")
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &format!("{}:{}", self.host, self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data());
         if let Some(core) = self.measured_on {

@@ -8,6 +8,7 @@ mod disks;
 mod kill;
 mod limits;
 mod load;
+mod network;
 mod power;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::{ServerKind, process, provision};
 /// What `cargo xtask faults` was asked for.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Only these (may be repeated): hostile, starve, power, disks, kill, limits
+    /// Only these (may be repeated): hostile, starve, power, disks, kill, limits, network
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
     /// The form that `test` runs: fewer of everything, and always the same seed
@@ -50,7 +51,7 @@ impl Options {
 }
 
 /// The faults by the names that `--only` takes.
-pub const NAMES: [&str; 6] = ["hostile", "starve", "power", "disks", "kill", "limits"];
+pub const NAMES: [&str; 7] = ["hostile", "starve", "power", "disks", "kill", "limits", "network"];
 
 const QUICK: Duration = Duration::from_secs(150);
 const FULL: Duration = Duration::from_secs(1800);
@@ -97,6 +98,7 @@ pub fn run(run: &mut Run, options: &Options) {
             "disks" => disks::run(&mut faults, &suite),
             "kill" => kill::run(&mut faults, &suite),
             "limits" => limits::run(&mut faults, &suite),
+            "network" => network::run(&mut faults, &suite),
             _ => faults.program(name, &suite),
         };
         match done {
