@@ -74,9 +74,10 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    fn add(&self, ns: u64) {
-        self.counts[bucket(ns)].add(1);
-        self.sum_ns.add(ns);
+    /// `count` times the same value.
+    fn add(&self, ns: u64, count: u64) {
+        self.counts[bucket(ns)].add(count);
+        self.sum_ns.add(ns * count);
         if ns > self.max_ns.get() {
             self.max_ns.set(ns);
         }
@@ -157,10 +158,10 @@ impl Ledger {
         let histograms = self.stages(api);
         for (histogram, ns) in histograms.stages.iter().zip(split.stages_ns) {
             if ns > 0 {
-                histogram.add(ns);
+                histogram.add(ns, 1);
             }
         }
-        histograms.total.add(split.total_ns);
+        histograms.total.add(split.total_ns, 1);
     }
 
     fn stages(&self, api: ApiKey) -> &Stages {
@@ -191,6 +192,86 @@ impl Ledger {
             total: stages.total.read(),
         });
         readings.filter(|reading| reading.total.count > 0).collect()
+    }
+}
+
+/// A value, and how many in a row had it.
+#[derive(Clone, Copy, Default, Debug)]
+struct Run {
+    ns: u64,
+    count: u64,
+}
+
+impl Run {
+    fn add(&mut self, ns: u64, histogram: &Histogram) {
+        if self.ns != ns {
+            self.flush(histogram);
+            self.ns = ns;
+        }
+        self.count += 1;
+    }
+
+    fn flush(&mut self, histogram: &Histogram) {
+        if self.count > 0 {
+            histogram.add(self.ns, self.count);
+        }
+        *self = Self::default();
+    }
+}
+
+/// Requests of one API on their way into its histograms.
+#[derive(Default, Debug)]
+struct Runs {
+    stages: [Run; STAGES_COUNT],
+    total: Run,
+    is_used: bool,
+}
+
+impl Runs {
+    fn add(&mut self, split: &Split, histograms: &Stages) {
+        self.is_used = true;
+        let stages = self.stages.iter_mut().zip(&histograms.stages);
+        for ((run, histogram), ns) in stages.zip(split.stages_ns) {
+            if ns > 0 {
+                run.add(ns, histogram);
+            }
+        }
+        self.total.add(split.total_ns, &histograms.total);
+    }
+
+    fn flush(&mut self, histograms: &Stages) {
+        if std::mem::take(&mut self.is_used) {
+            for (run, histogram) in self.stages.iter_mut().zip(&histograms.stages) {
+                run.flush(histogram);
+            }
+            self.total.flush(&histograms.total);
+        }
+    }
+}
+
+/// The finished requests of one turn. Produces and fetches of a turn pass most points together: the
+/// same duration in a row is added once, with how often it came.
+#[derive(Default, Debug)]
+pub struct Tally {
+    produces: Runs,
+    fetches: Runs,
+}
+
+impl Tally {
+    /// Adds a request; it is in the ledger at the latest after `flush`.
+    pub fn add(&mut self, ledger: &Ledger, api: ApiKey, split: &Split) {
+        let runs = match api {
+            ApiKey::Produce => &mut self.produces,
+            ApiKey::Fetch => &mut self.fetches,
+            _ => return ledger.add(api, split),
+        };
+        runs.add(split, ledger.stages(api));
+    }
+
+    /// The turn is over.
+    pub fn flush(&mut self, ledger: &Ledger) {
+        self.produces.flush(ledger.stages(ApiKey::Produce));
+        self.fetches.flush(ledger.stages(ApiKey::Fetch));
     }
 }
 
@@ -315,7 +396,7 @@ mod tests {
     fn quantiles_are_those_of_the_values_to_a_sixteenth() {
         let histogram = Histogram::default();
         for ns in 1..=100_000 {
-            histogram.add(ns);
+            histogram.add(ns, 1);
         }
         let reading = histogram.read();
         for (share, exact) in [(0.5, 50_000.0), (0.99, 99_000.0), (1.0, 100_000.0)] {
@@ -324,6 +405,25 @@ mod tests {
         }
         assert_eq!((reading.count, reading.max_ns), (100_000, 100_000));
         assert_eq!(reading.count_to((1 << 16) - 1), (1 << 16) - 1);
+    }
+
+    #[test]
+    fn a_turn_adds_up_to_what_its_requests_would_have_one_by_one() {
+        let (tallied, single, mut tally) = (Ledger::default(), Ledger::default(), Tally::default());
+        for index in 0..1_000_u64 {
+            let api = [ApiKey::Produce, ApiKey::Fetch, ApiKey::Metadata][index as usize % 3];
+            let mut record = Record::new(api, Arrival::at(1_000), 1_000 + index / 7, 10);
+            record.pass(Point::Synced, 5_000);
+            record.pass(Point::Sent, 5_000 + 100 * (index / 50 % 3));
+            tally.add(&tallied, api, &record.split());
+            single.add(api, &record.split());
+            if index.is_multiple_of(101) {
+                tally.flush(&tallied);
+                assert_eq!(tallied.read(), single.read());
+            }
+        }
+        tally.flush(&tallied);
+        assert_eq!(tallied.read(), single.read());
     }
 
     fn record(total_ns: u64) -> Record {

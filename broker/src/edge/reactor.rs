@@ -22,7 +22,7 @@ use super::config::{Delay, DelayPlace};
 use super::connection::Connections;
 use super::counters::Counters;
 use super::handle::{Doing, Process, Refused, ShardHandle};
-use super::ledger::Slowest;
+use super::ledger::{Slowest, Tally};
 use super::listener::{self, Accepted, Listener};
 use super::log::Logger;
 use super::mesh::MeshEnd;
@@ -60,6 +60,7 @@ pub(super) struct Reactor<C> {
     pub(super) delay: Option<Delay>,
     /// `None`: no ledger is kept.
     pub(super) slowest: Option<Slowest>,
+    pub(super) tally: Tally,
     pub(super) ring: Ring,
     pub(super) buffers: ReceiveBuffers,
     /// The kernel writes the bell's count here.
@@ -475,9 +476,10 @@ impl<C: Core> Reactor<C> {
         self.core.swap_finished(&mut state.finished);
         for record in state.finished.drain(..) {
             let split = record.split();
-            handle.ledger.add(record.api, &split);
+            self.tally.add(&handle.ledger, record.api, &split);
             slowest.offer(&record, &split);
         }
+        self.tally.flush(&handle.ledger);
     }
 
     /// A test's delay.

@@ -20,7 +20,7 @@ use super::config::EdgeConfig;
 use super::connection::{ConnectionLimits, Connections};
 use super::cpu;
 use super::handle::Process;
-use super::ledger::Slowest;
+use super::ledger::{Slowest, Tally};
 use super::listener::{Bound, Listener};
 use super::log::{self, Logger};
 use super::mesh::{self, MeshEnd};
@@ -210,6 +210,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         busy_poll: config.busy_poll,
         delay: config.delay,
         slowest: config.ledger.then(Slowest::default),
+        tally: Tally::default(),
         ring,
         buffers,
         bell_count: Box::new(0),
