@@ -1,6 +1,7 @@
 //! Kafka Connect: a distributed worker, `tests/ecosystem/connect.py`.
 //!
-//! CI kills the broker once; `--long` ten times.
+//! CI runs it with exactly-once sources and kills the broker once; `--long` with and without, and
+//! ten kills each.
 
 use std::time::Duration;
 
@@ -18,8 +19,11 @@ pub fn run(run: &mut Run) {
     if !run.broker_is_there() {
         return;
     }
-    if let Err(reason) = worker(run, false) {
-        run.tally.fail("connect", &reason);
+    let wanted = if run.options.long { &[false, true][..] } else { &[true][..] };
+    for exactly_once in wanted {
+        if let Err(reason) = worker(run, *exactly_once) {
+            run.tally.fail("connect", &reason);
+        }
     }
 }
 
