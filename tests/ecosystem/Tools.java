@@ -17,11 +17,17 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.Producer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.ProducerFencedException;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
 import org.apache.kafka.common.utils.Exit;
 
 /** Steps in their order; a step's name is its line in the comparison. */
@@ -41,7 +47,7 @@ public final class Tools {
     private static final List<String[]> RULES = List.of(
         new String[] {"127\\.0\\.0\\.1:\\d+", "HOST:PORT"},
         new String[] {"127\\.0\\.0\\.1", "HOST"},
-        new String[] {"\\d{4}-\\d\\d-\\d\\d[ T]\\d\\d:\\d\\d:\\d\\d[:.,]\\d{3}Z?", "TIME"},
+        new String[] {"\\d{4}[-/]\\d\\d[-/]\\d\\d[ T]\\d\\d:\\d\\d:\\d\\d[:.,]\\d{3}Z?", "TIME"},
         new String[] {"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID"},
         new String[] {"(TopicId: |Cluster ID: )[A-Za-z0-9_-]{22}", "$1ID"},
         new String[] {"(\"timestamp\":|CreateTime:)\\d+", "$1TIME"},
@@ -54,18 +60,24 @@ public final class Tools {
         new String[] {"Valid states are: .*", "Valid states are: THESE"},
         // Kafka's eligible leader replicas make it a dynamic default; docs/compatibility.md.
         new String[] {"Configs: min.insync.replicas=1,?", "Configs: "},
-        new String[] {"[ \\t]+", " "});
+        new String[] {"[ \\t]+", " "},
+        // Producers' ids, of lists, descriptions and partitions; what they carry of time.
+        new String[] {"^(tools-\\S+ 1 )\\d+ ", "$1PRODUCER "},
+        new String[] {"^(1 tools-\\S+ )\\d+ ", "$1PRODUCER "},
+        new String[] {"((Ongoing|Complete\\w+) \\d+) \\d+ \\d+ ", "$1 TIME TIME "},
+        new String[] {"^\\d+ (\\d+ -?\\d+ -?\\d+) \\d+ (\\S+)\\s*$", "PRODUCER $1 TIME $2"},
+        // What the copier polled in vain, or again after its group had changed.
+        new String[] {".*(\"totalProcessed\":0,|RebalanceComplete).*", ""},
+        new String[] {"\"consumed\":\\d+,", ""});
 
     private final String bootstrap;
     private final Path scratch;
-    private final boolean transactions;
     private final List<String> transcript = new ArrayList<>();
     private boolean whole = true;
 
     private Tools(String[] arguments) {
         bootstrap = Checks.option(arguments, "--bootstrap", null);
         scratch = Path.of(Checks.option(arguments, "--scratch", "/tmp"));
-        transactions = Boolean.parseBoolean(Checks.option(arguments, "--transactions", "false"));
     }
 
     /** What the tool that runs ended with; its thread waits for ever, as after a real exit. */
@@ -99,9 +111,8 @@ public final class Tools {
         offsets();
         consumerGroups();
         others();
-        if (transactions) {
-            transactions();
-        }
+        transactions();
+        openTransaction();
         step("topic_delete", TOPICS, "--delete", "--topic", "tools-.*");
         step("topic_list_after_delete", TOPICS, "--list", "--exclude-internal");
     }
@@ -279,21 +290,72 @@ public final class Tools {
     private void transactions() {
         step("transactions_list_none", TRANSACTIONS, "list");
         step("copier", PACKAGE + "TransactionalMessageCopier", "--consumer-group", "tools-copier",
-            "--input-topic", "tools-b", "--input-partition", "0", "--output-topic", "tools-c",
-            "--transactional-id", "tools-copy", "--max-messages", "40",
-            "--messages-per-transaction", "10");
+            "--input-topic", "tools-b", "--input-partition", "0", "--output-topic", "tools-copies",
+            "--transactional-id", "tools-copy", "--max-messages", "10", "--transaction-size", "4");
+        step("copier_group", PACKAGE + "TransactionalMessageCopier", "--consumer-group",
+            "tools-copier-group", "--group-mode", "--use-group-metadata", "--input-topic",
+            "tools-b", "--input-partition", "0", "--output-topic", "tools-copies",
+            "--transactional-id", "tools-copy-group", "--transaction-size", "3");
+        step("copied", CONSUMER, "--topic", "tools-copies", "--partition", "0", "--offset",
+            "earliest", "--isolation-level", "read_committed", "--max-messages", "20",
+            "--timeout-ms", "20000");
         step("transactional_performance", PACKAGE + "ProducerPerformance", "--topic", "tools-a",
             "--num-records", "300", "--record-size", "50", "--throughput", "-1",
             "--transactional-id", "tools-perf", "--transaction-duration-ms", "10000");
-        step("transactions_list", TRANSACTIONS, "list");
-        step("transactions_list_pattern", TRANSACTIONS, "list", "--transactional-id-pattern",
-            "tools-p.*");
-        step("transactions_list_slow", TRANSACTIONS, "list", "--duration-filter", "3600000");
-        step("transactions_describe", TRANSACTIONS, "describe", "--transactional-id",
-            "tools-copy");
-        step("transactions_describe_missing", TRANSACTIONS, "describe", "--transactional-id",
-            "tools-none");
-        step("transactions_hanging", TRANSACTIONS, "find-hanging", "--broker-id", "1");
+        list("list");
+        list("list_pattern", "--transactional-id-pattern", "tools-p.*");
+        list("list_bad_pattern", "--transactional-id-pattern", "tools-[p");
+        list("list_slow", "--duration-filter", "3600000");
+        describe("describe", "tools-copy");
+        describe("describe_missing", "tools-none");
+        describeProducers("describe_producers", "tools-copies");
+        hanging("hanging", "--broker-id", "1");
+        hanging("hanging_nowhere");
+        hanging("hanging_unknown_broker", "--broker-id", "7");
+    }
+
+    /** What the tool says of a transaction under way, and how it ends one. */
+    private void openTransaction() throws Exception {
+        Map<String, Object> settings = Map.of("bootstrap.servers", bootstrap, "transactional.id",
+            "tools-open", "transaction.timeout.ms", 600_000, "linger.ms", 0);
+        ByteArraySerializer bytes = new ByteArraySerializer();
+        try (Producer<byte[], byte[]> producer = new KafkaProducer<>(settings, bytes, bytes)) {
+            producer.initTransactions();
+            producer.beginTransaction();
+            for (int n = 0; n < 3; n++) {
+                producer.send(new ProducerRecord<>("tools-open", 0, null, new byte[4])).get();
+            }
+            list("list_open", "--transactional-id-pattern", "tools-open");
+            describe("describe_open", "tools-open");
+            describeProducers("describe_producers_open", "tools-open");
+            hanging("hanging_open", "--topic", "tools-open", "--max-transaction-timeout", "0");
+            // One that exists is aborted by WriteTxnMarkers; docs/compatibility.md.
+            step("transactions_abort_missing", TRANSACTIONS, "abort", "--topic", "tools-open",
+                "--partition", "0", "--start-offset", "1");
+            String[] end = {"forceTerminateTransaction", "--transactionalId"};
+            step("transactions_terminate", TRANSACTIONS, with(end, "tools-open"));
+            describe("describe_terminated", "tools-open");
+            step("transactions_terminate_missing", TRANSACTIONS, with(end, "tools-none"));
+        } catch (ProducerFencedException fenced) {
+            // Closing tries to abort what was terminated.
+        }
+    }
+
+    private void list(String name, String... arguments) {
+        step("transactions_" + name, TRANSACTIONS, with(new String[] {"list"}, arguments));
+    }
+
+    private void describe(String name, String id) {
+        step("transactions_" + name, TRANSACTIONS, "describe", "--transactional-id", id);
+    }
+
+    private void describeProducers(String name, String topic) {
+        step("transactions_" + name, TRANSACTIONS, "describe-producers", "--topic", topic,
+            "--partition", "0");
+    }
+
+    private void hanging(String name, String... arguments) {
+        step("transactions_" + name, TRANSACTIONS, with(new String[] {"find-hanging"}, arguments));
     }
 
     private static String[] with(String[] first, String... second) {
@@ -343,6 +405,9 @@ public final class Tools {
         }
         // Tools print what they keep in hash maps; the order says nothing.
         Collections.sort(lines);
+        if (tool.endsWith("TransactionalMessageCopier")) {
+            lines = lines.stream().distinct().toList();
+        }
         transcript.addAll(lines);
         transcript.add("=> " + ending);
     }
