@@ -165,6 +165,51 @@ def snapshots(judge, kind):
     return f"{found} producers of {len(files)} snapshots"
 
 
+ENTRY = re.compile(r"version: 0 producerId: (\d+) firstOffset: (\d+) lastOffset: (\d+) "
+                   r"lastStableOffset: (\d+)")
+
+
+def aborted(judge, kind):
+    """Both tools read the same `.txnindex` entries; each ends at a marker that aborts, and lies
+    between its own ends."""
+    files = judge.files(kind, "txnindex")
+    entries = entries_of(judge.kafka_dump(files))
+    count = same(entries, entries_of(judge.corelane_dump(files)), "aborted transactions")
+    for entry in entries:
+        first, last, stable = (int(number) for number in ENTRY.fullmatch(entry).groups()[1:])
+        if not (first <= last and stable <= last + 1):
+            raise Failed(f"{entry} ends before it begins")
+    return f"{count} of {len(files)} indexes"
+
+
+def entries_of(lines):
+    return [line for line in lines if line.startswith("version: ")]
+
+
+def same_aborted(judge):
+    """The two brokers' indexes name the same aborted transactions of the same partitions."""
+    found = {}
+    for kind in ("kafka", "corelane"):
+        folders = {str(folder): name for name, folder in judge.partitions(kind).items()
+                   if not name.startswith("__")}
+        found[kind] = collections.defaultdict(list)
+        files = [path for path in judge.files(kind, "txnindex") if str(path.parent) in folders]
+        current, met = None, {}
+        for line in judge.kafka_dump(files):
+            if line.startswith("Dumping "):
+                current, met = folders[str(pathlib.Path(line.removeprefix("Dumping ")).parent)], {}
+            elif ENTRY.fullmatch(line):
+                producer, *offsets = ENTRY.fullmatch(line).groups()
+                # Each broker's own ids, by the order in which they come.
+                found[kind][current].append((met.setdefault(producer, len(met)), *offsets))
+    kafka, corelane = found["kafka"], found["corelane"]
+    wrong = [name for name in sorted(set(kafka) | set(corelane)) if kafka[name] != corelane[name]]
+    if wrong or not kafka:
+        named = [(name, kafka[name][:3], corelane[name][:3]) for name in wrong[:2]]
+        raise Failed(f"{len(wrong)} of {len(kafka)} partitions differ: {named}")
+    return f"{sum(map(len, kafka.values()))} aborted transactions in {len(kafka)} partitions"
+
+
 BATCH = re.compile(r"(\w+): (\S+)")
 
 
@@ -295,8 +340,9 @@ def main():
     judge = Judge(arguments())
     checks = [(f"{kind}_{check.__name__}", lambda check=check, kind=kind: check(judge, kind))
               for kind in ("kafka", "corelane")
-              for check in (segments, indexes, verified, snapshots)]
+              for check in (segments, indexes, verified, snapshots, aborted)]
     checks += [("same_logs", lambda: same_logs(judge)),
+               ("same_aborted", lambda: same_aborted(judge)),
                ("same_offsets", lambda: same_offsets(judge))]
     for name, check in checks:
         try:

@@ -16,6 +16,7 @@ use storage::log_dump::{BatchSummary, SegmentFiles, batches, is_damage, verify_s
 use storage::segment::log_names::{LogFileKind, LogName};
 use storage::segment::offset_index::OffsetIndex;
 use storage::segment::time_index::TimeIndex;
+use storage::segment::txn_index;
 
 use super::error::{CliError, Outcome, Result, complain};
 use super::limits::{BATCH_BYTES_MAX, LOG_FILE_BYTES_MAX};
@@ -24,7 +25,7 @@ use super::output::{FormatOption, Table, print_table, printable};
 /// What to do with files.
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
-    /// Print what stands in log, index and time index files
+    /// Print what stands in logs and their indexes
     Dump(Dump),
     /// Check CRCs, offsets and indexes; exit code 1 if anything is wrong
     Verify(Verify),
@@ -112,7 +113,8 @@ impl Which {
             let name = path.file_name().and_then(|name| name.to_str()).and_then(LogName::parse);
             let Some(name) = name else {
                 return Err(CliError::usage(format!(
-                    "{}: no log file; their names are 20 digits and .log, .index or .timeindex",
+                    "{}: no log file; their names are 20 digits and .log, .index, .timeindex or \
+                     .txnindex",
                     path.display()
                 )));
             };
@@ -249,7 +251,26 @@ impl Dump {
                         Err(error) => failures += unread(path, &error),
                     }
                 }
-                LogFileKind::TxnIndex | LogFileKind::Snapshot => {
+                LogFileKind::TxnIndex => {
+                    writeln!(out, "Dumping {shown}")?;
+                    match txn_index::decode(&bytes) {
+                        Ok(aborted) => {
+                            for ended in aborted {
+                                writeln!(
+                                    out,
+                                    "version: 0 producerId: {} firstOffset: {} lastOffset: {} \
+                                     lastStableOffset: {}",
+                                    ended.producer_id,
+                                    ended.first_offset,
+                                    ended.last_offset,
+                                    ended.last_stable_offset,
+                                )?;
+                            }
+                        }
+                        Err(error) => failures += unread(path, &error),
+                    }
+                }
+                LogFileKind::Snapshot => {
                     writeln!(out, "Skipping {shown}: {} bytes", bytes.len())?;
                 }
             }
