@@ -117,6 +117,7 @@ ORDERS = [
     ("DescribeLogDirs", "Results[].Topics[].Partitions", ("PartitionIndex",), BY_NAME),
     ("ListGroups", "Groups", ("GroupId",), BY_NAME),
     ("DescribeGroups", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
+    ("ConsumerGroupDescribe", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
     ("OffsetFetch", "Topics", ("Name",), BY_NAME),
     ("OffsetFetch", "Groups[].Topics", ("Name", "TopicId"), BY_NAME),
     ("DeleteGroups", "Results", ("GroupId",), BY_NAME),

@@ -106,6 +106,10 @@ pub fn handle_add_partitions(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         return shard.reply::<AddPartitionsToTxnRequest>(tag, &response);
     } else {
         for mut one in request.transactions {
+            if one.verify_only {
+                // Kafka answers this out of a map of partitions, and what it adds as it was asked.
+                one.topics = once(&one.topics);
+            }
             let ask = TxnAsk::Verify {
                 transactional_id: one.transactional_id.clone(),
                 producer_id: one.producer_id,
@@ -328,21 +332,17 @@ fn finish_add_partitions(
             }
             other => unreachable!("what is added is answered, not {other:?}"),
         };
-        let mut topic_results: Vec<AddPartitionsToTxnTopicResult> = Vec::new();
-        for topic in topics {
+        let topic_results = topics.into_iter().map(|topic| {
             let results = topic.partitions.into_iter().map(|partition_index| {
                 let partition_error_code = errors.next().unwrap_or(all);
                 AddPartitionsToTxnPartitionResult { partition_index, partition_error_code }
             });
-            let known = topic_results.iter_mut().find(|known| known.name == topic.name);
-            match known {
-                Some(known) => known.results_by_partition.extend(results),
-                None => topic_results.push(AddPartitionsToTxnTopicResult {
-                    name: topic.name,
-                    results_by_partition: results.collect(),
-                }),
+            AddPartitionsToTxnTopicResult {
+                name: topic.name,
+                results_by_partition: results.collect(),
             }
-        }
+        });
+        let topic_results = topic_results.collect();
         AddPartitionsToTxnResult { transactional_id, topic_results }
     });
     let mut results: Vec<AddPartitionsToTxnResult> = results.collect();

@@ -53,7 +53,8 @@ pub(in crate::coordinator::group) fn validate(
     assignors: &[Assignor],
 ) -> Result<(), Refusal> {
     let epoch = request.member_epoch;
-    if (version >= CLIENT_IDS_SINCE || epoch != 0) && request.member_id.trim().is_empty() {
+    let is_named = version >= CLIENT_IDS_SINCE || epoch > 0 || epoch == LEFT;
+    if is_named && request.member_id.trim().is_empty() {
         return Err(invalid("MemberId can't be empty."));
     }
     if request.group_id.trim().is_empty() {
