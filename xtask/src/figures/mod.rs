@@ -6,6 +6,7 @@
 //! keeps.
 
 mod history;
+mod recovery;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,7 @@ pub struct Options {
 
 /// Rows that concern Corelane alone.
 const IDLE: &str = "idle";
+const RECOVERY: &str = "recovery";
 
 /// Measures the rows asked for and prints the table.
 pub fn run(workspace: &Workspace, options: &Options) -> Tally {
@@ -74,11 +76,12 @@ pub fn run(workspace: &Workspace, options: &Options) -> Tally {
             println!("{:<12} {}", row.name, row.what);
         }
         println!("{IDLE:<12} resident memory and start to ready with 100 partitions");
+        println!("{RECOVERY:<12} start after kill -9 with keys, producers and transactional ids");
         return tally;
     }
     let known = |name: &String| {
         let is_floor = FLOORS.iter().any(|row| row.name == name);
-        name == IDLE || is_floor || ROWS.iter().any(|row| row.name == name)
+        name == IDLE || name == RECOVERY || is_floor || ROWS.iter().any(|row| row.name == name)
     };
     if let Some(name) = options.only.iter().find(|name| !known(name)) {
         tally.fail(&format!("figures: no row {name}"), "--list names the rows");
@@ -153,7 +156,10 @@ fn measure(workspace: &Workspace, options: &Options) -> Result<Vec<Line>, String
         corelane.stop()?;
     }
     if wanted(IDLE) {
-        lines.extend(idle(workspace, binary)?);
+        lines.extend(idle(workspace, binary.clone())?);
+    }
+    if wanted(RECOVERY) {
+        lines.extend(recovery::lines(workspace, &binary)?);
     }
     Ok(lines)
 }
