@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod limits;
 pub mod quota;
 pub mod shard;
+pub mod telemetry;
 pub mod time;
 
 /// Bugs for the simulator to find; none in a build without the feature of storage that has them.

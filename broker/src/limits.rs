@@ -65,6 +65,9 @@ pub const LEDGER_SLOWEST_COUNT: usize = 32;
 /// How long a request can be among the slowest: from one to two of these, in nanoseconds.
 pub const LEDGER_WINDOW_NS: u64 = 10_000_000_000;
 
+/// Bytes kept of the name and of the version that a client gives its library. More is cut.
+pub const CLIENT_SOFTWARE_BYTES_MAX: usize = 64;
+
 /// Quota accounts of one shard. Beyond it those that are not in use go; when all are, further
 /// owners of a quota are not bounded.
 pub const QUOTA_ACCOUNTS_MAX: usize = 10_000;

@@ -111,7 +111,11 @@ impl Rig {
             answer_bytes: 0,
             records: Vec::new(),
         };
-        rig.event(Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) });
+        rig.event(Event::Connected {
+            conn: CONN,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 4711,
+        });
         rig.settle();
         rig
     }

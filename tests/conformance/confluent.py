@@ -1,6 +1,10 @@
 """confluent-kafka (librdkafka) against a broker: see checks.py for what is printed."""
 
+import os
+import socket
+import struct
 import time
+import urllib.request
 
 from confluent_kafka import (
     OFFSET_BEGINNING, Consumer, ConsumerGroupState, ConsumerGroupTopicPartitions, KafkaError,
@@ -526,6 +530,50 @@ def describe_cluster():
     expect_equal((cluster.nodes[0].host, cluster.nodes[0].port), (host, int(port)), "address")
 
 
+def subscribe_to_metrics(name, client, interval_ms):
+    """A subscription to all metrics of one client. librdkafka's admin client cannot make one."""
+    def text(value):
+        return struct.pack(">h", len(value)) + value.encode()
+    configs = {"metrics": "*", "interval.ms": str(interval_ms), "match": f"client_id={client}"}
+    body = struct.pack(">ib", 1, 16) + text(name) + struct.pack(">i", len(configs))
+    for key, value in configs.items():
+        body += text(key) + b"\0" + text(value)
+    # IncrementalAlterConfigs of version 0, to be done and not only validated.
+    request = struct.pack(">hhi", 44, 0, 1) + text("conformance") + body + b"\0"
+    host, port = BOOTSTRAP.rsplit(":", 1)
+    with socket.create_connection((host, int(port)), timeout=SECONDS) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = b""
+        while len(answer) < 18:
+            more = connection.recv(4096)
+            expect(more, "the connection was closed")
+            answer += more
+    # Length, correlation id, throttle time and count stand before the code.
+    expect_equal(struct.unpack_from(">h", answer, 16)[0], 0, "code")
+
+
+def pushes_its_metrics():
+    admin = os.environ.get("CORELANE_ADMIN")
+    if not admin:
+        # Kafka needs a plug-in, and shows nothing.
+        return
+    topic, client = create(unique("telemetry")), unique("telemetry")
+    subscribe_to_metrics(unique("subscription"), client, 300)
+    sender = producer(client_id=client)
+
+    def shown():
+        sender.produce(topic, b"x")
+        sender.flush(SECONDS)
+        with urllib.request.urlopen(f"http://{admin}/metrics", timeout=SECONDS) as page:
+            lines = page.read().decode().splitlines()
+        own = [line for line in lines if f'client_id="{client}"' in line]
+        return (any(line.startswith("corelane_client_info") and "librdkafka" in line
+                    for line in own)
+                and any(line.startswith("corelane_client_producer_") for line in own))
+
+    wait_for(shown, 30, "the producer's metrics")
+
+
 def delete_topic():
     topic = create(unique("delete"))
     send(topic, [b"x"])
@@ -571,6 +619,7 @@ checks.run([
     ("transactions", transactions),
     ("offsets_in_transactions", offsets_in_transactions),
     ("a_second_producer_fences_the_first", a_second_producer_fences_the_first),
+    ("pushes_its_metrics", pushes_its_metrics),
     ("describe_cluster", describe_cluster),
     ("delete_topic", delete_topic),
 ])

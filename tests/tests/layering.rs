@@ -67,6 +67,7 @@ const CORE: &[&str] = &[
     "broker/src/security",
     "broker/src/image",
     "broker/src/ledger",
+    "broker/src/telemetry",
 ];
 
 const RULES: &[Rule] = &[

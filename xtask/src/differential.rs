@@ -120,12 +120,27 @@ fn start_both(workspace: &Workspace, binary: &Path) -> Result<(Server, Server), 
         let plan = plan.with("group.min.session.timeout.ms", "100");
         // A machine that stands still for a while is no reason for Kafka to fence its only broker.
         let plan = plan.with("broker.session.timeout.ms", "120000");
+        // Kafka serves telemetry of clients only with a plug-in.
+        let plan = plan.with("metric.reporters", "Receiver");
         // Given, because DescribeConfigs says where a value comes from.
         Ok::<Plan, String>(plan.with("node.id", "1"))
     };
-    let kafka = plan(ServerKind::Kafka, "differential-kafka")?.start()?;
+    let plugin = compile_plugin(workspace)?;
+    let mut kafka = plan(ServerKind::Kafka, "differential-kafka")?.with_java_classes(plugin);
+    let kafka = kafka.start()?;
     let corelane = plan(ServerKind::Corelane, "differential-corelane")?.start()?;
     Ok((kafka, corelane))
+}
+
+/// Compiles what makes Kafka serve telemetry of clients; the folder of its class.
+fn compile_plugin(workspace: &Workspace) -> Result<PathBuf, String> {
+    let classes = workspace.scratch().join("differential-classes");
+    let mut javac = process::command("javac");
+    javac.arg("-cp").arg(provision::java_libs(workspace).join("*")).arg("-d").arg(&classes);
+    javac.arg(workspace.root.join("tests/differential/Receiver.java"));
+    let done = process::run(&mut javac, Duration::from_secs(60), |_| {})
+        .map_err(|error| format!("javac: {error}"))?;
+    if done.success() { Ok(classes) } else { Err(format!("javac: {}", done.reason())) }
 }
 
 fn requests(

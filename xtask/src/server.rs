@@ -63,6 +63,8 @@ pub struct Plan {
     measured_on: Option<u32>,
     /// Where Kafka's log says how it is written: to standard error, which nobody has to read.
     java_logging: PathBuf,
+    /// A folder of classes that Kafka loads beside its own.
+    java_classes: Option<PathBuf>,
     /// Settings on top of the common ones.
     extra: Vec<(&'static str, String)>,
     /// A program that sets something up and becomes Corelane.
@@ -94,6 +96,7 @@ impl Plan {
             binary,
             java_libs: provision::java_libs(workspace),
             java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
+            java_classes: None,
             extra: Vec::new(),
             measured_on: None,
             wrapper: Vec::new(),
@@ -113,6 +116,12 @@ impl Plan {
     /// The same with one more setting.
     pub fn with(mut self, key: &'static str, value: impl Into<String>) -> Plan {
         self.extra.push((key, value.into()));
+        self
+    }
+
+    /// Kafka finds these classes, too.
+    pub fn with_java_classes(mut self, folder: PathBuf) -> Plan {
+        self.java_classes = Some(folder);
         self
     }
 
@@ -253,7 +262,12 @@ impl Plan {
         };
         let logging = self.java_logging.display();
         command.arg(format!("-Dlog4j2.configurationFile={logging}"));
-        command.arg("-cp").arg(self.java_libs.join("*"));
+        let mut classes = self.java_libs.join("*").into_os_string();
+        if let Some(folder) = &self.java_classes {
+            classes.push(":");
+            classes.push(folder);
+        }
+        command.arg("-cp").arg(classes);
         command.current_dir(&self.folder);
         command
     }

@@ -67,6 +67,8 @@ pub const SERVED: &[(ApiKey, Versions)] = &[
     (ApiKey::ListTransactions, range_of(0, 2)),
     (ApiKey::ConsumerGroupHeartbeat, range_of(0, 1)),
     (ApiKey::ConsumerGroupDescribe, range_of(0, 1)),
+    (ApiKey::GetTelemetrySubscriptions, range_of(0, 0)),
+    (ApiKey::PushTelemetry, range_of(0, 0)),
     (ApiKey::ListConfigResources, range_of(0, 1)),
     (ApiKey::DescribeTopicPartitions, range_of(0, 0)),
     (ApiKey::AddRaftVoter, range_of(0, 1)),
@@ -85,4 +87,9 @@ pub fn advertised() -> impl Iterator<Item = (ApiKey, Versions)> {
         ApiKey::Produce => (*key, range_of(0, versions.max)),
         _ => (*key, *versions),
     })
+}
+
+/// Whether an API is advertised only while clients' telemetry is taken.
+pub fn is_telemetry(key: ApiKey) -> bool {
+    matches!(key, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry)
 }

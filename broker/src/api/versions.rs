@@ -7,6 +7,7 @@ use protocol::messages::ApiVersionsRequest;
 
 use super::served;
 use crate::image::describe::{self, ApiRange};
+use crate::limits::CLIENT_SOFTWARE_BYTES_MAX;
 use crate::shard::Shard;
 use crate::shard::op::RequestTag;
 
@@ -26,9 +27,24 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, is_served: bool, body: &[u8]) 
         return;
     }
     let Some(request) = shard.decode::<ApiVersionsRequest>(tag, body) else { return };
+    // Clients do not ask for what is not advertised.
+    let telemetry = shard.broker.client_telemetry;
     let apis: Vec<ApiRange> = served::advertised()
+        .filter(|(key, _)| telemetry || !served::is_telemetry(*key))
         .map(|(key, versions)| ApiRange { key: key.code(), min: versions.min, max: versions.max })
         .collect();
     let response = describe::api_versions(&shard.image, &request, tag.version, &apis);
+    if tag.version >= 3
+        && response.error_code == 0
+        && let Some(connection) = shard.connections.get_mut(tag.slot.conn)
+    {
+        // Letters, digits, dots and dashes: the answer would be an error otherwise.
+        let cut = |mut word: String| {
+            word.truncate(CLIENT_SOFTWARE_BYTES_MAX);
+            word
+        };
+        let (name, version) = (request.client_software_name, request.client_software_version);
+        connection.software = Some(Box::new((cut(name), cut(version))));
+    }
     shard.reply::<ApiVersionsRequest>(tag, &response);
 }

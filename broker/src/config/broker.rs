@@ -148,6 +148,10 @@ pub struct BrokerConfig {
     pub delete_topics: bool,
     pub fetch_bytes_max: i32,
     pub fetch_sessions_max: i32,
+    /// Whether clients may push their own metrics.
+    pub client_telemetry: bool,
+    /// Of one push, as it comes and decompressed.
+    pub telemetry_bytes_max: i32,
     pub describe_partitions_max: i32,
     /// What a topic has that sets nothing itself.
     pub topic_defaults: TopicConfig,
@@ -250,6 +254,8 @@ impl BrokerConfig {
             delete_topics: read.boolean("delete.topic.enable")?,
             fetch_bytes_max: read.int("fetch.max.bytes")?,
             fetch_sessions_max: read.int("max.incremental.fetch.session.cache.slots")?,
+            client_telemetry: read.boolean("corelane.client.telemetry")?,
+            telemetry_bytes_max: read.int("telemetry.max.bytes")?,
             describe_partitions_max: read.int("max.request.partition.size.limit")?,
             topic_defaults,
             fixed: layers.fixed.clone(),

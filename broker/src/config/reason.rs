@@ -19,7 +19,6 @@ pub const NO_LISTENER_RATE: &str =
 pub const PLAINTEXT_ONLY: &str = "only plaintext listeners without authentication are served";
 pub const NO_SHARE_GROUPS: &str = "share groups are not served";
 pub const NO_STREAMS_GROUPS: &str = "streams groups are not served";
-pub const NO_TELEMETRY: &str = "client telemetry is not taken";
 pub const ONE_THREAD_PER_CORE: &str = "one thread per core does all the work (see corelane.cores)";
 pub const NO_TIERED_STORAGE: &str = "there is no tiered storage";
 pub const SHARD_BOUNDS: &str = "each connection and each core has its own bound";

@@ -12,6 +12,7 @@ use regex::RegexBuilder;
 
 use super::limits::{
     CONFIG_NAME_BYTES_MAX, CONFIG_RESOURCES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX,
+    SUBSCRIPTIONS_MAX,
 };
 use super::{Decision, Refusal, topic_name};
 use crate::config::group::validate_group;
@@ -21,6 +22,7 @@ use crate::config::value::members;
 use crate::config::{BrokerConfig, Configs, registry};
 use crate::image::record::ConfigRecord;
 use crate::image::{ConfigResource, Image, MetadataRecord, ResourceType};
+use crate::telemetry::subscription::Attribute;
 
 /// One change to one key.
 enum Change {
@@ -184,10 +186,19 @@ fn alter(
         ResourceType::ClientMetrics => validate_client_metrics(&after)?,
         ResourceType::BrokerLogger => {}
     }
+    let resources = || image.config_resources();
+    if kind == ResourceType::ClientMetrics
+        && before.is_empty()
+        && !after.is_empty()
+        && resources().filter(|resource| resource.kind == kind).count() >= SUBSCRIPTIONS_MAX
+    {
+        let why = "The cluster has as many client metrics subscriptions as it can hold.";
+        return Err(Refusal::new(ErrorCode::PolicyViolation, why));
+    }
     if kind != ResourceType::Topic
         && before.is_empty()
         && !after.is_empty()
-        && image.config_resources().count() >= CONFIG_RESOURCES_MAX
+        && resources().count() >= CONFIG_RESOURCES_MAX
     {
         let why = "The cluster has as many configured resources as it can hold.";
         return Err(Refusal::new(ErrorCode::PolicyViolation, why));
@@ -472,15 +483,7 @@ fn is_client_match(text: &str) -> bool {
     let (Some(attribute), Some(pattern), None) = (parts.next(), parts.next(), parts.next()) else {
         return false;
     };
-    let known = matches!(
-        attribute,
-        "client_instance_id"
-            | "client_id"
-            | "client_software_name"
-            | "client_software_version"
-            | "client_source_address"
-            | "client_source_port"
-    );
+    let known = Attribute::from_name(attribute).is_some();
     known && !pattern.is_empty() && RegexBuilder::new(pattern).size_limit(1 << 16).build().is_ok()
 }
 

@@ -38,6 +38,10 @@ pub const CONFIGS_PER_RESOURCE_MAX: usize = 1000;
 /// Resources other than topics that hold configs. More are refused with POLICY_VIOLATION (44).
 pub const CONFIG_RESOURCES_MAX: usize = 100_000;
 
+/// Subscriptions to clients' metrics. More are refused with POLICY_VIOLATION (44): each client that
+/// comes is compared with all.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+
 /// Producer ids handed to a broker at once. A new block costs one metadata record.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 

@@ -17,6 +17,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use super::clients_page;
 use super::handle::{Process, ShardHandle};
 use super::ledger_page::{self, LedgerPage};
 use crate::shard::probe::{Kind, Reading};
@@ -125,6 +126,7 @@ fn exposition(process: &Process) -> String {
         }
     }
     ledger_page::expose(process, &mut text);
+    clients_page::expose(process, &mut text);
     text
 }
 

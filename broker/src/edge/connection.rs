@@ -170,7 +170,7 @@ impl Connections {
     pub fn open(
         &mut self,
         socket: OwnedFd,
-        peer: IpAddr,
+        (peer, port): (IpAddr, u16),
         now_ns: u64,
         ring: &mut Ring,
         deliver: &mut impl FnMut(Event<'_>),
@@ -198,7 +198,7 @@ impl Connections {
             is_dirty: false,
             active_ns: now_ns,
         });
-        deliver(Event::Connected { conn: id, peer });
+        deliver(Event::Connected { conn: id, peer, port });
         self.arm(slot, ring);
     }
 

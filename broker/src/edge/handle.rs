@@ -20,6 +20,7 @@ use super::counters::Counters;
 use super::ledger::{CoreTime, Ledger, SlowRequest};
 use crate::config::BrokerConfig;
 use crate::shard::probe::Reading;
+use crate::telemetry::metrics::InstanceMetrics;
 
 /// Wakes a ring from any thread.
 #[derive(Debug)]
@@ -101,6 +102,8 @@ pub struct ShardHandle {
     has_settings: AtomicBool,
     /// What the shard counts, about a second old.
     readings: Mutex<Vec<Reading>>,
+    /// What clients pushed, about a second old.
+    clients: Mutex<Vec<Arc<InstanceMetrics>>>,
     doing: AtomicU8,
     pub counters: Counters,
     pub ledger: Ledger,
@@ -118,6 +121,7 @@ impl ShardHandle {
             settings: Mutex::default(),
             has_settings: AtomicBool::new(false),
             readings: Mutex::default(),
+            clients: Mutex::default(),
             doing: AtomicU8::new(0),
             counters: Counters::default(),
             ledger: Ledger::default(),
@@ -146,6 +150,22 @@ impl ShardHandle {
     /// What the shard last published.
     pub fn readings(&self) -> Vec<Reading> {
         self.readings.lock().expect("no thread panics holding it").clone()
+    }
+
+    /// Publishes what clients pushed, unless somebody reads it just now: then it is `false`.
+    pub fn publish_client_metrics(
+        &self,
+        fill: impl FnOnce(&mut Vec<Arc<InstanceMetrics>>),
+    ) -> bool {
+        let Ok(mut clients) = self.clients.try_lock() else { return false };
+        clients.clear();
+        fill(&mut clients);
+        true
+    }
+
+    /// What clients pushed, as last published.
+    pub fn client_metrics(&self) -> Vec<Arc<InstanceMetrics>> {
+        self.clients.lock().expect("no thread panics holding it").clone()
     }
 
     /// Publishes the slowest requests, unless somebody reads them just now.

@@ -167,6 +167,7 @@ pub enum Accepted {
     Connection {
         socket: OwnedFd,
         peer: IpAddr,
+        port: u16,
     },
     /// The peer was gone before it was accepted.
     Nothing,
@@ -219,7 +220,7 @@ impl Listener {
             // gone.
             let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
             return match peer_of(&socket) {
-                Some(peer) => Accepted::Connection { socket, peer },
+                Some((peer, port)) => Accepted::Connection { socket, peer, port },
                 None => Accepted::Nothing,
             };
         }
@@ -237,8 +238,8 @@ impl Listener {
     }
 }
 
-/// The peer's address; `None` when it is gone already.
-fn peer_of(socket: &OwnedFd) -> Option<IpAddr> {
+/// The peer's address and port; `None` when it is gone already.
+fn peer_of(socket: &OwnedFd) -> Option<(IpAddr, u16)> {
     // SAFETY: an address of zeros is a valid value of this plain structure.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut bytes = size_of_val(&storage) as libc::socklen_t;
@@ -252,13 +253,14 @@ fn peer_of(socket: &OwnedFd) -> Option<IpAddr> {
         libc::AF_INET => {
             // SAFETY: the family says what the storage holds.
             let raw = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in>() };
-            Some(IpAddr::V4(Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes())))
+            let address = Ipv4Addr::from(raw.sin_addr.s_addr.to_ne_bytes());
+            Some((IpAddr::V4(address), u16::from_be(raw.sin_port)))
         }
         libc::AF_INET6 => {
             // SAFETY: as above.
             let raw = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in6>() };
             let address = Ipv6Addr::from(raw.sin6_addr.s6_addr);
-            Some(address.to_canonical())
+            Some((address.to_canonical(), u16::from_be(raw.sin6_port)))
         }
         _ => None,
     }

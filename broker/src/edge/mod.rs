@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod buffers;
+mod clients_page;
 pub mod clock;
 pub mod config;
 mod connection;

@@ -61,6 +61,8 @@ pub(super) struct Reactor<C> {
     /// `None`: no ledger is kept.
     pub(super) slowest: Option<Slowest>,
     pub(super) tally: Tally,
+    /// Of the clients' metrics that were published last.
+    pub(super) clients_revision: u64,
     pub(super) ring: Ring,
     pub(super) buffers: ReceiveBuffers,
     /// The kernel writes the bell's count here.
@@ -328,7 +330,7 @@ impl<C: Core> Reactor<C> {
             return listener::discard(completion);
         };
         match listener.handle(completion, now.mono_ns) {
-            Accepted::Connection { socket, peer } => {
+            Accepted::Connection { socket, peer, port } => {
                 let admitted = match self.process.admit(peer) {
                     Ok(()) if self.connections.has_room() => Ok(()),
                     Ok(()) => {
@@ -343,7 +345,7 @@ impl<C: Core> Reactor<C> {
                         let core = &mut self.core;
                         self.connections.open(
                             socket,
-                            peer,
+                            (peer, port),
                             now.mono_ns,
                             &mut self.ring,
                             &mut |event| {
@@ -408,6 +410,14 @@ impl<C: Core> Reactor<C> {
             }
             let core = &self.core;
             handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
+            let revision = core.client_metrics_revision();
+            if revision != self.clients_revision
+                && handle.publish_client_metrics(|clients| {
+                    core.client_metrics(&mut |client| clients.push(Arc::clone(client)));
+                })
+            {
+                self.clients_revision = revision;
+            }
             handle.time.cpu_ns.set(clock::thread_cpu_ns());
             if let Some(slowest) = &mut self.slowest {
                 slowest.turn_window(now.mono_ns);

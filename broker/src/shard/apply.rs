@@ -44,6 +44,12 @@ impl Shard {
         for group in groups {
             self.update_group_config(&group);
         }
+        let resources = self.image.config_resources();
+        let metrics = resources.filter(|resource| resource.kind == ResourceType::ClientMetrics);
+        let metrics: Vec<String> = metrics.map(|resource| resource.name.clone()).collect();
+        for subscription in metrics {
+            self.update_telemetry_subscription(&subscription);
+        }
         let topics: Vec<image::Topic> = self.image.topics().cloned().collect();
         for topic in &topics {
             let index = self.add_topic(topic.id, &topic.name);
@@ -91,7 +97,8 @@ impl Shard {
                 ResourceType::Topic => self.update_topic_config(&resource.name),
                 ResourceType::Broker => self.update_broker_config(),
                 ResourceType::Group => self.update_group_config(&resource.name),
-                ResourceType::BrokerLogger | ResourceType::ClientMetrics => {}
+                ResourceType::ClientMetrics => self.update_telemetry_subscription(&resource.name),
+                ResourceType::BrokerLogger => {}
             },
         }
     }
@@ -219,6 +226,7 @@ impl Shard {
         self.coordinator.update_config(coordinator_config(&self.broker));
         self.transactions.update_config(txn_config(&self.broker));
         self.update_quota_windows();
+        self.update_telemetry();
         let cleaner = rules::cleaner_config(&self.broker, self.config.shards_count);
         self.store.set_cleaner(cleaner);
         let names: Vec<Arc<str>> =

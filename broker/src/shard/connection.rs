@@ -38,6 +38,9 @@ enum Slot {
 #[derive(Debug)]
 pub struct Connection {
     pub peer: IpAddr,
+    pub peer_port: u16,
+    /// Name and version of the client's library, when it said them (KIP-511).
+    pub software: Option<Box<(String, String)>>,
     slots: VecDeque<Slot>,
     /// Sequence of `slots[0]`.
     first_seq: u64,
@@ -73,9 +76,11 @@ pub enum Flow {
 }
 
 impl Connection {
-    fn new(peer: IpAddr) -> Self {
+    fn new(peer: IpAddr, peer_port: u16) -> Self {
         Self {
             peer,
+            peer_port,
+            software: None,
             slots: VecDeque::new(),
             first_seq: 0,
             barrier: None,
@@ -247,8 +252,8 @@ pub struct Connections {
 
 impl Connections {
     /// A client connected.
-    pub fn insert(&mut self, conn: ConnId, peer: IpAddr) {
-        let before = self.map.insert(conn.0, Connection::new(peer));
+    pub fn insert(&mut self, conn: ConnId, peer: IpAddr, port: u16) {
+        let before = self.map.insert(conn.0, Connection::new(peer, port));
         assert!(before.is_none(), "the edge never uses a connection id twice");
     }
 
@@ -300,7 +305,7 @@ mod tests {
 
     #[test]
     fn small_answers_nobody_reads_count_with_the_memory_they_hold() {
-        let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let mut connection = Connection::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
         let mut unread = Vec::new();
         while connection.flow() != Flow::Pause {
             let seq = connection.open_slot(None);

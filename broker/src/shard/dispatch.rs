@@ -119,6 +119,8 @@ impl Shard {
             ApiKey::UnregisterBroker => api::cluster::handle_unregister(self, tag, body),
             ApiKey::AddRaftVoter => api::cluster::handle_add_voter(self, tag, body),
             ApiKey::RemoveRaftVoter => api::cluster::handle_remove_voter(self, tag, body),
+            ApiKey::GetTelemetrySubscriptions => self.handle_telemetry_get(tag, &header, body),
+            ApiKey::PushTelemetry => self.handle_telemetry_push(tag, &header, body),
             ApiKey::DescribeAcls => api::security::handle_describe_acls(self, tag, body),
             ApiKey::CreateAcls => api::security::handle_create_acls(self, tag, body),
             ApiKey::DeleteAcls => api::security::handle_delete_acls(self, tag, body),

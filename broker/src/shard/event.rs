@@ -14,6 +14,7 @@ use super::probe::Reading;
 use super::response::Response;
 use crate::config::BrokerConfig;
 use crate::ledger::{Arrival, Record};
+use crate::telemetry::metrics::InstanceMetrics;
 
 /// A shard of this process, counted from 0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -26,8 +27,8 @@ pub struct ConnId(pub u64);
 /// What happens to a shard.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// A client connected.
-    Connected { conn: ConnId, peer: IpAddr },
+    /// A client connected, from this port.
+    Connected { conn: ConnId, peer: IpAddr, port: u16 },
     /// One whole request frame arrived, without its four length bytes. The bytes are the edge's:
     /// the shard copies what it keeps before `handle_event` returns.
     Frame { conn: ConnId, frame: &'a [u8], arrival: Arrival },
@@ -103,6 +104,12 @@ pub trait Core {
     fn keep_ledger(&mut self, _on: bool) {}
     /// Takes the records of requests whose responses were sent, in exchange for an empty vector.
     fn swap_finished(&mut self, _records: &mut Vec<Record>) {}
+    /// A number that changes when what `client_metrics` says does.
+    fn client_metrics_revision(&self) -> u64 {
+        0
+    }
+    /// Hands out what clients pushed about themselves.
+    fn client_metrics(&self, _put: &mut dyn FnMut(&Arc<InstanceMetrics>)) {}
     /// How large the data folder's disk is, and how much of it is free, in bytes.
     fn note_space(&mut self, _total_bytes: u64, _usable_bytes: u64) {}
     /// The topic of an id, for people.

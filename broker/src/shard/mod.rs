@@ -28,6 +28,7 @@ mod remote;
 pub mod response;
 pub mod snapshot;
 mod stop;
+mod telemetry;
 mod timers;
 pub mod topics;
 mod txn;
@@ -41,6 +42,7 @@ use protocol::compress::Codecs;
 use protocol::types::Uuid;
 use rustc_hash::FxBuildHasher;
 use storage::op::DiskOp;
+use storage::prng::Prng;
 use storage::store::Store;
 use storage::types::{CommitSeq, DurabilityClass, LogId, ReadToken, StoreEvent};
 
@@ -53,6 +55,8 @@ use crate::coordinator::txn::TxnCoordinator;
 use crate::image::Image;
 use crate::ledger::{AppendPath, Record};
 use crate::limits;
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::InstanceMetrics;
 use crate::time::Now;
 use acks::{AckAction, AckQueue};
 use ask::Answer;
@@ -93,6 +97,9 @@ pub struct Shard {
     pub(crate) txns: txn::Txns,
     pub(crate) transactions: TxnCoordinator,
     pub(crate) quotas: quotas::Quotas,
+    pub(crate) telemetry: Telemetry,
+    /// Ids for client instances that have none.
+    instance_ids: Prng,
     /// Shard 0 decides about metadata.
     pub(crate) control: Option<ControlPlane>,
     pub(crate) codecs: Codecs,
@@ -131,8 +138,8 @@ impl Core for Shard {
         self.now = now;
         self.turn_over = false;
         match event {
-            Event::Connected { conn, peer } => {
-                self.connections.insert(conn, peer);
+            Event::Connected { conn, peer, port } => {
+                self.connections.insert(conn, peer, port);
                 self.note_connection(conn, peer);
             }
             Event::Frame { conn, frame, arrival } => self.handle_frame(conn, frame, arrival),
@@ -184,6 +191,7 @@ impl Core for Shard {
             self.coordinator.poll_timeout(),
             self.transactions.poll_timeout(),
             self.quotas.poll_timeout(),
+            self.telemetry.poll_timeout(),
             self.stop_timeout(),
         ]
         .into_iter()
@@ -203,6 +211,14 @@ impl Core for Shard {
     fn swap_finished(&mut self, records: &mut Vec<Record>) {
         assert!(records.is_empty(), "what is given in exchange was used up");
         std::mem::swap(records, &mut self.finished);
+    }
+
+    fn client_metrics_revision(&self) -> u64 {
+        self.telemetry.revision()
+    }
+
+    fn client_metrics(&self, put: &mut dyn FnMut(&Arc<InstanceMetrics>)) {
+        self.telemetry.published().for_each(put);
     }
 
     fn note_space(&mut self, total_bytes: u64, usable_bytes: u64) {
@@ -321,6 +337,7 @@ impl Shard {
         if self.quotas.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
             self.handle_quota_timeout();
         }
+        self.telemetry.handle_timeout(now.mono_ns);
         if self.coordinator.poll_timeout().is_some_and(|at| at <= now.mono_ns) {
             self.coordinator.handle_timeout(now, &self.topics);
             self.drain_coordinator();
@@ -515,6 +532,8 @@ impl Shard {
             txns: txn::Txns::default(),
             transactions: TxnCoordinator::new(txn::txn_config(&config.broker)),
             quotas: quotas::Quotas::new(&config.broker),
+            telemetry: Telemetry::default(),
+            instance_ids: telemetry::instance_ids(&config),
             control,
             codecs: Codecs::default(),
             pool: Pool::default(),

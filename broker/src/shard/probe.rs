@@ -85,6 +85,18 @@ impl Shard {
         let help = "Connections closed because their address opened more than its quota.";
         counter("quota_connections_refused", help, self.quotas.refused_connections_count);
 
+        let telemetry = self.telemetry.probe;
+        let help = "Pushes of clients' metrics that were taken (KIP-714).";
+        counter("telemetry_pushes", help, telemetry.pushes);
+        let help = "Requests about clients' metrics that were refused.";
+        counter("telemetry_refused", help, telemetry.refused);
+        let help = "Numbers that clients pushed.";
+        counter("telemetry_points", help, telemetry.points);
+        let help = "Numbers that were beyond a bound, or of a kind that is not read.";
+        counter("telemetry_points_dropped", help, telemetry.points_dropped);
+        let help = "Client instances forgotten because there were too many.";
+        counter("telemetry_instances_evicted", help, telemetry.instances_evicted);
+
         let mut gauge = |name, help, value: usize| {
             put(Reading { name, kind: Kind::Gauge, help, value: value as u64 });
         };
@@ -94,6 +106,10 @@ impl Shard {
         gauge("tail_bytes", "Memory of recent batches.", self.store.tail_bytes());
         gauge("requests_under_way", "Requests waiting for something.", self.ops.len());
         gauge("fetch_sessions", "Fetch sessions kept.", self.sessions.len());
+        let help = "Client instances whose metrics are known.";
+        gauge("telemetry_instances", help, self.telemetry.instances_count());
+        let help = "Memory of their metrics.";
+        gauge("telemetry_bytes", help, self.telemetry.series_bytes());
         let cleaner = self.store.cleaner_status();
         let help = "Largest share of a compacted partition that is not cleaned, in millionths.";
         gauge("cleaner_dirty_ratio_max_ppm", help, cleaner.dirty_ratio_max_ppm as usize);

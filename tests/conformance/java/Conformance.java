@@ -1,5 +1,6 @@
 // The Java client against a broker: prints one line per check, as checks.py says.
 
+import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -44,6 +45,7 @@ import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.KafkaFuture;
 import org.apache.kafka.common.Node;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
@@ -110,6 +112,7 @@ public final class Conformance {
         check("offsets_in_transactions", this::offsetsInTransactions);
         check("a_second_producer_fences_the_first", this::aSecondProducerFencesTheFirst);
         check("transactions_seen_by_operators", this::transactionsSeenByOperators);
+        check("pushes_its_metrics", this::pushesItsMetrics);
         check("cluster", this::cluster);
         check("topic_ids", this::topicIds);
         check("delete_topic", this::deleteTopic);
@@ -635,6 +638,46 @@ public final class Conformance {
         alter(broker, "log.retention.ms", null, AlterConfigOp.OpType.DELETE);
         waitFor(() -> !described(broker, "log.retention.ms").startsWith("987654321"), 5,
             "the value is gone");
+    }
+
+    private void pushesItsMetrics() throws Exception {
+        String page = System.getenv("CORELANE_ADMIN");
+        if (page == null || page.isEmpty()) {
+            // Kafka needs a plug-in, and shows nothing.
+            return;
+        }
+        String topic = create("telemetry", 1, Map.of());
+        String client = unique("telemetry");
+        ConfigResource subscription =
+            new ConfigResource(ConfigResource.Type.CLIENT_METRICS, unique("subscription"));
+        alter(subscription, "interval.ms", "300", AlterConfigOp.OpType.SET);
+        alter(subscription, "match", "client_id=" + client, AlterConfigOp.OpType.SET);
+        alter(subscription, "metrics", "*", AlterConfigOp.OpType.SET);
+        Map<String, Object> named = Map.of("client.id", client);
+        try (KafkaProducer<byte[], byte[]> producer = producer(named);
+                KafkaConsumer<byte[], byte[]> consumer = consumer(unique("telemetry"), named)) {
+            consumer.assign(List.of(new TopicPartition(topic, 0)));
+            for (String line : List.of("producer_record_send_total", "consumer_fetch_manager_")) {
+                waitFor(() -> {
+                    producer.send(new ProducerRecord<>(topic, new byte[10])).get();
+                    consumer.poll(Duration.ofMillis(20));
+                    return shows(page, "corelane_client_" + line, client);
+                }, 30, line);
+            }
+            Duration patience = Duration.ofSeconds(SECONDS);
+            for (Uuid id : List.of(
+                    producer.clientInstanceId(patience), consumer.clientInstanceId(patience))) {
+                expect(shows(page, "corelane_client_info", id.toString()), "the instance " + id);
+            }
+        }
+    }
+
+    /** Whether the metrics page has a series of a name that begins so, with this in its labels. */
+    private static boolean shows(String page, String name, String label) throws Exception {
+        try (var body = URI.create("http://" + page + "/metrics").toURL().openStream()) {
+            return new String(body.readAllBytes(), StandardCharsets.UTF_8).lines()
+                .anyMatch(line -> line.startsWith(name) && line.contains("\"" + label + "\""));
+        }
     }
 
     private void createPartitions() throws Exception {

@@ -69,6 +69,8 @@ fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
         Err(reason) => return run.tally.fail(client.name, &reason),
     };
     command.args(["--bootstrap", &server.bootstrap]);
+    // Empty for Kafka, which has no such page.
+    command.env("CORELANE_ADMIN", &server.admin);
     run_program(client.name, &mut command, &mut run.tally);
     if !server.alive() {
         let tail = server.tail();

@@ -1,4 +1,4 @@
-//! Keys of a client metrics subscription. Stored and shown for the tools; telemetry is not taken.
+//! Keys of a client metrics subscription (KIP-714). `telemetry::subscription` acts on them.
 //!
 //! A table, read by `config::registry`. Source: Kafka 4.3.1's DescribeConfigs.
 

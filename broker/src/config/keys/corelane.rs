@@ -16,6 +16,12 @@ pub static BROKER_KEYS: &[Key] = &[
         "Whether a core spins instead of sleeping when it has nothing to do.",
     )
     .or("false"),
+    boolean(
+        "corelane.client.telemetry",
+        "Whether clients may push their own metrics (KIP-714), which /metrics then shows.",
+    )
+    .or("true")
+    .cluster_wide(),
     text("corelane.cores", "Cores that run a shard, as in 0,2-5; all of them when unset."),
     text("corelane.default.durability", "What an ack means, unless a topic says otherwise.")
         .or("persisted")

@@ -7,8 +7,8 @@
 use crate::config::key::Check::{AtLeast, MembersOf};
 use crate::config::key::{Key, boolean, class, int, list, long, text};
 use crate::config::reason::{
-    JOURNAL, NO_JVM, NO_LISTENER_RATE, NO_QUORUM, NO_TELEMETRY, NO_TIERED_STORAGE, ONE_NODE,
-    ONE_THREAD_PER_CORE, PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
+    JOURNAL, NO_JVM, NO_LISTENER_RATE, NO_QUORUM, NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE,
+    PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
 };
 
 /// See the module.
@@ -339,8 +339,7 @@ pub static KEYS: &[Key] = &[
         .or("102400"),
     int("telemetry.max.bytes", "Largest telemetry message taken from a client.")
         .or("1048576")
-        .check(AtLeast(1))
-        .ignored(NO_TELEMETRY),
+        .check(AtLeast(1)),
     boolean("unstable.api.versions.enable", "Whether API versions under development are served.")
         .or("false")
         .hidden()

@@ -115,7 +115,7 @@ impl Rig {
         for shard in 0..shards_count as usize {
             rig.event(
                 shard,
-                Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST) },
+                Event::Connected { conn: CONN, peer: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 4711 },
             );
         }
         rig

@@ -166,7 +166,10 @@ fn connections_beyond_an_addresss_rate_are_closed_when_their_time_is_over() {
     set(&mut rig, "ip", "192.0.2.1", "connection_creation_rate", 2.0);
     let peer = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     for number in 0..60 {
-        rig.event(number % 2, Event::Connected { conn: ConnId(100 + number as u64), peer });
+        rig.event(
+            number % 2,
+            Event::Connected { conn: ConnId(100 + number as u64), peer, port: 1 },
+        );
         rig.advance_ms(20);
     }
     // Ten seconds' worth, give or take what is told late.
@@ -180,7 +183,7 @@ fn connections_beyond_an_addresss_rate_are_closed_when_their_time_is_over() {
     rig.advance_ms(30_000);
     assert_eq!(rig.closed.len(), refused);
     let other = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
-    rig.event(0, Event::Connected { conn: ConnId(1000), peer: other });
+    rig.event(0, Event::Connected { conn: ConnId(1000), peer: other, port: 1 });
     assert!(!is_held(&rig, 0, ConnId(1000)));
 }
 

@@ -192,7 +192,7 @@ impl Node {
             match inbound {
                 Inbound::Connected(conn) => {
                     let peer = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-                    core.handle_event(Event::Connected { conn, peer }, now);
+                    core.handle_event(Event::Connected { conn, peer, port: 4711 }, now);
                 }
                 Inbound::Frame(conn, frame) => {
                     let arrival = Arrival::at(now.mono_ns);
