@@ -4,6 +4,7 @@
 //! Options are nothing but keys: each becomes the key it stands for, over the file and the
 //! overrides, and the registry judges all of them alike. A bad value is one line and exit code 2.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -169,14 +170,10 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
         Ok(_) | Err(_) => None,
     };
     let bounded = |count: i32| u32::try_from(count).unwrap_or(0);
-    let per_ip_max = match bounded(socket.connections_per_ip_max) {
-        count if count == i32::MAX as u32 => u32::MAX,
-        count => count,
-    };
-    let mut per_ip_overrides = Vec::new();
-    for (host, count) in &socket.connections_per_ip_overrides {
-        for address in addresses_of(host)? {
-            per_ip_overrides.push((address, bounded(*count)));
+    let mut hosts = BTreeMap::new();
+    for host in socket.connections_per_ip_overrides.keys() {
+        if host.parse::<IpAddr>().is_err() {
+            hosts.insert(host.clone(), addresses_of(host)?);
         }
     }
     let storage = &config.storage;
@@ -187,11 +184,7 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
         journal_dir: storage.journal_dir.as_ref().map(PathBuf::from),
         memory_parent_dir: PathBuf::from(&storage.memory_dir),
         frame_bytes_max: bounded(socket.request_bytes_max),
-        connections: ConnectionBounds {
-            total_max: bounded(socket.connections_max),
-            per_ip_max,
-            per_ip_overrides,
-        },
+        connections: ConnectionBounds::of(socket, hosts),
         sockets: SocketOptions {
             backlog: socket.backlog.max(1),
             send_buffer_bytes: asked("socket.send.buffer.bytes", socket.send_buffer_bytes),

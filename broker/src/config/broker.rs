@@ -48,6 +48,8 @@ pub struct SocketConfig {
     pub receive_buffer_bytes: i32,
     pub backlog: i32,
     pub connections_max: i32,
+    /// Connections per second over all addresses; `None` for no bound.
+    pub connection_rate_max: Option<f64>,
     pub connections_per_ip_max: i32,
     /// Other bounds for named addresses.
     pub connections_per_ip_overrides: BTreeMap<String, i32>,
@@ -362,6 +364,10 @@ fn socket(read: &Reader<'_>) -> Result<SocketConfig, ConfigError> {
         receive_buffer_bytes: read.int("socket.receive.buffer.bytes")?,
         backlog: read.int("socket.listen.backlog.size")?,
         connections_max: read.int("max.connections")?,
+        connection_rate_max: match read.int("max.connection.creation.rate")? {
+            i32::MAX => None,
+            rate => Some(f64::from(rate)),
+        },
         connections_per_ip_max: read.int("max.connections.per.ip")?,
         connections_per_ip_overrides: per_ip_overrides(read)?,
         idle_ms_max: read.long("connections.max.idle.ms")?,

@@ -14,8 +14,6 @@ pub const ONE_NODE: &str = "one node serves the whole cluster";
 pub const PURGATORY_IS_EXACT: &str =
     "a waiting request leaves when it is answered, nothing is purged";
 pub const NO_QUORUM: &str = "the metadata log has one member";
-pub const NO_LISTENER_RATE: &str =
-    "connections are bounded by their address's quota, not by their listener";
 pub const PLAINTEXT_ONLY: &str = "only plaintext listeners without authentication are served";
 pub const NO_SHARE_GROUPS: &str = "share groups are not served";
 pub const NO_STREAMS_GROUPS: &str = "streams groups are not served";

@@ -14,7 +14,7 @@ use super::limits::{
     CONFIG_NAME_BYTES_MAX, CONFIG_RESOURCES_MAX, CONFIG_VALUE_BYTES_MAX, CONFIGS_PER_RESOURCE_MAX,
     SUBSCRIPTIONS_MAX,
 };
-use super::{Decision, Refusal, topic_name};
+use super::{Decision, Refusal, client_quotas, topic_name};
 use crate::config::group::validate_group;
 use crate::config::key::{ConfigType, Key, Update};
 use crate::config::topic::{TopicConfigError, validate_topic};
@@ -411,12 +411,29 @@ fn validate_broker(
         }
     }
     eligible_leader_rules(image, cluster, before, after)?;
+    hosts_are_addresses(before, after)?;
     let (own, all) = image.broker_configs(config.node_id);
     let resolved = match cluster {
         true => config.with_altered(own, after),
         false => config.with_altered(after, all),
     };
     resolved.map(|_| ()).map_err(|error| Refusal::new(ErrorCode::InvalidRequest, error.to_string()))
+}
+
+/// Nothing is looked up while the broker runs: a bound that is altered names addresses.
+fn hosts_are_addresses(before: &Configs, after: &Configs) -> Result<(), Refusal> {
+    const KEY: &str = "max.connections.per.ip.overrides";
+    let Some(text) = after.get(KEY).filter(|text| before.get(KEY) != Some(text)) else {
+        return Ok(());
+    };
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let host = pair.rsplit_once(':').map_or(pair, |(host, _)| host.trim());
+        if client_quotas::address(host).is_none() {
+            let why = format!("Invalid value {text} for configuration {KEY}: {host} is no address");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, why));
+        }
+    }
+    Ok(())
 }
 
 /// Eligible leader replicas (KIP-966) need one min.insync.replicas for the whole cluster.

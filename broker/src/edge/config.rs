@@ -1,11 +1,14 @@
 //! What the edge is told at start. Kafka's keys are read elsewhere; here are plain values with
 //! units.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use storage::edge::files::SyncPath;
+
+use crate::config::SocketConfig;
 
 /// A host and a port as the operator wrote them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,7 +50,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// How many connections there may be, over all shards.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ConnectionBounds {
     /// `max.connections`.
     pub total_max: u32,
@@ -55,6 +58,33 @@ pub struct ConnectionBounds {
     pub per_ip_max: u32,
     /// `max.connections.per.ip.overrides`.
     pub per_ip_overrides: Vec<(IpAddr, u32)>,
+    /// What the names of hosts in the overrides stood for when the broker started.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+}
+
+impl ConnectionBounds {
+    /// The bounds that settings ask for. Names that are neither addresses nor among `hosts` bound
+    /// nobody: nothing is looked up while the broker runs.
+    pub fn of(socket: &SocketConfig, hosts: BTreeMap<String, Vec<IpAddr>>) -> ConnectionBounds {
+        let bounded = |count: i32| u32::try_from(count).unwrap_or(0);
+        let per_ip_max = match bounded(socket.connections_per_ip_max) {
+            count if count == i32::MAX as u32 => u32::MAX,
+            count => count,
+        };
+        let mut per_ip_overrides = Vec::new();
+        for (host, count) in &socket.connections_per_ip_overrides {
+            let literal: Option<IpAddr> = match host.as_str() {
+                "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                other => other.parse().ok(),
+            };
+            let named = hosts.get(host).into_iter().flatten().copied();
+            for address in literal.into_iter().chain(named) {
+                per_ip_overrides.push((address.to_canonical(), bounded(*count)));
+            }
+        }
+        let total_max = bounded(socket.connections_max);
+        ConnectionBounds { total_max, per_ip_max, per_ip_overrides, hosts }
+    }
 }
 
 /// Options of listening sockets, which the connections inherit.
@@ -145,6 +175,7 @@ impl EdgeConfig {
                 total_max: i32::MAX as u32,
                 per_ip_max: u32::MAX,
                 per_ip_overrides: Vec::new(),
+                hosts: BTreeMap::new(),
             },
             sockets: SocketOptions {
                 backlog: 1024,

@@ -1,8 +1,8 @@
 //! What the threads of a process share: bells, ring descriptors, the wish to stop, counters, and
 //! the connection limits that hold over all shards.
 //!
-//! No data of a shard is here. Locks are taken when a connection opens or closes under a limit per
-//! address, when settings are read again, and, without waiting, once a second for the counters.
+//! No data of a shard is here. Locks are taken when a connection opens or closes, when settings are
+//! read again or altered, and, without waiting, once a second for the counters.
 #![expect(unsafe_code, reason = "eventfd and its eight bytes")]
 #![expect(clippy::disallowed_types, reason = "what holds over all shards")]
 
@@ -10,7 +10,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard};
 
 use hashbrown::HashMap;
 use rustc_hash::FxBuildHasher;
@@ -18,7 +18,7 @@ use rustc_hash::FxBuildHasher;
 use super::config::ConnectionBounds;
 use super::counters::Counters;
 use super::ledger::{CoreTime, Ledger, SlowRequest};
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, SocketConfig};
 use crate::shard::probe::Reading;
 use crate::telemetry::metrics::InstanceMetrics;
 
@@ -198,11 +198,17 @@ pub struct Process {
     pub shards: Vec<ShardHandle>,
     /// Shards that said `Output::Stopped`.
     stopped: AtomicU32,
-    bounds: ConnectionBounds,
-    connections: AtomicU32,
-    per_ip: Mutex<HashMap<IpAddr, u32, FxBuildHasher>>,
+    admission: Mutex<Admission>,
     /// Where shards meet before their rings go away.
     end: Barrier,
+}
+
+/// The bounds on connections, and who has how many. All are counted: a bound may come later.
+#[derive(Debug, Default)]
+struct Admission {
+    bounds: ConnectionBounds,
+    total: u32,
+    per_ip: HashMap<IpAddr, u32, FxBuildHasher>,
 }
 
 /// Why a connection is refused.
@@ -218,9 +224,7 @@ impl Process {
         Ok(Self {
             shards: (0..shards).map(|_| ShardHandle::new()).collect::<io::Result<_>>()?,
             stopped: AtomicU32::new(0),
-            bounds,
-            connections: AtomicU32::new(0),
-            per_ip: Mutex::default(),
+            admission: Mutex::new(Admission { bounds, ..Admission::default() }),
             end: Barrier::new(shards),
         })
     }
@@ -262,46 +266,43 @@ impl Process {
         self.end.wait();
     }
 
-    fn limits_per_ip(&self) -> bool {
-        self.bounds.per_ip_max < u32::MAX || !self.bounds.per_ip_overrides.is_empty()
+    /// Takes altered bounds. Connections beyond them stay until they close.
+    pub fn set_connection_bounds(&self, socket: &SocketConfig) {
+        let mut admission = self.admission();
+        let hosts = std::mem::take(&mut admission.bounds.hosts);
+        admission.bounds = ConnectionBounds::of(socket, hosts);
     }
 
     /// Counts a connection in, or says which limit refuses it.
     pub fn admit(&self, peer: IpAddr) -> Result<(), Refused> {
-        if self.connections.fetch_add(1, Ordering::Relaxed) >= self.bounds.total_max {
-            self.connections.fetch_sub(1, Ordering::Relaxed);
+        let mut admission = self.admission();
+        let Admission { bounds, total, per_ip } = &mut *admission;
+        if *total >= bounds.total_max {
             return Err(Refused::Total);
         }
-        if self.limits_per_ip() {
-            let overrides = &self.bounds.per_ip_overrides;
-            let own = overrides.iter().find(|(address, _)| *address == peer);
-            let max = own.map_or(self.bounds.per_ip_max, |(_, max)| *max);
-            let mut per_ip = self.per_ip.lock().expect("no thread panics holding it");
-            let count = per_ip.entry(peer).or_insert(0);
-            if *count >= max {
-                if *count == 0 {
-                    per_ip.remove(&peer);
-                }
-                self.connections.fetch_sub(1, Ordering::Relaxed);
-                return Err(Refused::PerIp);
-            }
-            *count += 1;
+        let own = bounds.per_ip_overrides.iter().find(|(address, _)| *address == peer);
+        let max = own.map_or(bounds.per_ip_max, |(_, max)| *max);
+        if per_ip.get(&peer).is_some_and(|count| *count >= max) || max == 0 {
+            return Err(Refused::PerIp);
         }
+        *per_ip.entry(peer).or_insert(0) += 1;
+        *total += 1;
         Ok(())
     }
 
     /// Counts a connection out.
     pub fn release(&self, peer: IpAddr) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-        if self.limits_per_ip() {
-            let mut per_ip = self.per_ip.lock().expect("no thread panics holding it");
-            if let Some(count) = per_ip.get_mut(&peer) {
-                *count -= 1;
-                if *count == 0 {
-                    per_ip.remove(&peer);
-                }
-            }
+        let mut admission = self.admission();
+        admission.total -= 1;
+        let count = admission.per_ip.get_mut(&peer).expect("who goes was counted when it came");
+        *count -= 1;
+        if *count == 0 {
+            admission.per_ip.remove(&peer);
         }
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission.lock().expect("no thread panics holding it")
     }
 }
 
@@ -315,7 +316,12 @@ mod tests {
     fn limits_hold_and_free_up_when_connections_close() {
         let [a, b, c] = [1, 2, 3].map(|last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)));
         let per_ip_overrides = vec![(c, 0)];
-        let bounds = ConnectionBounds { total_max: 3, per_ip_max: 2, per_ip_overrides };
+        let bounds = ConnectionBounds {
+            total_max: 3,
+            per_ip_max: 2,
+            per_ip_overrides,
+            ..ConnectionBounds::default()
+        };
         let process = Process::new(1, bounds).expect("an eventfd");
         assert_eq!(process.admit(c), Err(Refused::PerIp));
         assert_eq!(process.admit(a), Ok(()));
@@ -328,6 +334,36 @@ mod tests {
         for peer in [a, a, b] {
             process.release(peer);
         }
-        assert!(process.per_ip.lock().expect("not poisoned").is_empty());
+        assert!(process.admission().per_ip.is_empty());
+    }
+
+    #[test]
+    fn altered_bounds_count_who_is_there_already() {
+        let a = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        let bounds = ConnectionBounds {
+            total_max: u32::MAX,
+            per_ip_max: u32::MAX,
+            ..ConnectionBounds::default()
+        };
+        let process = Process::new(1, bounds).expect("an eventfd");
+        for _ in 0..3 {
+            assert_eq!(process.admit(a), Ok(()));
+        }
+        let settings = |key: &str, value: &str| {
+            let fixed = [(key.to_owned(), value.to_owned())].into();
+            BrokerConfig::from_fixed(fixed).expect("good settings").0.socket
+        };
+        process.set_connection_bounds(&settings("max.connections.per.ip", "3"));
+        assert_eq!(process.admit(a), Err(Refused::PerIp));
+        process.set_connection_bounds(&settings("max.connections", "3"));
+        assert_eq!(process.admit(a), Err(Refused::Total));
+        let overrides = "max.connections.per.ip.overrides";
+        process.set_connection_bounds(&settings(overrides, "10.0.0.1:4"));
+        assert_eq!(process.admit(a), Ok(()));
+        assert_eq!(process.admit(a), Err(Refused::PerIp));
+        for _ in 0..4 {
+            process.release(a);
+        }
+        assert_eq!(process.admit(a), Ok(()));
     }
 }

@@ -28,6 +28,7 @@ use super::log::Logger;
 use super::mesh::MeshEnd;
 use super::user_data::{self, Kind};
 use super::{run, space};
+use crate::config::BrokerConfig;
 use crate::ledger::Record;
 use crate::shard::event::{Core, Event, Output, ShardId};
 use crate::shard::mesh::MeshMessage;
@@ -61,6 +62,8 @@ pub(super) struct Reactor<C> {
     /// `None`: no ledger is kept.
     pub(super) slowest: Option<Slowest>,
     pub(super) tally: Tally,
+    /// The settings whose bounds on connections count, on the shard that says them.
+    pub(super) settings: Option<Arc<BrokerConfig>>,
     /// Of the clients' metrics that were published last.
     pub(super) clients_revision: u64,
     pub(super) ring: Ring,
@@ -410,6 +413,12 @@ impl<C: Core> Reactor<C> {
             }
             let core = &self.core;
             handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
+            if let Some(settings) = core.settings()
+                && !self.settings.as_ref().is_some_and(|known| Arc::ptr_eq(known, settings))
+            {
+                self.process.set_connection_bounds(&settings.socket);
+                self.settings = Some(Arc::clone(settings));
+            }
             let revision = core.client_metrics_revision();
             if revision != self.clients_revision
                 && handle.publish_client_metrics(|clients| {

@@ -211,6 +211,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
         delay: config.delay,
         slowest: config.ledger.then(Slowest::default),
         tally: Tally::default(),
+        settings: None,
         clients_revision: 0,
         ring,
         buffers,

@@ -15,8 +15,13 @@ use crate::quota::key::QuotaKey;
 /// Who shares what a quota allows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Owner {
-    Client { user: Option<String>, client_id: Option<String> },
+    Client {
+        user: Option<String>,
+        client_id: Option<String>,
+    },
     Address(IpAddr),
+    /// All who connect.
+    Everybody,
 }
 
 /// The quotas of the cluster, ready to be asked.

@@ -104,6 +104,10 @@ pub trait Core {
     fn keep_ledger(&mut self, _on: bool) {}
     /// Takes the records of requests whose responses were sent, in exchange for an empty vector.
     fn swap_finished(&mut self, _records: &mut Vec<Record>) {}
+    /// The broker's settings, with what was altered while it ran; one shard says them.
+    fn settings(&self) -> Option<&Arc<BrokerConfig>> {
+        None
+    }
     /// A number that changes when what `client_metrics` says does.
     fn client_metrics_revision(&self) -> u64 {
         0

@@ -213,6 +213,10 @@ impl Core for Shard {
         std::mem::swap(records, &mut self.finished);
     }
 
+    fn settings(&self) -> Option<&Arc<BrokerConfig>> {
+        self.control.is_some().then_some(&self.broker)
+    }
+
     fn client_metrics_revision(&self) -> u64 {
         self.telemetry.revision()
     }

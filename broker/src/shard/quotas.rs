@@ -264,6 +264,7 @@ impl Shard {
 
     /// A client connected: one beyond its address's quota is closed after the time it would wait.
     pub(super) fn note_connection(&mut self, conn: ConnId, peer: IpAddr) {
+        self.note_connection_of_all(conn);
         if !self.quotas.of_addresses {
             return;
         }
@@ -280,6 +281,22 @@ impl Shard {
             if let Some(connection) = self.connections.get_mut(conn) {
                 connection.doomed = true;
             }
+            self.mute(conn, throttle_ns);
+        }
+    }
+
+    /// The rate of all connections (`max.connection.creation.rate`): one beyond it is not read from
+    /// until the rate is back. Kafka lets it wait in the socket's queue; it is heard as late.
+    fn note_connection_of_all(&mut self, conn: ConnId) {
+        let Some(limit) = self.broker.socket.connection_rate_max else { return };
+        let now_ns = self.now.mono_ns;
+        let quotas = &mut self.quotas;
+        let key = QuotaKey::ConnectionCreation;
+        let account = quotas.accounts.open(key, Owner::Everybody, limit, now_ns);
+        let Some(account) = account else { return };
+        quotas.accounts.record(account, 1.0, now_ns);
+        let throttle_ns = quotas.accounts.throttle_ns(account, now_ns);
+        if throttle_ns > 0 {
             self.mute(conn, throttle_ns);
         }
     }
@@ -324,7 +341,8 @@ impl Shard {
 
     /// Ends a turn in which requests were counted.
     pub(super) fn end_quota_turn(&mut self) {
-        if !self.quotas.of_clients && !self.quotas.of_addresses {
+        let of_all = self.broker.socket.connection_rate_max.is_some();
+        if !self.quotas.of_clients && !self.quotas.of_addresses && !of_all {
             return;
         }
         let now_ns = self.now.mono_ns;

@@ -156,6 +156,53 @@ def brokers_and_groups(b, v):
     alter("good value of all", BROKER, "", ("message.max.bytes", "100000", SET))
 
 
+DYNAMIC = [
+    # (key, values) that a running broker may take.
+    ("max.connections", ("0", "-1", "100")),
+    ("max.connections.per.ip", ("0", "-1", "100")),
+    ("max.connections.per.ip.overrides", ("127.0.0.1:5", "127.0.0.1:5,localhost:6", "127.0.0.1",
+                                          "127.0.0.1:x", "")),
+    ("max.connection.creation.rate", ("-1", "100")),
+    ("listener.name.plaintext.max.connections", ("100",)),
+    ("log.retention.ms", ("-1", "0", "-2", "5")),
+    ("log.retention.bytes", ("-1", "5")),
+    ("log.local.retention.ms", ("-2", "-1", "5", "99999999999")),
+    ("log.local.retention.bytes", ("-2", "-1", "5")),
+    ("log.cleanup.policy", ("compact", "delete,compact", "", "x")),
+    ("log.message.timestamp.type", ("LogAppendTime", "x")),
+    ("log.message.timestamp.before.max.ms", ("0", "-1")),
+    ("log.message.timestamp.after.max.ms", ("0", "-1")),
+    ("log.segment.bytes", ("1048576", "13")),
+    ("log.roll.ms", ("1", "0")),
+    ("log.cleaner.min.cleanable.ratio", ("0", "1", "1.1")),
+    ("log.cleaner.threads", ("1", "0")),
+    ("log.cleaner.io.max.bytes.per.second", ("1", "x")),
+    ("log.cleaner.enable", ("false",)),
+    ("log.cleaner.backoff.ms", ("5",)),
+    ("compression.type", ("zstd", "x")),
+    ("compression.gzip.level", ("-1", "0", "9")),
+    ("message.max.bytes", ("0", "-1")),
+    ("producer.id.expiration.ms", ("5", "0")),
+    ("transaction.partition.verification.enable", ("false",)),
+    ("background.threads", ("11", "0")),
+    ("unclean.leader.election.enable", ("true",)),
+    ("group.consumer.assignment.interval.ms", ("5", "-1")),
+    ("num.partitions", ("5",)), ("log.retention.hours", ("5",)), ("log.dirs", ("/x",)),
+    ("connections.max.idle.ms", ("5",)), ("auto.create.topics.enable", ("false",)),
+    ("offsets.retention.minutes", ("5",)), ("telemetry.max.bytes", ("5",)),
+    ("remote.log.storage.system.enable", ("true",)),
+]
+
+
+@case("IncrementalAlterConfigs", versions=[1])
+def dynamic_keys(b, v):
+    for key, given in DYNAMIC:
+        for value in given:
+            for scope in ("", "1"):
+                altered(b, v, f"{key}={value} of '{scope}'",
+                        (BROKER, scope, [(key, value, SET)]), only=True)
+
+
 @case("IncrementalAlterConfigs", versions=[1])
 def values(b, v):
     name = b.topic()

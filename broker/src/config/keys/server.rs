@@ -7,8 +7,8 @@
 use crate::config::key::Check::{AtLeast, MembersOf};
 use crate::config::key::{Key, boolean, class, int, list, long, text};
 use crate::config::reason::{
-    JOURNAL, NO_JVM, NO_LISTENER_RATE, NO_QUORUM, NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE,
-    PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
+    JOURNAL, NO_JVM, NO_QUORUM, NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE, PLAINTEXT_ONLY,
+    PURGATORY_IS_EXACT, SHARD_BOUNDS,
 };
 
 /// See the module.
@@ -202,8 +202,7 @@ pub static KEYS: &[Key] = &[
     int("max.connection.creation.rate", "Most connections accepted per second.")
         .or("2147483647")
         .check(AtLeast(0))
-        .cluster_wide()
-        .ignored(NO_LISTENER_RATE),
+        .cluster_wide(),
     int("max.connections", "Most connections at once.")
         .or("2147483647")
         .check(AtLeast(0))

@@ -130,6 +130,11 @@ impl GroupCoordinator {
         self.config = config;
     }
 
+    /// The settings in force.
+    pub fn config(&self) -> &GroupConfig {
+        &self.config
+    }
+
     /// A group got, or lost, settings of its own.
     pub fn set_group_config(&mut self, group: &str, overrides: ConsumerOverrides) {
         let all = &mut self.config.consumer.overrides;

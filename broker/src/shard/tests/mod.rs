@@ -4,6 +4,7 @@
 //! answers at once, so that what a test sees is the shard's own order.
 
 mod control;
+mod dynamic;
 mod fetch;
 mod isolation;
 mod ledger;
