@@ -308,7 +308,6 @@ public final class Tools {
         list("list_slow", "--duration-filter", "3600000");
         describe("describe", "tools-copy");
         describe("describe_missing", "tools-none");
-        describeProducers("describe_producers", "tools-copies");
         hanging("hanging", "--broker-id", "1");
         hanging("hanging_nowhere");
         hanging("hanging_unknown_broker", "--broker-id", "7");
