@@ -27,6 +27,7 @@ import time
 import crc32c
 
 INIT_PRODUCER_ID, ADD_PARTITIONS, END_TXN, PRODUCE, CREATE_TOPICS = 22, 24, 26, 0, 19
+FIND_COORDINATOR = 10
 TRANSACTIONAL = 0x10
 # Codes that say "ask again": no leader yet, a coordinator that loads or is not there, a
 # transaction that ends.
@@ -183,6 +184,8 @@ def fill(client, options):
     client.all([produce("producers", batch([(b"", b"first")], (*producer, 0)))
                 for producer in producers], lambda answer: produced(answer)[0])
     names = [f"transactional-{n}" for n in range(options.transactional_ids)]
+    # Who asks first makes the coordinators' topic.
+    client.all([(FIND_COORDINATOR, 1, text(names[0]) + b"\1")], second_field)
     made = client.all([init_producer_id(name) for name in names], second_field)
     ids = [struct.unpack_from(">qh", answer, 6) for answer in made]
     client.all([(ADD_PARTITIONS, 0, text(name) + struct.pack(">qhi", *one, 1) + text("producers")
@@ -236,6 +239,14 @@ def main():
     parser.add_argument("--kills", type=int, default=5)
     options = parser.parse_args()
     broker = Broker(options.broker)
+    try:
+        measure(broker, options)
+    finally:
+        broker.process.kill()
+    shutil.rmtree(broker.folder)
+
+
+def measure(broker, options):
     broker.start()
     began = time.monotonic()
     producers, names, ids = fill(Client(broker.port), options)
@@ -270,7 +281,6 @@ def main():
         print(f"kill {kill}: ready in {ready[-1]:.3f} s, all served in {served[-1]:.3f} s",
               flush=True)
     broker.end(signal.SIGTERM)
-    shutil.rmtree(broker.folder)
     print(json.dumps({"ready": ready, "served": served}))
     sys.stdout.flush()
 
