@@ -17,9 +17,12 @@ use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
 use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchResponse};
 use protocol::messages::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetDeleteRequest, SyncGroupRequest, TxnOffsetCommitRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, StreamsGroupDescribeRequest,
+    StreamsGroupDescribeResponse, StreamsGroupHeartbeatRequest, SyncGroupRequest,
+    TxnOffsetCommitRequest,
 };
 
+use super::streams;
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::coordinator::group::{GroupRequest, GroupResponse};
 use crate::coordinator::partition_for_group;
@@ -128,6 +131,26 @@ fn questions(
                 })
                 .collect()
         }
+        ApiKey::StreamsGroupHeartbeat => {
+            let request = shard.decode::<StreamsGroupHeartbeatRequest>(tag, body)?;
+            let to = owner(shard, &request.group_id);
+            vec![(to, GroupRequest::StreamsGroupHeartbeat(Box::new(request)))]
+        }
+        ApiKey::StreamsGroupDescribe => {
+            let mut request = shard.decode::<StreamsGroupDescribeRequest>(tag, body)?;
+            let mut groups = std::mem::take(&mut request.group_ids);
+            // Those that can be no groups are answered first, as by Kafka.
+            groups.sort_by_key(|group| !group.is_empty());
+            groups
+                .into_iter()
+                .map(|group| {
+                    let to = owner(shard, &group);
+                    let one =
+                        StreamsGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
+                    (to, GroupRequest::StreamsGroupDescribe(one))
+                })
+                .collect()
+        }
         ApiKey::DeleteGroups => {
             let mut request = shard.decode::<DeleteGroupsRequest>(tag, body)?;
             let groups = std::mem::take(&mut request.groups_names);
@@ -175,6 +198,9 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: V
         ApiKey::ConsumerGroupDescribe => {
             GroupResponse::ConsumerGroupDescribe(ConsumerGroupDescribeResponse::default())
         }
+        ApiKey::StreamsGroupDescribe => {
+            GroupResponse::StreamsGroupDescribe(StreamsGroupDescribeResponse::default())
+        }
         ApiKey::ListGroups => GroupResponse::ListGroups(ListGroupsResponse::default()),
         ApiKey::DeleteGroups => GroupResponse::DeleteGroups(DeleteGroupsResponse::default()),
         other => unreachable!("{other:?} names exactly one group"),
@@ -201,6 +227,10 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, key: ApiKey, answers: V
         GroupResponse::ConsumerGroupDescribe(response) => {
             shard.reply::<ConsumerGroupDescribeRequest>(tag, &response);
         }
+        GroupResponse::StreamsGroupHeartbeat(answer) => streams::answer(shard, tag, answer),
+        GroupResponse::StreamsGroupDescribe(response) => {
+            shard.reply::<StreamsGroupDescribeRequest>(tag, &response);
+        }
     }
 }
 
@@ -213,6 +243,9 @@ fn merge(mut all: GroupResponse, more: GroupResponse) -> GroupResponse {
             all.groups.extend(more.groups);
         }
         (GroupResponse::ConsumerGroupDescribe(all), GroupResponse::ConsumerGroupDescribe(more)) => {
+            all.groups.extend(more.groups);
+        }
+        (GroupResponse::StreamsGroupDescribe(all), GroupResponse::StreamsGroupDescribe(more)) => {
             all.groups.extend(more.groups);
         }
         (GroupResponse::ListGroups(all), GroupResponse::ListGroups(more)) => {

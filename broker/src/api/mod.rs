@@ -21,6 +21,7 @@ pub mod producers;
 pub mod rules;
 pub mod security;
 pub mod served;
+mod streams;
 pub mod transactions;
 pub mod versions;
 
@@ -51,6 +52,9 @@ pub(crate) fn finish(
         GatherRequest::FindCoordinator(request) => groups::finish_find(shard, tag, &request),
         GatherRequest::Metadata(request) => metadata::finish(shard, tag, &request),
         GatherRequest::Group(key) => groups::finish(shard, tag, key, answers),
+        GatherRequest::StreamsTopics(response) => {
+            streams::finish(shard, tag, *response, answers);
+        }
         GatherRequest::DescribeQuorum(request) => {
             cluster::finish_quorum(shard, tag, &request, &answers);
         }

@@ -73,6 +73,8 @@ pub const SERVED: &[(ApiKey, Versions)] = &[
     (ApiKey::DescribeTopicPartitions, range_of(0, 0)),
     (ApiKey::AddRaftVoter, range_of(0, 1)),
     (ApiKey::RemoveRaftVoter, range_of(0, 0)),
+    (ApiKey::StreamsGroupHeartbeat, range_of(0, 0)),
+    (ApiKey::StreamsGroupDescribe, range_of(0, 0)),
 ];
 
 /// The versions of an API that are accepted, if it is served.

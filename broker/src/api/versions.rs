@@ -16,6 +16,7 @@ pub const FINALIZED_FEATURES: &[(&str, i16)] = &[
     ("group.version", 1),
     ("kraft.version", 1),
     ("metadata.version", 30),
+    ("streams.version", 1),
     ("transaction.version", 2),
 ];
 

@@ -16,7 +16,6 @@ pub const PURGATORY_IS_EXACT: &str =
 pub const NO_QUORUM: &str = "the metadata log has one member";
 pub const PLAINTEXT_ONLY: &str = "only plaintext listeners without authentication are served";
 pub const NO_SHARE_GROUPS: &str = "share groups are not served";
-pub const NO_STREAMS_GROUPS: &str = "streams groups are not served";
 pub const ONE_THREAD_PER_CORE: &str = "one thread per core does all the work (see corelane.cores)";
 pub const NO_TIERED_STORAGE: &str = "there is no tiered storage";
 pub const SHARD_BOUNDS: &str = "each connection and each core has its own bound";

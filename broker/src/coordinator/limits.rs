@@ -59,6 +59,10 @@ pub const JOBS_PER_GROUP_MAX: usize = 2 * MEMBERS_PER_GROUP_MAX;
 /// `INVALID_REQUEST`.
 pub const SUBSCRIPTION_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of the names and settings in the topology of a streams group, with those of the member
+/// that brings it. More answer `INVALID_REQUEST`.
+pub const TOPOLOGY_BYTES_MAX: usize = 1 << 20;
+
 /// Different regular expressions of one consumer group. One more answers
 /// `GROUP_MAX_SIZE_REACHED`.
 pub const REGEXES_PER_GROUP_MAX: usize = 1_000;

@@ -12,6 +12,7 @@ pub mod group;
 pub mod limits;
 pub mod offsets;
 pub mod records;
+pub mod streams_records;
 pub mod txn;
 
 use bytes::Bytes;

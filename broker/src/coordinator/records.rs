@@ -4,8 +4,8 @@
 //! its version. Written as Kafka 4.3 writes them: group metadata in version 3, offsets in version
 //! 4, or in version 1 when the client asked for a retention of its own, which only that version can
 //! say. Read in every version Kafka 4.3 reads. The records of consumer groups are in
-//! `consumer_records`; kinds of other group types are none of ours and come back as
-//! [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
+//! `consumer_records`, those of streams groups in `streams_records`; kinds of other group types are
+//! none of ours and come back as [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
 //! Kafka 4.3.1; the golden bytes in `tests/golden.rs` come from Kafka's own classes.
 
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use protocol::types::Uuid;
 
 use super::CoordinatorRecord;
 use super::consumer_records::ConsumerRecord;
+use super::streams_records::StreamsRecord;
 
 /// Kind 0: an offset, from before Kafka kept group metadata beside it. Read only.
 const KIND_LEGACY_OFFSET: i16 = 0;
@@ -95,6 +96,8 @@ pub enum GroupRecord {
     Group { key: GroupMetadataKey, value: Option<GroupMetadataValue> },
     /// A change of a consumer group.
     Consumer { group: String, record: Box<ConsumerRecord> },
+    /// A change of a streams group.
+    Streams { group: String, record: Box<StreamsRecord> },
 }
 
 impl GroupRecord {
@@ -128,6 +131,7 @@ impl GroupRecord {
                 value.as_ref().map(|value| versioned(value, GROUP_VALUE, GROUP_VALUE)),
             ),
             Self::Consumer { group, record } => record.encode(group),
+            Self::Streams { group, record } => record.encode(group),
         };
         CoordinatorRecord { key, value, timestamp_ms }
     }
@@ -189,7 +193,10 @@ pub fn parse(key: &[u8], value: Option<&[u8]>) -> Result<Parsed, RecordError> {
         }
         _ => match ConsumerRecord::parse(kind, &mut reader, value)? {
             Some((group, record)) => GroupRecord::Consumer { group, record: Box::new(record) },
-            None => return Ok(Parsed::Other { kind }),
+            None => match StreamsRecord::parse(kind, &mut reader, value)? {
+                Some((group, record)) => GroupRecord::Streams { group, record: Box::new(record) },
+                None => return Ok(Parsed::Other { kind }),
+            },
         },
     };
     Ok(Parsed::Record(record))

@@ -135,6 +135,8 @@ pub enum GatherRequest {
     Metadata(messages::MetadataRequest),
     /// A group request; one that names several groups has a question for each.
     Group(ApiKey),
+    /// A streams group's heartbeat whose internal topics are being created.
+    StreamsTopics(Box<messages::StreamsGroupHeartbeatResponse>),
     DescribeQuorum(messages::DescribeQuorumRequest),
     /// A request of the control plane.
     Control,

@@ -93,6 +93,8 @@ impl Shard {
             | ApiKey::DeleteGroups
             | ApiKey::ConsumerGroupHeartbeat
             | ApiKey::ConsumerGroupDescribe
+            | ApiKey::StreamsGroupHeartbeat
+            | ApiKey::StreamsGroupDescribe
             | ApiKey::OffsetDelete
             | ApiKey::TxnOffsetCommit => api::groups::handle(self, tag, &header, body),
             ApiKey::CreateTopics

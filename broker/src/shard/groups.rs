@@ -20,7 +20,7 @@ use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
 use crate::coordinator::CoordinatorRecord;
 use crate::coordinator::group::{
     Action, AppendToken, Assignor, ConsumerConfig, ConsumerOverrides, GroupConfig, GroupRequest,
-    MigrationPolicy, ReplyToken, RequestContext, TopicLookup,
+    MigrationPolicy, ReplyToken, RequestContext, StreamsConfig, StreamsOverrides, TopicLookup,
 };
 use crate::image::{ConfigResource, ResourceType};
 
@@ -198,6 +198,7 @@ pub(super) fn coordinator_config(broker: &BrokerConfig) -> GroupConfig {
             .unwrap_or(1)
             .max(1),
         consumer: consumer_config(groups),
+        streams: streams_config(groups),
         ..GroupConfig::default()
     }
 }
@@ -229,22 +230,48 @@ fn consumer_config(groups: &GroupsConfig) -> ConsumerConfig {
     }
 }
 
+fn streams_config(groups: &GroupsConfig) -> StreamsConfig {
+    let number = |key: &str| groups.group_bounds.get(key).copied().unwrap_or(0).max(0);
+    let milliseconds = |key| u64::try_from(number(key)).unwrap_or(0);
+    StreamsConfig {
+        enabled: groups.rebalance_protocols.iter().any(|name| name == "streams"),
+        session_timeout_ms: milliseconds("group.streams.session.timeout.ms"),
+        heartbeat_interval_ms: i32::try_from(number("group.streams.heartbeat.interval.ms"))
+            .unwrap_or(i32::MAX),
+        group_size_max: usize::try_from(number("group.streams.max.size")).unwrap_or(usize::MAX),
+        standby_replicas: u32::try_from(number("group.streams.num.standby.replicas"))
+            .unwrap_or(u32::MAX),
+        initial_rebalance_delay_ms: milliseconds("group.streams.initial.rebalance.delay.ms"),
+        assignment_interval_ms: milliseconds("group.streams.assignment.interval.ms"),
+        ..StreamsConfig::default()
+    }
+}
+
 /// What a group's own texts give it; texts that do not parse were never stored.
-fn group_overrides(own: &Configs) -> ConsumerOverrides {
+fn group_overrides(own: &Configs) -> (ConsumerOverrides, StreamsOverrides) {
     let number = |key: &str| own.get(key).and_then(|text| text.trim().parse::<i32>().ok());
     let milliseconds = |key: &str| number(key).and_then(|number| u64::try_from(number).ok());
-    ConsumerOverrides {
+    let consumer = ConsumerOverrides {
         session_timeout_ms: milliseconds("consumer.session.timeout.ms"),
         heartbeat_interval_ms: number("consumer.heartbeat.interval.ms"),
         assignment_interval_ms: milliseconds("consumer.assignment.interval.ms"),
-    }
+    };
+    let replicas = number("streams.num.standby.replicas");
+    let streams = StreamsOverrides {
+        session_timeout_ms: milliseconds("streams.session.timeout.ms"),
+        heartbeat_interval_ms: number("streams.heartbeat.interval.ms"),
+        standby_replicas: replicas.and_then(|number| u32::try_from(number).ok()),
+        initial_rebalance_delay_ms: milliseconds("streams.initial.rebalance.delay.ms"),
+        assignment_interval_ms: milliseconds("streams.assignment.interval.ms"),
+    };
+    (consumer, streams)
 }
 
 impl Shard {
     /// A group got, or lost, settings of its own.
     pub(super) fn update_group_config(&mut self, group: &str) {
         let resource = ConfigResource::new(ResourceType::Group, group);
-        let overrides = group_overrides(self.image.configs(&resource));
-        self.coordinator.set_group_config(group, overrides);
+        let (consumer, streams) = group_overrides(self.image.configs(&resource));
+        self.coordinator.set_group_config(group, consumer, streams);
     }
 }

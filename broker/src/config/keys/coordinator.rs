@@ -7,7 +7,7 @@ use crate::config::key::Check::{AtLeast, Between, MembersOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, int, list, long, short, text};
 use crate::config::reason::{
     ALWAYS_VERIFIED, ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_SHARE_GROUPS,
-    NO_STREAMS_GROUPS, NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
+    NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
 };
 
 /// See the module.
@@ -254,77 +254,64 @@ pub static KEYS: &[Key] = &[
     )
     .or("1000")
     .check(AtLeast(0))
-    .cluster_wide()
-    .ignored(NO_STREAMS_GROUPS),
+    .cluster_wide(),
     int(
         "group.streams.heartbeat.interval.ms",
         "Time between heartbeats told to members of streams groups.",
     )
     .or("5000")
-    .check(AtLeast(1))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(1)),
     int(
         "group.streams.initial.rebalance.delay.ms",
         "Time an empty streams group waits for more members.",
     )
     .or("3000")
-    .check(AtLeast(0))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(0)),
     int(
         "group.streams.max.assignment.interval.ms",
         "Highest assignment interval a streams group may set.",
     )
     .or("15000")
-    .check(AtLeast(0))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(0)),
     int(
         "group.streams.max.heartbeat.interval.ms",
         "Highest heartbeat interval a streams group may set.",
     )
     .or("15000")
-    .check(AtLeast(1))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(1)),
     int("group.streams.max.session.timeout.ms", "Highest session timeout a streams group may set.")
         .or("60000")
-        .check(AtLeast(1))
-        .ignored(NO_STREAMS_GROUPS),
+        .check(AtLeast(1)),
     int("group.streams.max.size", "Most members of one streams group.")
         .or("2147483647")
-        .check(AtLeast(1))
-        .ignored(NO_STREAMS_GROUPS),
+        .check(AtLeast(1)),
     int("group.streams.max.standby.replicas", "Most standby replicas a streams group may set.")
         .or("2")
-        .check(AtLeast(0))
-        .ignored(NO_STREAMS_GROUPS),
+        .check(AtLeast(0)),
     int(
         "group.streams.min.assignment.interval.ms",
         "Lowest assignment interval a streams group may set.",
     )
     .or("0")
-    .check(AtLeast(0))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(0)),
     int(
         "group.streams.min.heartbeat.interval.ms",
         "Lowest heartbeat interval a streams group may set.",
     )
     .or("5000")
-    .check(AtLeast(1))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(1)),
     int("group.streams.min.session.timeout.ms", "Lowest session timeout a streams group may set.")
         .or("45000")
-        .check(AtLeast(1))
-        .ignored(NO_STREAMS_GROUPS),
+        .check(AtLeast(1)),
     int("group.streams.num.standby.replicas", "Standby replicas of a streams group's tasks.")
         .or("0")
-        .check(AtLeast(0))
-        .ignored(NO_STREAMS_GROUPS),
+        .check(AtLeast(0)),
     int(
         "group.streams.session.timeout.ms",
         "Silence after which a member of a streams group is removed.",
     )
     .or("45000")
-    .check(AtLeast(1))
-    .ignored(NO_STREAMS_GROUPS),
+    .check(AtLeast(1)),
     int("offset.metadata.max.bytes", "Longest text stored with a committed offset.").or("4096"),
     int("offsets.commit.timeout.ms", "Time a commit waits for the offsets topic's replicas.")
         .or("5000")

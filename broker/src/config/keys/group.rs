@@ -5,7 +5,7 @@
 
 use crate::config::key::Check::{AtLeast, OffsetReset, OneOf};
 use crate::config::key::{Key, Unit, boolean, int, text};
-use crate::config::reason::{NO_SHARE_GROUPS, NO_STREAMS_GROUPS};
+use crate::config::reason::NO_SHARE_GROUPS;
 
 /// See the module.
 pub static KEYS: &[Key] = &[
@@ -68,26 +68,21 @@ pub static KEYS: &[Key] = &[
     int("streams.session.timeout.ms", "Silence after which a member is removed.")
         .or("45000")
         .check(AtLeast(1))
-        .ignored(NO_STREAMS_GROUPS)
         .synonyms(&[("group.streams.session.timeout.ms", Unit::Same)]),
     int("streams.heartbeat.interval.ms", "Time between heartbeats told to the group's members.")
         .or("5000")
         .check(AtLeast(1))
-        .ignored(NO_STREAMS_GROUPS)
         .synonyms(&[("group.streams.heartbeat.interval.ms", Unit::Same)]),
     int("streams.num.standby.replicas", "Standby replicas of the group's tasks.")
         .or("0")
         .check(AtLeast(0))
-        .ignored(NO_STREAMS_GROUPS)
         .synonyms(&[("group.streams.num.standby.replicas", Unit::Same)]),
     int("streams.initial.rebalance.delay.ms", "Time an empty group waits for more members.")
         .or("3000")
         .check(AtLeast(0))
-        .ignored(NO_STREAMS_GROUPS)
         .synonyms(&[("group.streams.initial.rebalance.delay.ms", Unit::Same)]),
     int("streams.assignment.interval.ms", "Shortest time between two assignments of the group.")
         .or("1000")
         .check(AtLeast(0))
-        .ignored(NO_STREAMS_GROUPS)
         .synonyms(&[("group.streams.assignment.interval.ms", Unit::Same)]),
 ];

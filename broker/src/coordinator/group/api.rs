@@ -15,12 +15,15 @@ use protocol::messages::{
     offset_commit::{OffsetCommitRequest, OffsetCommitResponse},
     offset_delete::{OffsetDeleteRequest, OffsetDeleteResponse},
     offset_fetch::{OffsetFetchRequest, OffsetFetchResponse},
+    streams_group_describe::{StreamsGroupDescribeRequest, StreamsGroupDescribeResponse},
+    streams_group_heartbeat::StreamsGroupHeartbeatRequest,
     sync_group::{SyncGroupRequest, SyncGroupResponse},
     txn_offset_commit::{TxnOffsetCommitRequest, TxnOffsetCommitResponse},
 };
 use protocol::types::Uuid;
 
 use super::consumer::ConsumerConfig;
+use super::streams::{StreamsConfig, StreamsHeartbeat};
 use crate::coordinator::CoordinatorRecord;
 
 /// Names one request until its response. The caller chooses it and never uses one twice.
@@ -74,6 +77,8 @@ pub enum GroupRequest {
     DeleteGroups(DeleteGroupsRequest),
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
     ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
+    StreamsGroupHeartbeat(Box<StreamsGroupHeartbeatRequest>),
+    StreamsGroupDescribe(StreamsGroupDescribeRequest),
 }
 
 /// The response to a [`GroupRequest`], ready to be encoded in the version it was asked in.
@@ -92,6 +97,8 @@ pub enum GroupResponse {
     DeleteGroups(DeleteGroupsResponse),
     ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse),
     ConsumerGroupDescribe(ConsumerGroupDescribeResponse),
+    StreamsGroupHeartbeat(StreamsHeartbeat),
+    StreamsGroupDescribe(StreamsGroupDescribeResponse),
 }
 
 /// What the coordinator wants done.
@@ -160,6 +167,8 @@ pub struct GroupConfig {
     pub new_member_join_timeout_ms: u64,
     /// `group.consumer.*`, and what groups have of their own.
     pub consumer: ConsumerConfig,
+    /// `group.streams.*`, and what groups have of their own.
+    pub streams: StreamsConfig,
 }
 
 impl Default for GroupConfig {
@@ -175,6 +184,7 @@ impl Default for GroupConfig {
             offsets_retention_check_interval_ms: 600_000,
             new_member_join_timeout_ms: 5 * 60 * 1_000,
             consumer: ConsumerConfig::default(),
+            streams: StreamsConfig::default(),
         }
     }
 }

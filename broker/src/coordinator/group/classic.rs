@@ -1,7 +1,8 @@
 //! One group: its state, its members, its offsets.
 //!
-//! A group is classic, which is what this file is about, or a consumer group ([`Group::consumer`]):
-//! then the classic part is that of an empty group, and of its states only `Dead` says something.
+//! A group is classic, which is what this file is about, or a consumer group ([`Group::consumer`])
+//! or a streams group ([`Group::streams`]): then the classic part is that of an empty group, and of
+//! its states only `Dead` says something.
 //!
 //! The fields and what every operation needs of them; the operations are in `join`, `rebalance`,
 //! `sync`, `heartbeat`, `leave`, `commit` and `expiry`. Membership lives in memory only, as in
@@ -23,6 +24,7 @@ use super::api::GroupResponse;
 use super::consumer::Consumer;
 use super::effects::{Effects, Env};
 use super::member::{Member, Members};
+use super::streams::Streams;
 use super::sync::Assignments;
 use super::timers::{Timer, TimerHandle, Timers};
 use crate::coordinator::offsets::Offsets;
@@ -105,6 +107,8 @@ pub(super) struct Group {
     pub(super) durable: Option<GroupMetadataValue>,
     /// Set for a consumer group (KIP-848).
     pub(super) consumer: Option<Box<Consumer>>,
+    /// Set for a streams group (KIP-1071).
+    pub(super) streams: Option<Box<Streams>>,
 }
 
 impl Group {
@@ -129,6 +133,7 @@ impl Group {
             offsets: Offsets::default(),
             durable: None,
             consumer: None,
+            streams: None,
         }
     }
 
@@ -200,6 +205,9 @@ impl Group {
 
     /// Whether nobody is in it, or on the way in.
     pub(super) fn is_empty(&self) -> bool {
+        if let Some(streams) = &self.streams {
+            return streams.is_empty();
+        }
         match &self.consumer {
             Some(consumer) => consumer.is_empty(),
             None => self.state == State::Empty && self.pending_joins.is_empty(),
@@ -240,6 +248,9 @@ impl Group {
     pub(super) fn is_subscribed_to(&self, topic: &str) -> bool {
         if let Some(consumer) = &self.consumer {
             return consumer.reads(topic);
+        }
+        if let Some(streams) = &self.streams {
+            return streams.reads(topic);
         }
         match &self.subscribed {
             Some(topics) => topics.contains(topic),
@@ -386,6 +397,7 @@ impl Group {
     pub(super) fn is_vacuous(&self) -> bool {
         self.state == State::Empty
             && self.consumer.as_ref().is_none_or(|consumer| consumer.is_vacuous())
+            && self.streams.as_ref().is_none_or(|streams| streams.is_vacuous())
             && self.generation == 0
             && self.durable.is_none()
             && self.offsets.count() == 0
@@ -396,6 +408,9 @@ impl Group {
     pub(super) fn cancel_timers(&mut self, timers: &mut Timers) {
         if let Some(consumer) = &mut self.consumer {
             consumer.cancel_timers(timers);
+        }
+        if let Some(streams) = &mut self.streams {
+            streams.cancel_timers(timers);
         }
         self.join_timer.take().into_iter().for_each(|timer| timers.cancel(timer));
         self.sync_timer.take().into_iter().for_each(|timer| timers.cancel(timer));

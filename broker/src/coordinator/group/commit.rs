@@ -179,7 +179,7 @@ impl Group {
         mut commit: Commit,
         reply: ReplyToken,
     ) {
-        let allowed = self.validate_commit(request, version);
+        let allowed = self.validate_commit(request, version, &commit.topics);
         let allowed = allowed.and_then(|allowed| env.effects.may_append().map(|()| allowed));
         let allowed = match allowed {
             Ok(allowed) => allowed,
@@ -262,8 +262,17 @@ impl Group {
         &self,
         request: &OffsetCommitRequest,
         version: i16,
+        topics: &[OffsetCommitRequestTopic],
     ) -> Result<Allowed<'_>, ErrorCode> {
         let generation = request.generation_id_or_member_epoch;
+        if let Some(streams) = self.streams.as_ref().filter(|_| !self.is_dead()) {
+            let allowed = streams.check_commit(&request.member_id, generation, Some(version))?;
+            for topic in topics {
+                let mut partitions = topic.partitions.iter();
+                partitions.try_for_each(|p| allowed.check(&topic.name, p.partition_index))?;
+            }
+            return Ok(Allowed::All);
+        }
         if let Some(consumer) = self.consumer.as_ref().filter(|_| !self.is_dead()) {
             return consumer.check_commit(&request.member_id, generation, version);
         }

@@ -163,7 +163,9 @@ impl Group {
             State::PreparingRebalance | State::CompletingRebalance | State::Stable => {
                 return Err(ErrorCode::NonEmptyGroup);
             }
-            State::Empty if !self.is_consumer_empty() => return Err(ErrorCode::NonEmptyGroup),
+            State::Empty if !self.is_consumer_empty() || !self.is_streams_empty() => {
+                return Err(ErrorCode::NonEmptyGroup);
+            }
             State::Empty => {}
         }
         env.effects.may_append()?;
@@ -172,9 +174,10 @@ impl Group {
             .partitions()
             .map(|(topic, partition)| GroupRecord::offset_tombstone(&self.id, topic, partition))
             .collect();
-        match &self.consumer {
-            Some(consumer) => records.extend(consumer.tombstones(&self.id)),
-            None => records.push(GroupRecord::group_tombstone(&self.id)),
+        match (&self.consumer, &self.streams) {
+            (Some(consumer), _) => records.extend(consumer.tombstones(&self.id)),
+            (None, Some(streams)) => records.extend(streams.tombstones(&self.id)),
+            (None, None) => records.push(GroupRecord::group_tombstone(&self.id)),
         }
         self.enter(State::Dead, env.now);
         let then = Then::Deleted { group: self.id.clone(), deletion };

@@ -13,6 +13,7 @@ use super::member::Member;
 /// The types of groups kept here, in ListGroups.
 const CLASSIC_TYPE: &str = "classic";
 const CONSUMER_TYPE: &str = "consumer";
+const STREAMS_TYPE: &str = "streams";
 /// From this version a group that does not exist is an error.
 const NOT_FOUND_SINCE: i16 = 6;
 
@@ -77,7 +78,11 @@ impl Filter {
 
     /// An empty filter lets everything through, an unknown name nothing.
     pub(super) fn allows(&self, group: &Group) -> bool {
-        let state = group.state_name().to_lowercase();
+        // Kafka's filter has its own word for one state.
+        let state = match group.state_name() {
+            "NotReady" => "not_ready".to_owned(),
+            name => name.to_lowercase(),
+        };
         (self.states.is_empty() || self.states.contains(&state))
             && (self.types.is_empty() || self.types.iter().any(|name| name == group.type_name()))
     }
@@ -105,20 +110,26 @@ impl Group {
 
     /// Kafka's name of its state.
     fn state_name(&self) -> &'static str {
-        match &self.consumer {
-            Some(consumer) => consumer.state_name(),
-            None => self.state().name(),
+        match (&self.consumer, &self.streams) {
+            (Some(consumer), _) => consumer.state_name(),
+            (None, Some(streams)) => streams.state_name(),
+            (None, None) => self.state().name(),
         }
     }
 
     fn type_name(&self) -> &'static str {
-        if self.consumer.is_some() { CONSUMER_TYPE } else { CLASSIC_TYPE }
+        match (&self.consumer, &self.streams) {
+            (Some(_), _) => CONSUMER_TYPE,
+            (None, Some(_)) => STREAMS_TYPE,
+            (None, None) => CLASSIC_TYPE,
+        }
     }
 
     pub(super) fn list(&self) -> ListedGroup {
-        let protocol_type = match &self.consumer {
-            Some(_) => CONSUMER_TYPE.to_owned(),
-            None => self.protocol_type.clone().unwrap_or_default(),
+        let protocol_type = if self.consumer.is_some() || self.streams.is_some() {
+            self.type_name().to_owned()
+        } else {
+            self.protocol_type.clone().unwrap_or_default()
         };
         ListedGroup {
             group_id: self.id.to_string(),

@@ -17,6 +17,7 @@ use super::consumer::After;
 use super::delete::DeletionId;
 use super::member_id::MemberIds;
 use super::probe::Probe;
+use super::streams;
 use super::sync::Assignments;
 use super::timers::Timers;
 use crate::coordinator::limits;
@@ -49,6 +50,8 @@ pub(super) enum Then {
     OffsetsDeleted { reply: ReplyToken, response: OffsetDeleteResponse },
     /// A consumer group changed.
     Consumer { group: Arc<str>, after: After },
+    /// A streams group changed.
+    Streams { group: Arc<str>, after: streams::After },
     /// A group is gone, on a client's word (`deletion`) or because it expired.
     Deleted { group: Arc<str>, deletion: Option<(DeletionId, usize)> },
 }

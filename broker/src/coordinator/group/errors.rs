@@ -12,12 +12,15 @@ use protocol::messages::describe_groups::DescribeGroupsResponse;
 use protocol::messages::heartbeat::HeartbeatResponse;
 use protocol::messages::leave_group::LeaveGroupResponse;
 use protocol::messages::list_groups::ListGroupsResponse;
+use protocol::messages::streams_group_describe::{
+    DescribedGroup as StreamsDescribedGroup, StreamsGroupDescribeResponse,
+};
 
 use super::api::{GroupRequest, GroupResponse, TopicLookup};
 use super::classic::{join_error, sync_error};
 use super::commit::Commit;
 use super::delete::offset_delete_error;
-use super::{consumer, describe, fetch, transactions};
+use super::{consumer, describe, fetch, streams, transactions};
 use protocol::types::Uuid;
 
 /// A lookup that takes every topic as known: the error is not about topics.
@@ -91,6 +94,20 @@ pub fn error_response(request: GroupRequest, version: i16, error: ErrorCode) -> 
                         ..Default::default()
                     })
                     .collect(),
+                ..Default::default()
+            })
+        }
+        GroupRequest::StreamsGroupHeartbeat(_) => {
+            GroupResponse::StreamsGroupHeartbeat(streams::refused(error.into()))
+        }
+        GroupRequest::StreamsGroupDescribe(request) => {
+            let groups = request.group_ids.into_iter().map(|group_id| StreamsDescribedGroup {
+                error_code,
+                group_id,
+                ..Default::default()
+            });
+            GroupResponse::StreamsGroupDescribe(StreamsGroupDescribeResponse {
+                groups: groups.collect(),
                 ..Default::default()
             })
         }

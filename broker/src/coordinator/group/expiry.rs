@@ -51,7 +51,7 @@ impl Group {
 
     /// From when the retention of an offset counts; `None` while nothing expires in this group.
     fn retention_since_ms(&self, entry: &OffsetEntry) -> Option<i64> {
-        if self.consumer.is_some() || self.protocol_type.is_none() {
+        if self.consumer.is_some() || self.streams.is_some() || self.protocol_type.is_none() {
             return Some(entry.commit_timestamp_ms);
         }
         match self.state() {

@@ -128,9 +128,12 @@ impl FetchGroup {
         stable: bool,
     ) -> OffsetFetchResponseGroup {
         let group = group.filter(|group| group.state() != State::Dead);
-        let allowed = group.and_then(|group| group.consumer.as_ref()).map_or(Ok(()), |consumer| {
-            consumer.check_fetch(self.member_id.as_deref(), self.member_epoch)
-        });
+        let member = (self.member_id.as_deref(), self.member_epoch);
+        let allowed = match group.map(|group| (&group.consumer, &group.streams)) {
+            Some((Some(consumer), _)) => consumer.check_fetch(member.0, member.1),
+            Some((None, Some(streams))) => streams.check_fetch(member.0, member.1),
+            Some((None, None)) | None => Ok(()),
+        };
         if let Err(error) = allowed {
             return self.fail(version, error);
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::classic::Group;
 use super::consumer::State;
+use super::streams::State as StreamsState;
 use crate::coordinator::offsets::OffsetEntry;
 use crate::coordinator::records::GroupMetadataValue;
 
@@ -25,6 +26,8 @@ pub struct GroupImage {
     pub generation: Option<GroupMetadataValue>,
     /// Its membership, if it is a consumer group.
     pub consumer: Option<State>,
+    /// Its membership, if it is a streams group.
+    pub streams: Option<StreamsState>,
     /// Its offsets, by topic and partition.
     pub offsets: BTreeMap<(String, i32), OffsetEntry>,
     /// Its offsets that a transaction has still to decide about, by topic, partition and producer.
@@ -45,7 +48,10 @@ impl Group {
         let pending = pending.collect();
         let consumer = self.consumer.as_ref().map(|consumer| consumer.state().clone());
         let consumer = consumer.filter(|state| !state.is_blank());
-        let image = GroupImage { generation: self.durable.clone(), consumer, offsets, pending };
+        let streams = self.streams.as_ref().map(|streams| streams.state().clone());
+        let streams = streams.filter(|state| !state.is_blank());
+        let generation = self.durable.clone();
+        let image = GroupImage { generation, consumer, streams, offsets, pending };
         (image != GroupImage::default()).then_some(image)
     }
 }

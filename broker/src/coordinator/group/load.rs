@@ -15,6 +15,7 @@ use super::{GroupCoordinator, Partition, errors};
 use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::limits;
 use crate::coordinator::records::{GroupRecord, Parsed, RecordError, parse};
+use crate::coordinator::streams_records::StreamsRecord;
 use crate::time::Now;
 
 impl GroupRecord {
@@ -24,7 +25,7 @@ impl GroupRecord {
             Self::Offset { key, .. } => {
                 Some((key.group.as_str().into(), key.topic.as_str().into(), key.partition))
             }
-            Self::Group { .. } | Self::Consumer { .. } => None,
+            Self::Group { .. } | Self::Consumer { .. } | Self::Streams { .. } => None,
         }
     }
 }
@@ -108,6 +109,7 @@ impl GroupCoordinator {
                 group.renew_session(&mut env, &member);
             }
             group.consumer_loaded(&mut env);
+            group.streams_loaded(&mut env);
             if group.members.count() > size_max {
                 // The limit was lowered: those who rejoin first fill the places.
                 group.prepare_rebalance(&mut env);
@@ -124,6 +126,7 @@ impl GroupCoordinator {
             let now = Now::default();
             let mut env = Env { now, config: &self.config, effects: &mut self.effects };
             group.unload_consumer(&mut env);
+            group.unload_streams(&mut env);
         }
         self.effects.timers.cancel_expiry(index);
         self.unload_verifications(index);
@@ -137,6 +140,7 @@ impl GroupCoordinator {
                 | Then::Assigned { .. }
                 | Then::Replaced { .. } => {}
                 then @ (Then::Consumer { .. }
+                | Then::Streams { .. }
                 | Then::Committed { .. }
                 | Then::TxnCommitted { .. }
                 | Then::OffsetsDeleted { .. }
@@ -188,7 +192,9 @@ impl GroupCoordinator {
             }
             GroupRecord::Group { key, value: None }
                 if !loading
-                    && groups.get(key.group.as_str()).is_some_and(|g| g.consumer.is_some()) =>
+                    && groups
+                        .get(key.group.as_str())
+                        .is_some_and(|g| g.consumer.is_some() || g.streams.is_some()) =>
             {
                 // The group goes on under the other protocol.
                 groups.get_mut(key.group.as_str()).expect("looked up").durable = None;
@@ -200,6 +206,28 @@ impl GroupCoordinator {
                 if gone {
                     group.cancel_timers(&mut self.effects.timers);
                     group.consumer = None;
+                    if group.offsets.count() == 0 && group.durable.is_none() {
+                        groups.remove(id.as_str());
+                    } else if group.is_dead() {
+                        let mut simple = Group::new(group.id.clone(), index, None);
+                        simple.offsets = std::mem::take(&mut group.offsets);
+                        groups.insert(simple.id.clone(), simple);
+                    }
+                }
+            }
+            GroupRecord::Streams { group: id, record } => {
+                let gone = matches!(*record, StreamsRecord::Group(None));
+                if record.is_tombstone()
+                    && groups.get(id.as_str()).is_none_or(|group| group.streams.is_none())
+                {
+                    // The last of a group that is gone already.
+                    return;
+                }
+                let group = group_or_new(groups, &id, index);
+                group.replay_streams(*record);
+                if gone {
+                    group.cancel_timers(&mut self.effects.timers);
+                    group.streams = None;
                     if group.offsets.count() == 0 && group.durable.is_none() {
                         groups.remove(id.as_str());
                     } else if group.is_dead() {

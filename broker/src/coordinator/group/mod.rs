@@ -4,8 +4,8 @@
 //! [`GroupCoordinator::poll_action`]. What is durable changes only by replaying records, at once
 //! after their append is durable or at the start while a partition is loaded. Membership of classic
 //! groups is decided in memory, as in Kafka, and reaches the log once per generation; that of
-//! consumer groups (KIP-848, `consumer`) is durable. Share and streams groups (KIP-932, 1071) are
-//! none of its business: their records are skipped and counted.
+//! consumer groups (KIP-848, `consumer`) and of streams groups (KIP-1071, `streams`) is durable.
+//! Share groups (KIP-932) are none of its business: their records are skipped and counted.
 //!
 //! This file is the front: partitions, dispatch, results of appends. A group's own decisions are in
 //! `classic` and the files named after each API. Called by the shard only.
@@ -30,6 +30,7 @@ mod member_id;
 mod probe;
 mod rebalance;
 mod requests;
+mod streams;
 mod sync;
 mod timers;
 mod transactions;
@@ -53,6 +54,10 @@ pub use consumer::{
 pub use errors::error_response;
 pub use image::{GroupImage, StateImage};
 pub use probe::Probe;
+pub use streams::{
+    MISSING_INTERNAL_TOPICS, State as StreamsState, StreamsConfig, StreamsHeartbeat,
+    StreamsOverrides,
+};
 
 use classic::Group;
 use consumer::Metadata;
@@ -127,6 +132,7 @@ impl GroupCoordinator {
     pub fn update_config(&mut self, mut config: GroupConfig) {
         config.offsets_partitions_count = self.config.offsets_partitions_count;
         config.consumer.overrides = std::mem::take(&mut self.config.consumer.overrides);
+        config.streams.overrides = std::mem::take(&mut self.config.streams.overrides);
         self.config = config;
     }
 
@@ -136,16 +142,27 @@ impl GroupCoordinator {
     }
 
     /// A group got, or lost, settings of its own.
-    pub fn set_group_config(&mut self, group: &str, overrides: ConsumerOverrides) {
+    pub fn set_group_config(
+        &mut self,
+        group: &str,
+        consumer: ConsumerOverrides,
+        streams: StreamsOverrides,
+    ) {
         let all = &mut self.config.consumer.overrides;
-        if overrides == ConsumerOverrides::default() {
+        if consumer == ConsumerOverrides::default() {
             all.remove(group);
         } else {
-            all.insert(group.to_owned(), overrides);
+            all.insert(group.to_owned(), consumer);
+        }
+        let all = &mut self.config.streams.overrides;
+        if streams == StreamsOverrides::default() {
+            all.remove(group);
+        } else {
+            all.insert(group.to_owned(), streams);
         }
     }
 
-    /// Topics came, grew or went: consumer groups look again with their next heartbeat.
+    /// Topics came, grew or went: consumer and streams groups look again with their next heartbeat.
     pub fn topics_changed(&mut self) {
         self.metadata_version += 1;
     }
@@ -212,6 +229,21 @@ impl GroupCoordinator {
                 Timer::ConsumerRebalance { group, member, epoch } => {
                     self.with_group(now, &group, |env, group| {
                         group.consumer_rebalance_over(env, metadata, member, epoch);
+                    });
+                }
+                Timer::StreamsSession { group, member } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.streams_session_over(env, metadata, member);
+                    });
+                }
+                Timer::StreamsRebalance { group, member, epoch } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.streams_rebalance_over(env, metadata, member, epoch);
+                    });
+                }
+                Timer::StreamsDelay { group } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.streams_delay_over(env, metadata);
                     });
                 }
                 Timer::Expiry { partition } => self.expire(now, partition),
@@ -348,6 +380,18 @@ impl GroupCoordinator {
                 self.with_group(now, &group, |env, group| {
                     let after = after.take().expect("taken once");
                     group.consumer_appended(env, metadata, after, result);
+                });
+                if let Some(after) = after {
+                    let mut env = Env { now, config: &self.config, effects: &mut self.effects };
+                    after.answer(&mut env, result);
+                }
+                self.drop_if_vacuous(&group);
+            }
+            Then::Streams { group, after } => {
+                let mut after = Some(after);
+                self.with_group(now, &group, |env, group| {
+                    let after = after.take().expect("taken once");
+                    group.streams_appended(env, metadata, after, result);
                 });
                 if let Some(after) = after {
                     let mut env = Env { now, config: &self.config, effects: &mut self.effects };

@@ -76,6 +76,10 @@ impl GroupCoordinator {
             GroupRequest::ConsumerGroupDescribe(request) => {
                 self.consumer_describe(request, reply, topics);
             }
+            GroupRequest::StreamsGroupHeartbeat(request) => {
+                self.streams_heartbeat(now, context, request, reply, topics);
+            }
+            GroupRequest::StreamsGroupDescribe(request) => self.streams_describe(request, reply),
         }
     }
 
@@ -118,7 +122,7 @@ impl GroupCoordinator {
         request: &JoinGroupRequest,
     ) -> Result<bool, ErrorCode> {
         if let Some(group) = self.group(&request.group_id) {
-            if group.consumer.is_some() {
+            if group.consumer.is_some() || group.streams.is_some() {
                 // Members of both protocols do not share a group.
                 return Err(ErrorCode::InconsistentGroupProtocol);
             }
@@ -356,7 +360,9 @@ impl GroupCoordinator {
             let group = match self.partition_of(&id) {
                 Err(error) => describe::failed(id, error),
                 Ok(_) => match self.group(&id).filter(|group| group.state() != State::Dead) {
-                    Some(group) if group.consumer.is_some() => describe::not_classic(id, version),
+                    Some(group) if group.consumer.is_some() || group.streams.is_some() => {
+                        describe::not_classic(id, version)
+                    }
                     Some(group) => group.describe(),
                     None => describe::not_found(id, version),
                 },

@@ -21,6 +21,12 @@ pub(super) enum Timer {
     ConsumerSession { group: Arc<str>, member: Arc<str> },
     /// A member of a consumer group had time to give partitions back.
     ConsumerRebalance { group: Arc<str>, member: Arc<str>, epoch: i32 },
+    /// A member of a streams group was silent for its session.
+    StreamsSession { group: Arc<str>, member: Arc<str> },
+    /// A member of a streams group had time to give tasks back.
+    StreamsRebalance { group: Arc<str>, member: Arc<str>, epoch: i32 },
+    /// The first members of a streams group had time to come.
+    StreamsDelay { group: Arc<str> },
     /// Look for expired offsets in a partition of `__consumer_offsets`.
     Expiry { partition: i32 },
 }

@@ -277,7 +277,11 @@ impl Group {
         let generation = request.generation_id;
         match self.state() {
             State::Dead => return Err(ErrorCode::CoordinatorNotAvailable),
-            State::Empty if generation < 0 && self.is_consumer_empty() => return Ok(()),
+            State::Empty
+                if generation < 0 && self.is_consumer_empty() && self.is_streams_empty() =>
+            {
+                return Ok(());
+            }
             State::Empty
             | State::PreparingRebalance
             | State::CompletingRebalance
@@ -287,6 +291,13 @@ impl Group {
         if generation < 0 && request.member_id.is_empty() && instance.is_none() {
             // A producer of before KIP-447: its epoch alone fences it.
             return Ok(());
+        }
+        if let Some(streams) = &self.streams {
+            let allowed = streams.check_commit(&request.member_id, generation, None)?;
+            return request.topics.iter().try_for_each(|topic| {
+                let mut partitions = topic.partitions.iter();
+                partitions.try_for_each(|p| allowed.check(&topic.name, p.partition_index))
+            });
         }
         if let Some(consumer) = &self.consumer {
             return consumer.check_txn_commit(&request.member_id, generation);

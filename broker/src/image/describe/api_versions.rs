@@ -33,6 +33,7 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "group.version", min: 0, max: 1 },
     Feature { name: "kraft.version", min: 0, max: 1 },
     Feature { name: "metadata.version", min: 7, max: 30 },
+    Feature { name: "streams.version", min: 0, max: 1 },
     Feature { name: "transaction.version", min: 0, max: 2 },
 ];
 

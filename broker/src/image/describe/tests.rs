@@ -241,7 +241,13 @@ fn features_from_0_are_hidden_before_version_4() {
     assert_eq!(names(3), ["metadata.version"]);
     assert_eq!(
         names(4),
-        ["group.version", "kraft.version", "metadata.version", "transaction.version"]
+        [
+            "group.version",
+            "kraft.version",
+            "metadata.version",
+            "streams.version",
+            "transaction.version"
+        ]
     );
     let response = api_versions(&image(), &request, 4, &apis);
     assert_eq!(response.finalized_features.len(), 2);

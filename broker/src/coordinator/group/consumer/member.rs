@@ -35,7 +35,7 @@ pub enum MemberState {
 
 impl MemberState {
     /// The number in records.
-    pub(super) fn code(self) -> i8 {
+    pub(in crate::coordinator::group) fn code(self) -> i8 {
         match self {
             Self::Stable => 0,
             Self::Unrevoked => 1,
@@ -44,7 +44,7 @@ impl MemberState {
         }
     }
 
-    pub(super) fn from_code(code: i8) -> Self {
+    pub(in crate::coordinator::group) fn from_code(code: i8) -> Self {
         match code {
             0 => Self::Stable,
             1 => Self::Unrevoked,

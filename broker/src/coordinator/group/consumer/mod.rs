@@ -77,8 +77,8 @@ impl From<ErrorCode> for Refusal {
 /// Who asked, kept while a request waits.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    id: String,
-    host: String,
+    pub(super) id: String,
+    pub(super) host: String,
 }
 
 impl From<&RequestContext<'_>> for Client {

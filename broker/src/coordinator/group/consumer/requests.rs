@@ -83,7 +83,7 @@ impl GroupCoordinator {
                 Ok(())
             };
         }
-        if !joins || group.state() != State::Empty {
+        if !joins || group.state() != State::Empty || group.streams.is_some() {
             return Err(not_found(format!("Group {id} is not a consumer group.")));
         }
         let mut env = Env { now, config: &self.config, effects: &mut self.effects };

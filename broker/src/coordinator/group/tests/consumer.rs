@@ -15,7 +15,7 @@ use protocol::messages::list_groups::ListGroupsRequest;
 use protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 
 use super::{GROUP, GroupRequest, GroupResponse, Rig, TOPIC_A, commit_request, config};
-use crate::coordinator::group::{ConsumerConfig, ConsumerOverrides, GroupConfig};
+use crate::coordinator::group::{ConsumerConfig, ConsumerOverrides, GroupConfig, StreamsOverrides};
 
 /// A member as its client knows itself.
 #[derive(Clone, Default, Debug)]
@@ -436,7 +436,7 @@ fn a_group_may_have_settings_of_its_own() {
         heartbeat_interval_ms: Some(7_000),
         assignment_interval_ms: Some(0),
     };
-    rig.coordinator.set_group_config(GROUP, overrides);
+    rig.coordinator.set_group_config(GROUP, overrides, StreamsOverrides::default());
     assert_eq!(rig.beat(joining("m1")).heartbeat_interval_ms, 7_000);
     rig.advance(46_000);
     assert_eq!(rig.describe_consumers().members.len(), 1);

@@ -18,6 +18,7 @@ use crate::coordinator::records::{
     GroupMetadataKey, GroupMetadataValue, GroupRecord, MemberMetadata, OffsetCommitKey,
     OffsetCommitValue, Parsed, RecordError, parse,
 };
+use crate::coordinator::streams_records::{self as streams, StreamsRecord};
 
 const GOLDEN: &str = include_str!("golden/records.txt");
 
@@ -193,6 +194,108 @@ fn records_of_consumer_groups_are_written_as_kafka_writes_them() {
     for (name, record) in consumer_records() {
         let (key, value) = &golden[format!("consumer-{name}").as_str()];
         let record = GroupRecord::Consumer { group: "g".into(), record: Box::new(record) };
+        let encoded = record.encode(77);
+        assert_eq!(encoded.key, key, "key of {name}");
+        assert_eq!(encoded.value.as_deref(), value.as_deref(), "value of {name}");
+        assert_eq!(parse(key, value.as_deref()), Ok(Parsed::Record(record)), "{name} read back");
+    }
+}
+
+/// As `Records.java` makes them.
+fn streams_records() -> Vec<(&'static str, StreamsRecord)> {
+    let m = || "m".to_owned();
+    let group = streams::GroupValue {
+        epoch: 3,
+        metadata_hash: 5,
+        validated_topology_epoch: 2,
+        last_assignment_configs: Some(vec![streams::AssignmentConfig {
+            key: "num.standby.replicas".into(),
+            value: "1".into(),
+        }]),
+    };
+    let member = streams::MemberValue {
+        instance_id: None,
+        rack_id: Some("r".into()),
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        rebalance_timeout_ms: 7,
+        topology_epoch: 2,
+        process_id: "p".into(),
+        user_endpoint: Some(streams::EndpointValue { host: "h".into(), port: 65_535 }),
+        client_tags: vec![streams::Tag { key: "k".into(), value: "v".into() }],
+    };
+    let plain = streams::MemberValue {
+        rack_id: None,
+        client_host: "h".into(),
+        topology_epoch: 0,
+        user_endpoint: None,
+        client_tags: Vec::new(),
+        ..member.clone()
+    };
+    let target = streams::TargetValue { assignment_epoch: 3, assignment_timestamp: 9 };
+    let tasks = |id: &str, partitions: &[i32]| streams::TargetTasks {
+        subtopology_id: id.into(),
+        partitions: partitions.into(),
+    };
+    let target_member = streams::TargetMemberValue {
+        active_tasks: vec![tasks("0", &[0, 2])],
+        standby_tasks: vec![tasks("1", &[1])],
+        warmup_tasks: Vec::new(),
+    };
+    let held = |id: &str, partitions: &[i32], epochs| streams::CurrentTasks {
+        subtopology_id: id.into(),
+        partitions: partitions.into(),
+        assignment_epochs: epochs,
+    };
+    let current = streams::CurrentValue {
+        member_epoch: 4,
+        previous_member_epoch: 3,
+        state: 1,
+        active_tasks: vec![held("0", &[0, 2], Some(vec![3, 4]))],
+        standby_tasks: vec![held("1", &[1], None)],
+        ..streams::CurrentValue::default()
+    };
+    let changelog = streams::TopicValue {
+        name: "l".into(),
+        partitions: 0,
+        replication_factor: 1,
+        topic_configs: vec![streams::TopicConfigValue { key: "k".into(), value: "v".into() }],
+    };
+    let part = streams::SubtopologyValue {
+        subtopology_id: "0".into(),
+        source_topics: vec!["a".into()],
+        state_changelog_topics: vec![changelog],
+        repartition_sink_topics: vec!["r".into()],
+        copartition_groups: vec![streams::CopartitionValue {
+            source_topics: vec![0],
+            ..streams::CopartitionValue::default()
+        }],
+        ..streams::SubtopologyValue::default()
+    };
+    let topology = streams::TopologyValue { epoch: 2, subtopologies: vec![part] };
+    vec![
+        ("group", StreamsRecord::Group(Some(group))),
+        ("group-tombstone", StreamsRecord::Group(None)),
+        ("member", StreamsRecord::Member(m(), Some(member))),
+        ("member-tombstone", StreamsRecord::Member(m(), None)),
+        ("member-plain", StreamsRecord::Member(m(), Some(plain))),
+        ("target", StreamsRecord::Target(Some(target))),
+        ("target-tombstone", StreamsRecord::Target(None)),
+        ("target-member", StreamsRecord::TargetMember(m(), Some(target_member))),
+        ("target-member-tombstone", StreamsRecord::TargetMember(m(), None)),
+        ("current", StreamsRecord::Current(m(), Some(current))),
+        ("current-tombstone", StreamsRecord::Current(m(), None)),
+        ("topology", StreamsRecord::Topology(Some(topology))),
+        ("topology-tombstone", StreamsRecord::Topology(None)),
+    ]
+}
+
+#[test]
+fn records_of_streams_groups_are_written_as_kafka_writes_them() {
+    let golden = golden();
+    for (name, record) in streams_records() {
+        let (key, value) = &golden[format!("streams-{name}").as_str()];
+        let record = GroupRecord::Streams { group: "g".into(), record: Box::new(record) };
         let encoded = record.encode(77);
         assert_eq!(encoded.key, key, "key of {name}");
         assert_eq!(encoded.value.as_deref(), value.as_deref(), "value of {name}");

@@ -13,6 +13,7 @@ mod offsets;
 mod rebalance;
 mod simulation;
 mod static_members;
+mod streams;
 mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -218,6 +219,8 @@ impl Rig {
             GroupResponse::DeleteGroups(response) => response.to_vec(version),
             GroupResponse::ConsumerGroupHeartbeat(response) => response.to_vec(version),
             GroupResponse::ConsumerGroupDescribe(response) => response.to_vec(version),
+            GroupResponse::StreamsGroupHeartbeat(answer) => answer.response.to_vec(version),
+            GroupResponse::StreamsGroupDescribe(response) => response.to_vec(version),
         };
         encoded.unwrap_or_else(|error| panic!("v{version}: {error}: {response:?}"));
         self.replies.insert(reply, response);

@@ -58,6 +58,70 @@ public class Records {
         }
     }
 
+    static void streams(String name, ApiMessage key, ApiMessage value) {
+        print("streams-" + name, CoordinatorRecord.record(key,
+            new ApiMessageAndVersion(value, (short) 0)));
+        print("streams-" + name + "-tombstone", CoordinatorRecord.tombstone(key));
+    }
+
+    static void streamsGroups() {
+        streams("group", new StreamsGroupMetadataKey().setGroupId("g"),
+            new StreamsGroupMetadataValue().setEpoch(3).setMetadataHash(5)
+                .setValidatedTopologyEpoch(2).setLastAssignmentConfigs(List.of(
+                    new StreamsGroupMetadataValue.LastAssignmentConfig()
+                        .setKey("num.standby.replicas").setValue("1"))));
+        StreamsGroupMemberMetadataKey member =
+            new StreamsGroupMemberMetadataKey().setGroupId("g").setMemberId("m");
+        streams("member", member, new StreamsGroupMemberMetadataValue()
+            .setInstanceId(null).setRackId("r").setClientId("c").setClientHost("/127.0.0.1")
+            .setRebalanceTimeoutMs(7).setTopologyEpoch(2).setProcessId("p")
+            .setUserEndpoint(new StreamsGroupMemberMetadataValue.Endpoint()
+                .setHost("h").setPort(65535))
+            .setClientTags(List.of(new StreamsGroupMemberMetadataValue.KeyValue()
+                .setKey("k").setValue("v"))));
+        streams("member-plain", member, new StreamsGroupMemberMetadataValue()
+            .setInstanceId(null).setRackId(null).setClientId("c").setClientHost("h")
+            .setRebalanceTimeoutMs(7).setTopologyEpoch(0).setProcessId("p")
+            .setUserEndpoint(null).setClientTags(List.of()));
+        streams("target", new StreamsGroupTargetAssignmentMetadataKey().setGroupId("g"),
+            new StreamsGroupTargetAssignmentMetadataValue()
+                .setAssignmentEpoch(3).setAssignmentTimestamp(9));
+        streams("target-member",
+            new StreamsGroupTargetAssignmentMemberKey().setGroupId("g").setMemberId("m"),
+            new StreamsGroupTargetAssignmentMemberValue()
+                .setActiveTasks(List.of(new StreamsGroupTargetAssignmentMemberValue.TaskIds()
+                    .setSubtopologyId("0").setPartitions(List.of(0, 2))))
+                .setStandbyTasks(List.of(new StreamsGroupTargetAssignmentMemberValue.TaskIds()
+                    .setSubtopologyId("1").setPartitions(List.of(1))))
+                .setWarmupTasks(List.of()));
+        streams("current",
+            new StreamsGroupCurrentMemberAssignmentKey().setGroupId("g").setMemberId("m"),
+            new StreamsGroupCurrentMemberAssignmentValue()
+                .setMemberEpoch(4).setPreviousMemberEpoch(3).setState((byte) 1)
+                .setActiveTasks(List.of(new StreamsGroupCurrentMemberAssignmentValue.TaskIds()
+                    .setSubtopologyId("0").setPartitions(List.of(0, 2))
+                    .setAssignmentEpochs(List.of(3, 4))))
+                .setStandbyTasks(List.of(new StreamsGroupCurrentMemberAssignmentValue.TaskIds()
+                    .setSubtopologyId("1").setPartitions(List.of(1))))
+                .setWarmupTasks(List.of()).setActiveTasksPendingRevocation(List.of())
+                .setStandbyTasksPendingRevocation(List.of())
+                .setWarmupTasksPendingRevocation(List.of()));
+        streams("topology", new StreamsGroupTopologyKey().setGroupId("g"),
+            new StreamsGroupTopologyValue().setEpoch(2).setSubtopologies(List.of(
+                new StreamsGroupTopologyValue.Subtopology()
+                    .setSubtopologyId("0").setSourceTopics(List.of("a"))
+                    .setSourceTopicRegex(List.of())
+                    .setStateChangelogTopics(List.of(new StreamsGroupTopologyValue.TopicInfo()
+                        .setName("l").setPartitions(0).setReplicationFactor((short) 1)
+                        .setTopicConfigs(List.of(new StreamsGroupTopologyValue.TopicConfig()
+                            .setKey("k").setValue("v")))))
+                    .setRepartitionSinkTopics(List.of("r")).setRepartitionSourceTopics(List.of())
+                    .setCopartitionGroups(List.of(
+                        new StreamsGroupTopologyValue.CopartitionGroup()
+                            .setSourceTopics(List.of((short) 0)).setSourceTopicRegex(List.of())
+                            .setRepartitionSourceTopics(List.of()))))));
+    }
+
     static void consumer(String name, ApiMessage key, ApiMessage value) {
         print("consumer-" + name, CoordinatorRecord.record(key,
             new ApiMessageAndVersion(value, (short) 0)));
@@ -138,6 +202,7 @@ public class Records {
         print("other", CoordinatorRecord.record(new ShareGroupMetadataKey().setGroupId("g"),
             new ApiMessageAndVersion(new ShareGroupMetadataValue().setEpoch(1), (short) 0)));
         consumerGroups();
+        streamsGroups();
         for (String id : List.of("", "g", "my-group", "console-consumer-12345", "gruppe-\u00fc\u4e2d",
                 "\ud83d\ude00", "polygenelubricants", "AESeOuZ4Q7SIhgeoNSkqmQ")) {
             for (int count : new int[] {1, 50, 100}) {
