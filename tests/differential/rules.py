@@ -122,6 +122,8 @@ ORDERS = [
     ("ListGroups", "Groups", ("GroupId",), BY_NAME),
     ("DescribeGroups", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
     ("ConsumerGroupDescribe", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
+    ("StreamsGroupDescribe", "Groups", ("GroupId",), "Kafka asks its group shards one by one"),
+    ("StreamsGroupDescribe", "Groups[].Members", ("ProcessId",), BY_NAME),
     ("OffsetFetch", "Topics", ("Name",), BY_NAME),
     ("OffsetFetch", "Groups[].Topics", ("Name", "TopicId"), BY_NAME),
     ("DeleteGroups", "Results", ("GroupId",), BY_NAME),
