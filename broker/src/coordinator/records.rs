@@ -5,8 +5,9 @@
 //! 4, or in version 1 when the client asked for a retention of its own, which only that version can
 //! say. Read in every version Kafka 4.3 reads. The records of consumer groups are in
 //! `consumer_records`, those of streams groups in `streams_records`; kinds of other group types are
-//! none of ours and come back as [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and `GroupMetadata{Key,Value}` of
-//! Kafka 4.3.1; the golden bytes in `tests/golden.rs` come from Kafka's own classes.
+//! none of ours and come back as [`Parsed::Other`]. Source: `OffsetCommit{Key,Value}` and
+//! `GroupMetadata{Key,Value}` of Kafka 4.3.1; the golden bytes in `tests/golden.rs` come from
+//! Kafka's own classes.
 
 use bytes::Bytes;
 use protocol::message::Message;
