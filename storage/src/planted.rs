@@ -26,11 +26,21 @@ pub enum Bug {
     LastBatchOfProducerGoes,
     SwapBeforeItIsNamed,
     AbortedRecordsReplace,
+    EndGivesTheSameEpoch,
+    EndAckedBeforeAppend,
+    DecisionLostAtRestart,
+    TimeoutNeverAborts,
+    ProducerEpochIgnored,
+    VerificationSkipped,
+    OpenTransactionLostAtRestart,
+    AbortedLostAtRestart,
+    AbortedListEndsEarly,
+    AbortedOffsetsCommitted,
 }
 
 impl Bug {
     /// Invented ones, by name.
-    pub const INVENTED: [(&'static str, Bug); 13] = [
+    pub const INVENTED: [(&'static str, Bug); 23] = [
         ("ack-before-sync", Bug::AckBeforeSync),
         ("dedup-lost-at-restart", Bug::DedupLostAtRestart),
         ("dedup-window-of-four", Bug::DedupWindowOfFour),
@@ -44,6 +54,16 @@ impl Bug {
         ("responses-out-of-order", Bug::ResponsesOutOfOrder),
         ("commit-acked-before-append", Bug::CommitAckedBeforeAppend),
         ("long-poll-never-woken", Bug::LongPollNeverWoken),
+        ("end-gives-the-same-epoch", Bug::EndGivesTheSameEpoch),
+        ("end-acked-before-append", Bug::EndAckedBeforeAppend),
+        ("decision-lost-at-restart", Bug::DecisionLostAtRestart),
+        ("timeout-never-aborts", Bug::TimeoutNeverAborts),
+        ("producer-epoch-ignored", Bug::ProducerEpochIgnored),
+        ("verification-skipped", Bug::VerificationSkipped),
+        ("open-transaction-lost-at-restart", Bug::OpenTransactionLostAtRestart),
+        ("aborted-lost-at-restart", Bug::AbortedLostAtRestart),
+        ("aborted-list-ends-early", Bug::AbortedListEndsEarly),
+        ("aborted-offsets-committed", Bug::AbortedOffsetsCommitted),
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.

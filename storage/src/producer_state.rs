@@ -384,7 +384,9 @@ impl ProducerStates {
 
     /// Puts a producer back as it was written down.
     fn restore(&mut self, producer_id: i64, producer: Producer, now_ms: i64) -> bool {
-        self.open.extend(producer.txn_first_offset);
+        if !planted::is(Bug::OpenTransactionLostAtRestart) {
+            self.open.extend(producer.txn_first_offset);
+        }
         self.producers.insert(producer_id, Slot { producer, seen_ms: now_ms }).is_none()
     }
 }

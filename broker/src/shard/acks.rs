@@ -81,12 +81,15 @@ impl AckQueue {
         }
         let waiting = self.queue.pop_front()?;
         self.ordered = self.ordered.saturating_sub(1);
-        let ordered_ns = waiting.ordered_ns;
+        // A duplicate whose original was committed in the turn that it came in was ordered in it.
+        let ordered_ns =
+            if waiting.ordered_ns == 0 { write.committed_ns } else { waiting.ordered_ns };
         let since = |ns: u64| if ns < ordered_ns { 0 } else { ns };
         let path = AppendPath {
             ordered_ns,
             submitted_ns: since(write.submitted_ns),
             written_ns: since(write.written_ns),
+            synced_ns: since(write.synced_ns),
             ..*write
         };
         Some((waiting.action, path))
@@ -106,5 +109,30 @@ impl AckQueue {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Story: a retry found its original in the frame whose completion waited in the same turn.
+    /// Its action was due before the turn's end had told it when it was ordered, and the request
+    /// seemed to be written before it came (simulator, seed 67).
+    #[test]
+    fn a_duplicate_committed_in_its_own_turn_was_ordered_in_it() {
+        let mut queue = AckQueue::default();
+        queue.push(CommitSeq(7), AckAction::Control);
+        let write = AppendPath {
+            submitted_ns: 10,
+            written_ns: 20,
+            synced_ns: 30,
+            committed_ns: 40,
+            ..AppendPath::default()
+        };
+        let (_, path) = queue.pop_committed(CommitSeq(7), &write).expect("its frame is committed");
+        let points = [path.ordered_ns, path.submitted_ns, path.written_ns, path.synced_ns];
+        assert_eq!(points, [40, 0, 0, 0]);
+        assert_eq!(path.committed_ns, 40);
     }
 }

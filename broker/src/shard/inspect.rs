@@ -48,13 +48,19 @@ pub struct Load {
     pub fetch_sessions: usize,
     /// Groups' or transactions' partitions are still being replayed.
     pub loading: bool,
+    /// Transactions that are decided and not yet ended in every partition.
+    pub completing: usize,
     /// A decision about metadata is on its way.
     pub deciding: bool,
     /// The journal failed or a log is offline: only a restart heals it.
     pub failed: bool,
     pub stopping: bool,
-    /// Since the start: generations that were reached, members that fell silent, reads that waited
-    /// for a segment.
+    /// Since the start: transactions whose time ran out, markers sent again, decisions of a life
+    /// before whose markers went out, generations that were reached, members that fell silent,
+    /// reads that waited for a segment.
+    pub timed_out_transactions: u64,
+    pub markers_retried: u64,
+    pub decisions_found: u64,
     pub rebalances: u64,
     pub members_expired: u64,
     pub segment_reads: u64,
@@ -94,9 +100,13 @@ impl Shard {
             backlog_bytes: self.store.backlog_bytes(),
             fetch_sessions: self.sessions.len(),
             loading: !self.loads.is_empty(),
+            completing: self.transactions.completing_count(),
             deciding: self.control.as_ref().is_some_and(|control| control.is_busy()),
             failed: self.journal_failed || offline,
             stopping: self.stopping != Stopping::Running,
+            timed_out_transactions: self.transactions.probe().timed_out,
+            markers_retried: self.transactions.probe().markers_retried,
+            decisions_found: self.transactions.probe().decisions_found,
             rebalances: self.coordinator.probe().rebalances_completed,
             members_expired: self.coordinator.probe().members_expired,
             segment_reads: self.store.probe().disk_reads_count,

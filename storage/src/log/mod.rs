@@ -122,7 +122,10 @@ impl Log {
                 true => ProducerStates::default(),
                 false => image.producers,
             },
-            transactions: image.transactions,
+            transactions: match planted::is(Bug::AbortedLostAtRestart) {
+                true => Transactions::default(),
+                false => image.transactions,
+            },
             epochs: image.epochs,
             failed: quarantine.clone(),
             quarantine,

@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::planted::{self, Bug};
 use crate::producer_state::ProducerStates;
 use crate::segment::format::BatchMeta;
 use crate::segment::txn_index;
@@ -82,7 +83,8 @@ impl Transactions {
             if ended.first_offset < to {
                 out.push(*ended);
             }
-            if ended.last_stable_offset >= to {
+            let end = if planted::is(Bug::AbortedListEndsEarly) { from } else { to };
+            if ended.last_stable_offset >= end {
                 // Whatever was open then, or began later, starts at or above it.
                 return;
             }

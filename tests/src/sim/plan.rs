@@ -24,6 +24,8 @@ pub enum Workload {
     Admin,
     /// Records deleted all the time, on a disk that fails and a broker that stops.
     Deletions,
+    /// Producers in transactions, alone and as rivals, and readers of what is committed.
+    Transactions,
     /// Clients that break the rules beside some that keep them.
     Hostile,
     /// Ten clients on two shards and nothing goes wrong: what the speed is measured on.
@@ -32,12 +34,13 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Workload); 7] = [
+    pub const ALL: [(&'static str, Workload); 8] = [
         ("mix", Workload::Mix),
         ("logs", Workload::Logs),
         ("groups", Workload::Groups),
         ("admin", Workload::Admin),
         ("deletions", Workload::Deletions),
+        ("transactions", Workload::Transactions),
         ("hostile", Workload::Hostile),
         ("calm", Workload::Calm),
     ];
@@ -210,6 +213,11 @@ pub struct Knobs {
     pub shards: Option<u16>,
     /// Producers to the topic of `memory` durability, which is there if there are any.
     pub tickers: u32,
+    /// Producers in transactions; two at a time under one id if they are rivals.
+    pub transactors: u32,
+    pub rivals: bool,
+    /// Readers of committed records, which are there if there are any of those.
+    pub committed: u32,
 }
 
 /// The seed's streams, one for each concern.
@@ -282,6 +290,9 @@ pub fn knobs(plan: &Plan) -> Knobs {
             ..Population::default()
         },
         Workload::Deletions => Population { producers: 2, admins: 8, ..Population::default() },
+        Workload::Transactions => {
+            Population { producers: prng.between(1, 2) as u32, ..Population::default() }
+        }
         Workload::Hostile => Population {
             producers: prng.between(1, 3) as u32,
             consumers: 1,
@@ -294,6 +305,21 @@ pub fn knobs(plan: &Plan) -> Knobs {
         }
     };
     let calm = plan.workload == Workload::Calm;
+    // A stream of its own: what is drawn above stays as it is.
+    let mut own = Prng::new(plan.seed).fork(10);
+    let transactors = match plan.workload {
+        Workload::Mix if own.one_in(2) => own.between(1, 4) as u32,
+        Workload::Transactions => own.between(2, 6) as u32,
+        Workload::Mix
+        | Workload::Logs
+        | Workload::Groups
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Hostile
+        | Workload::Calm => 0,
+    };
+    let rivals = own.one_in(2);
+    let committed = if transactors > 0 { own.between(1, 2) as u32 } else { 0 };
     Knobs {
         population,
         partitions: if calm { 4 } else { prng.between(1, 6) as i32 },
@@ -308,6 +334,9 @@ pub fn knobs(plan: &Plan) -> Knobs {
         padding_max: prng.pick(&[4, 60, 400]),
         shards: calm.then_some(2),
         tickers: if calm || prng.one_in(2) { 0 } else { prng.between(1, 2) as u32 },
+        transactors,
+        rivals,
+        committed,
     }
 }
 

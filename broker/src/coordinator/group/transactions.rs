@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 use protocol::messages::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitRequestTopic, TxnOffsetCommitResponse,
@@ -263,6 +264,7 @@ impl GroupCoordinator {
             partition.transactions.remove(&producer_id).unwrap_or_default();
         for id in groups {
             if let Some(group) = partition.groups.get_mut(&id) {
+                let commit = commit || planted::is(Bug::AbortedOffsetsCommitted);
                 group.offsets.end_transaction(producer_id, commit);
             }
             if partition.groups.get(&id).is_some_and(Group::is_vacuous) {

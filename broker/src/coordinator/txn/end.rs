@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
 use super::api::{Action, Marker, MarkersToken, Producer, ReplyToken, TxnAnswer};
@@ -65,7 +66,14 @@ impl TxnCoordinator {
             NO_PRODUCER_ID
         };
         let step = metadata.prepared(commit, version, next, now.wall_ms);
-        let then = Then::Prepared { to: PreparedFor::Client(reply) };
+        let to = if planted::is(Bug::EndAckedBeforeAppend) {
+            let producer = Producer::granted(step.producer_id, step.producer_epoch);
+            self.reply(reply, TxnAnswer::Ended(producer));
+            PreparedFor::Timeout
+        } else {
+            PreparedFor::Client(reply)
+        };
+        let then = Then::Prepared { to };
         self.step(now, index, id, step, then);
         Ok(())
     }
@@ -215,7 +223,7 @@ impl TxnCoordinator {
         let Ok((index, transaction)) = self.find(id) else { return Ok(()) };
         let over = transaction.deadline_ns.is_some_and(|deadline| deadline <= now.mono_ns);
         // A step on its way may be the end; if it is not, the next sweep sees.
-        if !over || transaction.pending.is_some() {
+        if !over || transaction.pending.is_some() || planted::is(Bug::TimeoutNeverAborts) {
             return Ok(());
         }
         let metadata = transaction.metadata.clone();

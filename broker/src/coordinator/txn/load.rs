@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
 use super::api::{Producer, ReplyToken, TxnAnswer, TxnAsk};
@@ -87,7 +88,7 @@ impl TxnCoordinator {
         let mut ongoing = Vec::new();
         for (id, transaction) in &partition.transactions {
             let metadata = &transaction.metadata;
-            if metadata.state.is_prepared() {
+            if metadata.state.is_prepared() && !planted::is(Bug::DecisionLostAtRestart) {
                 decided.push(Arc::clone(id));
             } else if metadata.state == TxnState::Ongoing {
                 // A wall clock that was set back gives no transaction more than all of its time.
@@ -99,6 +100,7 @@ impl TxnCoordinator {
         for (id, left_ms) in ongoing {
             self.set_deadline(now, index, &id, left_ms);
         }
+        self.probe.decisions_found += decided.len() as u64;
         for id in decided {
             self.complete(now, index, &id);
         }

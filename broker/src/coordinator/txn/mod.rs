@@ -215,6 +215,11 @@ impl TxnCoordinator {
         self.probe
     }
 
+    /// Transactions whose end is decided and not yet recorded.
+    pub fn completing_count(&self) -> usize {
+        self.completing.len()
+    }
+
     /// Takes a request. Its answer comes out of `poll_action` under `reply`, now or later.
     pub fn handle_request(&mut self, now: Now, ask: TxnAsk, reply: ReplyToken) {
         self.run(now, Work::Ask(ask, reply));

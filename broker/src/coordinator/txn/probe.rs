@@ -17,6 +17,8 @@ pub struct Probe {
     pub records_skipped: u64,
     /// Appends that failed.
     pub appends_failed: u64,
+    /// Decisions without an end that were found while loading.
+    pub decisions_found: u64,
     /// Markers that had to be sent again.
     pub markers_retried: u64,
 }

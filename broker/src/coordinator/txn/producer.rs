@@ -3,6 +3,7 @@
 //! Source: KIP-98, KIP-360 (a producer that goes on), KIP-890 (verification, implicit adding) and
 //! Kafka 4.3.1's answers.
 
+use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
 use super::api::{Producer, ReplyToken, TxnAnswer};
@@ -178,7 +179,7 @@ impl TxnCoordinator {
 fn check_producer(metadata: &Metadata, (id, epoch): Named) -> Result<(), ErrorCode> {
     if metadata.producer_id != id {
         Err(ErrorCode::InvalidProducerIdMapping)
-    } else if metadata.producer_epoch != epoch {
+    } else if metadata.producer_epoch != epoch && !planted::is(Bug::ProducerEpochIgnored) {
         Err(ErrorCode::ProducerFenced)
     } else if metadata.state.is_prepared() {
         Err(ErrorCode::ConcurrentTransactions)

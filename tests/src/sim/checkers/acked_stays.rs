@@ -44,6 +44,18 @@ impl AckedStays {
         self.count
     }
 
+    /// What was acknowledged at the offsets from `from` to below `to`.
+    pub fn between(
+        &self,
+        partition: PartitionKey,
+        from: i64,
+        to: i64,
+    ) -> impl Iterator<Item = (i64, Record)> {
+        let acked = self.acked.get(&partition);
+        let range = acked.map(|acked| acked.range(from..to.max(from)));
+        range.into_iter().flatten().map(|(offset, record)| (*offset, *record))
+    }
+
     /// Holds a whole log against what was acknowledged in it.
     pub fn check_log(&self, partition: PartitionKey, log: &FoundLog) -> Held {
         let Some(acked) = self.acked.get(&partition) else { return Ok(()) };

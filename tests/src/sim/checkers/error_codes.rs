@@ -48,6 +48,17 @@ fn ordinary(api: ApiKey) -> &'static [ErrorCode] {
         ApiKey::InitProducerId => {
             &[ErrorCode::CoordinatorLoadInProgress, ErrorCode::RequestTimedOut]
         }
+        // The same of a transaction's; another step of it may be on its way.
+        ApiKey::AddPartitionsToTxn
+        | ApiKey::AddOffsetsToTxn
+        | ApiKey::TxnOffsetCommit
+        | ApiKey::EndTxn => &[
+            ErrorCode::CoordinatorLoadInProgress,
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::NotCoordinator,
+            ErrorCode::ConcurrentTransactions,
+            ErrorCode::RequestTimedOut,
+        ],
         // A controller that stops is none any more.
         ApiKey::CreateTopics
         | ApiKey::DeleteTopics

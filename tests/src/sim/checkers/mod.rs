@@ -14,18 +14,24 @@ macro_rules! breach {
 pub(super) use breach;
 
 pub mod acked_stays;
+pub mod atomicity;
 pub mod commits;
 pub mod dense;
 pub mod error_codes;
+pub mod exactly_once;
 pub mod kill_survives;
 pub mod liveness;
 pub mod long_poll;
 pub mod memory;
+pub mod no_aborted_read;
+pub mod no_hanging;
 pub mod one_owner;
 pub mod reads_agree;
 pub mod replay;
 pub mod sent_once;
+pub mod stable_offset;
 pub mod topics;
+pub mod transactions;
 pub mod watermark;
 
 use std::collections::BTreeMap;
@@ -68,6 +74,11 @@ pub struct FoundLog {
     pub log_start: i64,
     pub high_watermark: i64,
     pub records: Vec<(i64, Record)>,
+    /// What a reader of committed records finds, where that is another thing.
+    pub committed: Vec<(i64, Record)>,
+    pub last_stable: i64,
+    /// First offset after the last batch.
+    pub end: i64,
     /// Its partition answers KAFKA_STORAGE_ERROR from here on.
     pub offline: bool,
 }
@@ -81,6 +92,8 @@ pub struct Facts {
     pub disturbed_until_ns: u64,
     /// The disk has refused something in this run: storage errors are allowed.
     pub disk_failed: bool,
+    /// The wall clock has jumped in this run.
+    pub clock_jumped: bool,
     /// A durable bit has flipped: a partition may be offline for good.
     pub rotten: bool,
     /// How long one way of the network, a disk operation or a turn may take, all together.
@@ -100,14 +113,19 @@ pub struct Checkers {
     pub acked_stays: acked_stays::AckedStays,
     pub commits: commits::Commits,
     pub error_codes: error_codes::ErrorCodes,
+    pub exactly_once: exactly_once::ExactlyOnce,
     pub kill_survives: kill_survives::KillSurvives,
     pub long_poll: long_poll::LongPoll,
     pub one_owner: one_owner::OneOwner,
     pub reads_agree: reads_agree::ReadsAgree,
     pub sent_once: sent_once::SentOnce,
+    pub stable_offset: stable_offset::StableOffsets,
     pub topics: topics::Topics,
+    pub transactions: transactions::Transactions,
     pub watermark: watermark::Watermarks,
     pub marks: Marks,
+    /// The wall clock has jumped in this run.
+    pub clock_jumped: bool,
     /// A durable bit has flipped: what a partition holds may be out of reach.
     pub rotten: bool,
     /// What the auditor found, once it is done.
@@ -138,12 +156,45 @@ impl Checkers {
         self.topics.check_all_found(logs)
     }
 
+    /// What transactions left at the end: `offsets` are the committed offsets of the pipelines.
+    pub fn check_transactions(
+        &self,
+        logs: &BTreeMap<PartitionKey, FoundLog>,
+        offsets: &BTreeMap<String, i64>,
+    ) -> Held {
+        let all = logs.values().flat_map(|log| &log.committed).map(|(_, record)| *record);
+        atomicity::check(&self.transactions, all.clone())?;
+        self.exactly_once.check(all, offsets)
+    }
+
+    /// Records a reader of committed ones was given, asked for from `from` on, which goes on at
+    /// `to`.
+    pub fn fetched_committed(
+        &mut self,
+        partition: PartitionKey,
+        (from, to): (i64, i64),
+        records: &[(i64, Record)],
+    ) -> Held {
+        let (transactions, acked) = (&self.transactions, &self.acked_stays);
+        no_aborted_read::check(transactions, acked, partition, (from, to), records)?;
+        self.reads_agree.read(partition, records)?;
+        self.sent_once.check_read(partition, records)
+    }
+
     fn check_log(&mut self, partition: PartitionKey, log: &FoundLog) -> Held {
-        dense::check(log.log_start, log.log_start, &log.records)?;
-        if self.topics.is_in_memory(partition.topic) {
-            // A power cut may take what was read, and give its offsets to others.
-            self.sent_once.check_log(partition, &log.records)?;
-            return self.kill_survives.check_log(partition, log);
+        match self.topics.why_apart(partition.topic) {
+            Some(topics::Apart::Memory) => {
+                dense::check(log.log_start, log.log_start, &log.records)?;
+                // A power cut may take what was read, and give its offsets to others.
+                self.sent_once.check_log(partition, &log.records)?;
+                return self.kill_survives.check_log(partition, log);
+            }
+            Some(topics::Apart::Transactions) => {
+                // Markers take offsets, too.
+                self.fetched_committed(partition, (log.log_start, log.end), &log.committed)?;
+                no_hanging::check(log)?;
+            }
+            None => dense::check(log.log_start, log.log_start, &log.records)?,
         }
         self.reads_agree.read(partition, &log.records)?;
         self.sent_once.check_log(partition, &log.records)?;

@@ -1,7 +1,7 @@
 //! Memory equals replay: what the shards hold is what a start from their disk comes to.
 //!
 //! Compared at random moments when nothing is on its way to the disk: metadata, log bounds, the
-//! producers' states that recognise retries, groups and their offsets.
+//! producers' states that recognise retries, transactions, groups and their offsets.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,12 @@ pub fn check(memory: &[DurableState], replayed: &[DurableState]) -> Held {
             if here != there {
                 return wrong(format!("{id}: memory has {here:?}, replay gives {there:?}"));
             }
+        }
+        if memory.transactions != replayed.transactions {
+            return wrong(format!(
+                "transactions: memory has {:?}, replay gives {:?}",
+                memory.transactions, replayed.transactions
+            ));
         }
         if memory.groups != replayed.groups {
             return wrong(format!(

@@ -38,13 +38,21 @@ pub struct Known {
     pub partitions: i32,
 }
 
+/// Why a topic is kept apart: what it holds has promises of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Apart {
+    /// It has `memory` durability.
+    Memory,
+    /// It is written in transactions only.
+    Transactions,
+}
+
 /// Every topic there ever was.
 #[derive(Debug, Default)]
 pub struct Topics {
     by_id: BTreeMap<Uuid, Topic>,
     lasting: BTreeSet<String>,
-    /// The one of `memory` durability: what it holds has promises of its own.
-    in_memory: Option<String>,
+    apart: BTreeMap<Apart, String>,
 }
 
 impl Topics {
@@ -53,9 +61,9 @@ impl Topics {
         self.lasting.insert(name.to_owned());
     }
 
-    /// The topic of this name has `memory` durability. Only those who ask for it are told of it.
-    pub fn keep_in_memory(&mut self, name: &str) {
-        self.in_memory = Some(name.to_owned());
+    /// The topic of this name is kept apart. Only those who ask for it are told of it.
+    pub fn keep_apart(&mut self, why: Apart, name: &str) {
+        self.apart.insert(why, name.to_owned());
     }
 
     /// A topic was created, by its answer or by what Metadata shows after an answer was lost.
@@ -211,18 +219,20 @@ impl Topics {
     /// Topics that are there for all a client may know.
     pub fn known(&self) -> Vec<Known> {
         let mut known = self.there();
-        known.retain(|topic| Some(&topic.name) != self.in_memory.as_ref());
+        known.retain(|topic| self.apart.values().all(|name| *name != topic.name));
         known
     }
 
-    /// The topic of `memory` durability, when it is there.
-    pub fn in_memory(&self) -> Option<Known> {
-        self.there().into_iter().find(|topic| Some(&topic.name) == self.in_memory.as_ref())
+    /// The topic that is kept apart for this reason, when it is there.
+    pub fn apart(&self, why: Apart) -> Option<Known> {
+        let name = self.apart.get(&why)?;
+        self.there().into_iter().find(|topic| topic.name == *name)
     }
 
-    /// Whether it is that one.
-    pub fn is_in_memory(&self, id: Uuid) -> bool {
-        self.by_id.get(&id).is_some_and(|topic| Some(&topic.name) == self.in_memory.as_ref())
+    /// Why this topic is kept apart.
+    pub fn why_apart(&self, id: Uuid) -> Option<Apart> {
+        let name = &self.by_id.get(&id)?.name;
+        self.apart.iter().find(|(_, apart)| *apart == name).map(|(why, _)| *why)
     }
 
     fn there(&self) -> Vec<Known> {

@@ -29,6 +29,8 @@ use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
 /// The topic of `memory` durability.
 pub const IN_MEMORY: &str = "ticks";
+/// The topic that is written in transactions.
+pub const IN_TRANSACTIONS: &str = "ledger";
 /// A key that changes nothing a checker would see, and its values.
 const ALTERED: &str = "max.message.bytes";
 const TOPIC_RESOURCE: i8 = 2;

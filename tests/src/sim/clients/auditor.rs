@@ -18,8 +18,10 @@ use protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 
+use super::records::Isolation;
 use super::{Client, Cx, decode, records};
 use crate::sim::checkers::one_owner::Named;
+use crate::sim::checkers::topics::Apart;
 use crate::sim::checkers::{Checkers, FoundLog, Held, PartitionKey};
 
 const EARLIEST: i64 = -2;
@@ -28,10 +30,13 @@ const EARLIEST: i64 = -2;
 enum Task {
     Topics,
     Start(PartitionKey, String),
-    Read(PartitionKey, i64),
+    /// From an offset on; committed records only, or all.
+    Read(PartitionKey, i64, bool),
     /// As every client must before it asks a group's coordinator.
     Coordinator(String),
     Offset(String, Named),
+    /// The offset of a pipeline's group.
+    Pipeline(String),
 }
 
 /// The reader of the end.
@@ -40,6 +45,7 @@ pub struct Auditor {
     tasks: VecDeque<Task>,
     asked: Option<(Task, u64)>,
     found: BTreeMap<PartitionKey, FoundLog>,
+    pipelines: BTreeMap<String, i64>,
     done: bool,
     not_before_ns: u64,
 }
@@ -50,6 +56,7 @@ impl Default for Auditor {
             tasks: VecDeque::from([Task::Topics]),
             asked: None,
             found: BTreeMap::new(),
+            pipelines: BTreeMap::new(),
             done: false,
             not_before_ns: 0,
         }
@@ -81,7 +88,7 @@ impl Auditor {
                 };
                 cx.wire.send(cx.now_ns, 7, &request);
             }
-            Task::Read(key, position) => {
+            Task::Read(key, position, committed) => {
                 let partition = FetchPartition {
                     partition: key.partition,
                     fetch_offset: *position,
@@ -97,6 +104,7 @@ impl Auditor {
                     max_wait_ms: 0,
                     min_bytes: 0,
                     max_bytes: 1 << 20,
+                    isolation_level: i8::from(*committed),
                     topics: vec![topic],
                     ..FetchRequest::default()
                 };
@@ -124,6 +132,20 @@ impl Auditor {
                     OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
                 cx.wire.send(cx.now_ns, 8, &request);
             }
+            Task::Pipeline(group) => {
+                // All of its topics: it has one partition of one.
+                let group = OffsetFetchRequestGroup {
+                    group_id: group.clone(),
+                    topics: None,
+                    ..OffsetFetchRequestGroup::default()
+                };
+                let request = OffsetFetchRequest {
+                    groups: vec![group],
+                    require_stable: true,
+                    ..OffsetFetchRequest::default()
+                };
+                cx.wire.send(cx.now_ns, 8, &request);
+            }
         }
     }
 
@@ -145,6 +167,10 @@ impl Auditor {
         for (group, named) in commits {
             self.tasks.push_back(Task::Coordinator(group.clone()));
             self.tasks.push_back(Task::Offset(group, named));
+        }
+        for group in cx.checkers.exactly_once.groups() {
+            self.tasks.push_back(Task::Coordinator(group.clone()));
+            self.tasks.push_back(Task::Pipeline(group.clone()));
         }
         Ok(())
     }
@@ -178,40 +204,16 @@ impl Auditor {
                 cx.checkers.error_codes.check(cx.facts, ApiKey::ListOffsets, code, &[])?;
                 if !self.offline(cx, *key, code) && self.heed(cx, &task, code) {
                     self.found.entry(*key).or_default().log_start = part.offset;
-                    self.tasks.push_front(Task::Read(*key, part.offset));
+                    let apart = cx.checkers.topics.why_apart(key.topic);
+                    self.tasks.push_front(Task::Read(*key, part.offset, false));
+                    if apart == Some(Apart::Transactions) {
+                        self.tasks.push_front(Task::Read(*key, part.offset, true));
+                    }
                 }
                 Ok(())
             }
-            Task::Read(key, position) => {
-                let answer = decode::<FetchRequest>(response)?;
-                let part = answer.responses.first().and_then(|topic| topic.partitions.first());
-                let part = part.ok_or("an answer without its partition")?;
-                let code = part.error_code;
-                cx.checkers.error_codes.check(cx.facts, ApiKey::Fetch, code, &[])?;
-                if self.offline(cx, *key, code) || !self.heed(cx, &task, code) {
-                    return Ok(());
-                }
-                let bytes = part.records.clone().unwrap_or_default();
-                let records = records::read(&bytes, *position)
-                    .map_err(|what| format!("{}: {what}", cx.checkers.topics.describe(*key)))?;
-                let found = self.found.entry(*key).or_default();
-                found.high_watermark = part.high_watermark;
-                let next = records.last().map(|(offset, _)| offset + 1);
-                found.records.extend(records);
-                match next {
-                    Some(next) if next < part.high_watermark => {
-                        self.tasks.push_front(Task::Read(*key, next));
-                    }
-                    None if *position < part.high_watermark => {
-                        return Err(format!(
-                            "{}: nothing to read at {position} of {}",
-                            cx.checkers.topics.describe(*key),
-                            part.high_watermark
-                        ));
-                    }
-                    Some(_) | None => {}
-                }
-                Ok(())
+            Task::Read(key, position, committed) => {
+                self.take_read(cx, &task, (*key, *position, *committed), response)
             }
             Task::Coordinator(_) => {
                 let answer = decode::<FindCoordinatorRequest>(response)?;
@@ -235,7 +237,83 @@ impl Auditor {
                 let offset = (part.committed_offset >= 0).then_some((part.committed_offset, text));
                 cx.checkers.commits.read(group, named, offset, sent_ns)
             }
+            Task::Pipeline(group) => {
+                let answer = decode::<OffsetFetchRequest>(response)?;
+                let found = answer.groups.first().ok_or("an answer without the group")?;
+                let part = found.topics.first().and_then(|topic| topic.partitions.first());
+                let code = part.map_or(found.error_code, |part| part.error_code);
+                cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, code, &[])?;
+                if !self.heed(cx, &task, code) {
+                    return Ok(());
+                }
+                let offset = part.map_or(0, |part| part.committed_offset.max(0));
+                let (once, transactions) = (&cx.checkers.exactly_once, &cx.checkers.transactions);
+                once.reads(transactions, group, once.floor(transactions, group), offset)?;
+                self.pipelines.insert(group.clone(), offset);
+                Ok(())
+            }
         }
+    }
+
+    fn take_read(
+        &mut self,
+        cx: &mut Cx<'_>,
+        task: &Task,
+        (key, position, committed): (PartitionKey, i64, bool),
+        response: &Response,
+    ) -> Held {
+        let answer = decode::<FetchRequest>(response)?;
+        let part = answer.responses.first().and_then(|topic| topic.partitions.first());
+        let part = part.ok_or("an answer without its partition")?;
+        let code = part.error_code;
+        cx.checkers.error_codes.check(cx.facts, ApiKey::Fetch, code, &[])?;
+        if self.offline(cx, key, code) || !self.heed(cx, task, code) {
+            return Ok(());
+        }
+        if committed && part.last_stable_offset < part.high_watermark {
+            // Markers may be on their way; what hangs keeps the auditor waiting for ever.
+            self.tasks.push_front(task.clone());
+            self.not_before_ns = cx.after_ms(50);
+            return Ok(());
+        }
+        let bytes = part.records.clone().unwrap_or_default();
+        let aborted = part.aborted_transactions.clone().unwrap_or_default();
+        let isolation = match committed {
+            true => Isolation::Committed(&aborted),
+            false => Isolation::Uncommitted,
+        };
+        let name = cx.checkers.topics.describe(key);
+        let end = if committed { part.last_stable_offset } else { part.high_watermark };
+        let found = self.found.entry(key).or_default();
+        let opened =
+            records::open(&bytes, position, isolation).map_err(|what| format!("{name}: {what}"))?;
+        if committed {
+            found.last_stable = part.last_stable_offset;
+            found.committed.extend(opened.records);
+        } else {
+            found.high_watermark = part.high_watermark;
+            found.end = opened.next;
+            found.records.extend(opened.records);
+        }
+        self.read_on((key, position, committed), opened.next, end, &bytes, &name)
+    }
+
+    /// The rest of a log, if there is more.
+    fn read_on(
+        &mut self,
+        (key, position, committed): (PartitionKey, i64, bool),
+        next: i64,
+        end: i64,
+        bytes: &[u8],
+        name: &str,
+    ) -> Held {
+        if bytes.is_empty() && position < end {
+            return Err(format!("{name}: nothing to read at {position} of {end}"));
+        }
+        if next < end {
+            self.tasks.push_front(Task::Read(key, next, committed));
+        }
+        Ok(())
     }
 }
 
@@ -260,6 +338,7 @@ impl Client for Auditor {
                 self.done = true;
                 let found = std::mem::take(&mut self.found);
                 cx.checkers.check_logs(&found)?;
+                cx.checkers.check_transactions(&found, &self.pipelines)?;
                 cx.checkers.audit = Some(found);
             }
         }

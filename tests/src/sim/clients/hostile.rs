@@ -148,6 +148,7 @@ impl Hostile {
         let number = if first == u64::MAX { 1 << 40 } else { first };
         let stamp = Stamp {
             idempotent: Some((id, epoch, base_sequence)),
+            transactional: false,
             compression: Compression::None,
             timestamp_ms: 1_700_000_000_000,
         };

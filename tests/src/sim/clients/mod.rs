@@ -7,12 +7,14 @@
 pub mod admin;
 pub mod assigned;
 pub mod auditor;
+pub mod committed;
 pub mod hostile;
 pub mod member;
 mod member_protocol;
 pub mod producer;
 pub mod records;
 pub mod ticker;
+pub mod transactor;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -92,6 +94,16 @@ pub struct Wire {
     sent_ns: VecDeque<u64>,
     out: Vec<u8>,
     close: bool,
+    late_ns: u64,
+}
+
+/// What a client writes at a time, and whether it closes after it.
+#[derive(Debug)]
+pub struct Written {
+    pub bytes: Vec<u8>,
+    pub close: bool,
+    /// So much longer the bytes take than others.
+    pub late_ns: u64,
 }
 
 impl Default for Wire {
@@ -101,6 +113,7 @@ impl Default for Wire {
             sent_ns: VecDeque::new(),
             out: Vec::new(),
             close: false,
+            late_ns: 0,
         }
     }
 }
@@ -139,6 +152,12 @@ impl Wire {
         self.close = true;
     }
 
+    /// Gives the connection up; what was sent arrives in its time, and so much later.
+    pub fn close_late(&mut self, late_ns: u64) {
+        self.close = true;
+        self.late_ns = late_ns;
+    }
+
     /// Requests without an answer.
     pub fn in_flight(&self) -> usize {
         self.sent_ns.len()
@@ -149,9 +168,13 @@ impl Wire {
         self.sent_ns.front().copied()
     }
 
-    /// What goes to the network, and whether the client closes after it.
-    pub fn take_out(&mut self) -> (Vec<u8>, bool) {
-        (std::mem::take(&mut self.out), std::mem::take(&mut self.close))
+    /// What goes to the network.
+    pub fn take_out(&mut self) -> Written {
+        Written {
+            bytes: std::mem::take(&mut self.out),
+            close: std::mem::take(&mut self.close),
+            late_ns: std::mem::take(&mut self.late_ns),
+        }
     }
 
     /// Bytes arrived.
@@ -161,6 +184,10 @@ impl Wire {
 
     /// The next whole response and when its request was sent. One out of order is an error.
     pub fn poll(&mut self) -> Result<Option<Response>, String> {
+        if self.close {
+            // Nobody is there to take it.
+            return Ok(None);
+        }
         let response = self.connection.poll_response();
         let response = response
             .map_err(|error| breach!("answers come in the order of requests", "{error}"))?;

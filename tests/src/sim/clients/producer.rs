@@ -192,6 +192,7 @@ impl Producer {
             let idempotent = self.producer_id.map(|(id, epoch)| (id, epoch, batch.base_sequence));
             let stamp = Stamp {
                 idempotent,
+                transactional: false,
                 compression: self.compression,
                 timestamp_ms: 1_700_000_000_000 + batch.first as i64,
             };

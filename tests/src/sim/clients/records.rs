@@ -1,8 +1,11 @@
 //! Batches of simulated records: what a value says and how a reader gets it back.
 
+use std::collections::BTreeSet;
+
 use protocol::batch::header::{check_crc, total_bytes};
 use protocol::batch::{BatchBuilder, BatchOptions, open_records};
 use protocol::compress::{Codecs, Compression};
+use protocol::messages::fetch::AbortedTransaction;
 use storage::prng::Prng;
 
 use crate::sim::checkers::Record;
@@ -21,6 +24,8 @@ const PADDING: &str = {
 pub struct Stamp {
     /// Producer id, epoch and base sequence of an idempotent batch.
     pub idempotent: Option<(i64, i16, i32)>,
+    /// It belongs to a transaction.
+    pub transactional: bool,
     pub compression: Compression,
     pub timestamp_ms: i64,
 }
@@ -33,6 +38,7 @@ pub fn build(producer: u32, first: u64, count: u64, padding_max: u64, stamp: Sta
         producer_id,
         producer_epoch,
         base_sequence,
+        transactional: stamp.transactional,
         compression: stamp.compression,
         ..BatchOptions::default()
     });
@@ -69,18 +75,62 @@ fn number_of(bytes: &[u8]) -> Option<(u64, &[u8])> {
     Some((digits?, &bytes[end + 1..]))
 }
 
+/// What an answer holds.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Opened {
+    pub records: Vec<(i64, Record)>,
+    /// Where its reader goes on: after the last batch, if there is one.
+    pub next: i64,
+}
+
+/// Whose records a reader of an answer leaves out.
+#[derive(Clone, Copy, Debug)]
+pub enum Isolation<'a> {
+    /// Nobody's.
+    Uncommitted,
+    /// Those of the transactions that are named: producer ids with where each begins.
+    Committed(&'a [AbortedTransaction]),
+}
+
 /// The records of whole batches from `from` on; checksums are checked. A batch that is cut off at
 /// the end is an error: this broker answers whole ones.
-pub fn read(mut bytes: &[u8], from: i64) -> Result<Vec<(i64, Record)>, String> {
-    let mut records = Vec::new();
+pub fn read(bytes: &[u8], from: i64) -> Result<Vec<(i64, Record)>, String> {
+    open(bytes, from, Isolation::Uncommitted).map(|opened| opened.records)
+}
+
+/// As `read`, by a reader that knows of transactions. Markers are not records.
+pub fn open(mut bytes: &[u8], from: i64, isolation: Isolation<'_>) -> Result<Opened, String> {
+    let mut opened = Opened { records: Vec::new(), next: from };
     let mut codecs = Codecs::default();
+    let mut aborted: Vec<&AbortedTransaction> = match isolation {
+        Isolation::Uncommitted => Vec::new(),
+        Isolation::Committed(aborted) => aborted.iter().collect(),
+    };
+    aborted.sort_by_key(|one| one.first_offset);
+    let mut aborted = aborted.into_iter().peekable();
+    let mut leaves_out: BTreeSet<i64> = BTreeSet::new();
     while !bytes.is_empty() {
         let total = total_bytes(bytes).ok_or("a batch without its header")?;
         let batch = bytes.get(..total).ok_or("a batch that is cut off")?;
+        bytes = &bytes[total..];
         check_crc(batch).map_err(|error| format!("a reader was given {error}"))?;
-        let (header, opened) =
+        let (header, found) =
             open_records(batch, &mut codecs, 16 << 20).map_err(|error| error.to_string())?;
-        for record in opened {
+        if header.next_offset() <= opened.next && !opened.records.is_empty() {
+            return Err(format!("offset {} is given twice", header.base_offset));
+        }
+        opened.next = header.next_offset().max(opened.next);
+        while let Some(one) = aborted.next_if(|one| one.first_offset <= header.last_offset()) {
+            leaves_out.insert(one.producer_id);
+        }
+        if header.is_control() {
+            leaves_out.remove(&header.producer_id);
+            continue;
+        }
+        if header.is_transactional() && leaves_out.contains(&header.producer_id) {
+            continue;
+        }
+        for record in found {
             let record = record.map_err(|error| error.to_string())?;
             let offset = record.offset(&header);
             // A batch comes whole, also when it begins below what was asked for.
@@ -88,12 +138,11 @@ pub fn read(mut bytes: &[u8], from: i64) -> Result<Vec<(i64, Record)>, String> {
                 let value = record.value.ok_or("a record without a value")?;
                 let record = record_of(value)
                     .ok_or_else(|| format!("a value nobody sent at offset {offset}"))?;
-                records.push((offset, record));
+                opened.records.push((offset, record));
             }
         }
-        bytes = &bytes[total..];
     }
-    Ok(records)
+    Ok(opened)
 }
 
 #[cfg(test)]
@@ -102,7 +151,12 @@ mod tests {
 
     #[test]
     fn what_is_built_is_read_and_damage_is_seen() {
-        let stamp = Stamp { idempotent: None, compression: Compression::None, timestamp_ms: 1 };
+        let stamp = Stamp {
+            idempotent: None,
+            transactional: false,
+            compression: Compression::None,
+            timestamp_ms: 1,
+        };
         let mut batch = build(3, 5, 2, 40, stamp);
         let read_back = read(&batch, 1).expect("the batch is good");
         assert_eq!(read_back, [(1, Record { producer: 3, number: 6 })]);

@@ -9,6 +9,7 @@ use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicPro
 use super::records::{self, Stamp};
 use super::{Client, Cx, decode};
 use crate::sim::checkers::sent_once::Promise;
+use crate::sim::checkers::topics::Apart;
 use crate::sim::checkers::{Checkers, Held, PartitionKey, Record};
 
 /// A producer that trusts shared memory.
@@ -38,7 +39,7 @@ impl Client for Ticker {
         if cx.now_ns < self.not_before_ns {
             return Ok(Some(self.not_before_ns));
         }
-        let Some(topic) = cx.checkers.topics.in_memory() else {
+        let Some(topic) = cx.checkers.topics.apart(Apart::Memory) else {
             return Ok(Some(cx.after_ms(20)));
         };
         let partition = cx.prng.below(topic.partitions as u64) as i32;
@@ -47,6 +48,7 @@ impl Client for Ticker {
         let first = cx.checkers.sent_once.send(self.id, key, count);
         let stamp = Stamp {
             idempotent: None,
+            transactional: false,
             compression: Compression::None,
             timestamp_ms: 1_700_000_000_000,
         };

@@ -103,6 +103,7 @@ impl World {
                 let jump_ms = if prng.one_in(2) { jump_ms } else { -jump_ms };
                 // Further, and the clients' timestamps would rightly be refused.
                 let shift_ms = self.wall_shift_ms + jump_ms;
+                self.facts.clock_jumped = true;
                 self.wall_shift_ms = shift_ms.clamp(-WALL_SHIFT_MS_MAX, WALL_SHIFT_MS_MAX);
             }
             FaultKind::Replay => {
@@ -383,6 +384,15 @@ impl World {
             }
             if load.members_expired > 0 {
                 marks.hit("member expelled");
+            }
+            if load.timed_out_transactions > 0 {
+                marks.hit("timeout aborted");
+            }
+            if load.markers_retried > 0 {
+                marks.hit("markers sent again");
+            }
+            if load.decisions_found > 0 {
+                marks.hit("decision found by a start");
             }
             if load.segment_reads > 0 {
                 marks.hit("read below the tail");

@@ -18,13 +18,16 @@ use std::collections::{BTreeMap, VecDeque};
 use broker::time::Now;
 use storage::prng::Prng;
 
+use super::checkers::topics::Apart;
 use super::checkers::{Checkers, Facts};
-use super::clients::admin::{Admin, IN_MEMORY};
+use super::clients::admin::{Admin, IN_MEMORY, IN_TRANSACTIONS};
 use super::clients::assigned::Assigned;
+use super::clients::committed::Committed;
 use super::clients::hostile::Hostile;
 use super::clients::member::Member;
 use super::clients::producer::Producer;
 use super::clients::ticker::Ticker;
+use super::clients::transactor::Transactor;
 use super::clients::{Client, Wire};
 use super::plan::{self, Fault, Knobs, Plan, Streams, Workload};
 use super::{Broken, Outcome};
@@ -153,8 +156,12 @@ impl World {
             self.checkers.topics.promise(name);
         }
         if self.knobs.tickers > 0 {
-            self.checkers.topics.keep_in_memory(IN_MEMORY);
+            self.checkers.topics.keep_apart(Apart::Memory, IN_MEMORY);
             lasting.push((IN_MEMORY.to_owned(), 2));
+        }
+        if self.knobs.transactors > 0 {
+            self.checkers.topics.keep_apart(Apart::Transactions, IN_TRANSACTIONS);
+            lasting.push((IN_TRANSACTIONS.to_owned(), 3));
         }
         let mut prng = self.streams.client(0).fork(99);
         let mut clients: Vec<Box<dyn Client>> = Vec::new();
@@ -180,6 +187,17 @@ impl World {
         }
         for _ in 0..self.knobs.tickers {
             clients.push(Box::new(Ticker::new(&mut self.checkers)));
+        }
+        for number in 0..self.knobs.transactors {
+            let rivals = self.knobs.rivals;
+            let id = if rivals { number / 2 } else { number };
+            let mut prng = self.streams.client(0).fork(200 + u64::from(number));
+            let transactor = Transactor::new(id, !rivals, &mut prng, &mut self.checkers);
+            clients.push(Box::new(transactor));
+        }
+        for number in 0..self.knobs.committed {
+            let mut prng = self.streams.client(0).fork(300 + u64::from(number));
+            clients.push(Box::new(Committed::new(number as usize, &mut prng)));
         }
         for client in clients {
             self.seat(client);

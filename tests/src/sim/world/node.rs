@@ -69,6 +69,8 @@ impl Node {
             ("group.min.session.timeout.ms", "100"),
             ("auto.create.topics.enable", "false"),
             ("log.retention.ms", "-1"),
+            ("transaction.state.log.num.partitions", "3"),
+            ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "100"),
         ] {
             fixed.insert(key.to_owned(), value.to_owned());
         }
@@ -241,6 +243,7 @@ impl Node {
                 && load.acks == 0
                 && !load.loading
                 && !load.deciding
+                && load.completing == 0
                 && !load.failed
                 && !load.stopping
         };

@@ -9,7 +9,7 @@ use super::network::Link;
 use super::node::Inbound;
 use super::{Seat, World};
 use crate::sim::checkers::{Held, breach};
-use crate::sim::clients::{Cx, MS_NS, SECOND_NS, Wire};
+use crate::sim::clients::{Cx, MS_NS, SECOND_NS, Wire, Written};
 
 /// How long the broker believes in a link whose client it does not hear hang up.
 const DEAF_NS: u64 = 20 * SECOND_NS;
@@ -109,13 +109,14 @@ impl World {
 
     /// What the client has written goes on its way; so does the end, if it closes.
     fn flush(&mut self, seat: usize) {
-        let (bytes, close) = self.seats[seat].wire.take_out();
+        let Written { bytes, close, late_ns } = self.seats[seat].wire.take_out();
         let Some(id) = self.seats[seat].link else { return };
         if !bytes.is_empty() {
             self.trace.note("client sends bytes", seat as u64, bytes.len() as u64);
             self.trace.bytes(&bytes);
             let link = self.links.get_mut(&id).expect("a seat's link is there");
-            let dues = link.send_up(self.now_ns, bytes, &self.knobs, &mut self.streams.network);
+            let sent_ns = self.now_ns + late_ns;
+            let dues = link.send_up(sent_ns, bytes, &self.knobs, &mut self.streams.network);
             for due_ns in dues {
                 self.agenda.plan(due_ns, What::ToBroker { link: id });
             }
