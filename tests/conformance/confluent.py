@@ -567,7 +567,7 @@ def pushes_its_metrics():
         with urllib.request.urlopen(f"http://{admin}/metrics", timeout=SECONDS) as page:
             lines = page.read().decode().splitlines()
         own = [line for line in lines if f'client_id="{client}"' in line]
-        return (any(line.startswith("corelane_client_info") and "librdkafka" in line
+        return (any(line.startswith("corelane_client_info") and "rdkafka" in line
                     for line in own)
                 and any(line.startswith("corelane_client_producer_") for line in own))
 

@@ -92,7 +92,7 @@ RULES = [
     ("GetTelemetrySubscriptions", "ClientInstanceId",
      pair("client instance id", "each broker draws a client instance's id at random")),
     ("GetTelemetrySubscriptions", "SubscriptionId",
-     pair("subscription id", "a checksum of a hash set's text, in its order")),
+     pair("subscription id", "mixed with the instance's id, which each broker draws")),
     ("DescribeLogDirs", r"Results\[\]\.LogDir", pair("folder", "each broker has its own folder")),
     ("DescribeLogDirs", r".*\.PartitionSize", SIZE),
     ("DescribeLogDirs", r"Results\[\]\.(TotalBytes|UsableBytes)", DISK),

@@ -136,6 +136,8 @@ fn start_both(workspace: &Workspace, binary: &Path) -> Result<(Server, Server), 
 fn compile_plugin(workspace: &Workspace) -> Result<PathBuf, String> {
     let classes = workspace.scratch().join("differential-classes");
     let mut javac = process::command("javac");
+    // Kafka deprecates the interface in favour of one that says more; both are loaded.
+    javac.arg("-Xlint:-removal");
     javac.arg("-cp").arg(provision::java_libs(workspace).join("*")).arg("-d").arg(&classes);
     javac.arg(workspace.root.join("tests/differential/Receiver.java"));
     let done = process::run(&mut javac, Duration::from_secs(60), |_| {})

@@ -128,7 +128,11 @@ impl Subscriptions {
         }
         let listed: Vec<&str> = metrics.iter().map(String::as_str).collect();
         let text = format!("[{}]{interval_ms}", listed.join(", "));
-        let subscription_id = protocol::crc::crc32c(text.as_bytes()).cast_signed();
+        // As Kafka computes it: each instance has an id of its own.
+        let (most, least) = instance.to_u64s();
+        let mixed = most ^ least;
+        let own = (mixed >> 32) as u32 ^ mixed as u32;
+        let subscription_id = (protocol::crc::crc32c(text.as_bytes()) ^ own).cast_signed();
         Wanted { metrics, interval_ms, subscription_id }
     }
 }

@@ -55,6 +55,19 @@ def push(b, note, subscription, of="", metrics=b"", codec=NONE, last=False):
         "Metrics": metrics}, note=note, client=b.name())
 
 
+def java_hash(of):
+    """What Java makes of an id, which is mixed into the ids of its subscriptions."""
+    mixed = (of.int >> 64) ^ (of.int & (1 << 64) - 1)
+    return (mixed >> 32 ^ mixed) & 0xffffffff
+
+
+def of_another(b, subscription, one, other):
+    """One instance's subscription id as another one would be told it."""
+    number = subscription ^ java_hash(instance(b, one)) ^ java_hash(instance(b, other))
+    number &= 0xffffffff
+    return number - (1 << 32) if number >> 31 else number
+
+
 @case("GetTelemetrySubscriptions")
 def without_subscriptions(b):
     get(b, "no id", uuid.UUID(int=0))
@@ -97,8 +110,8 @@ def matching(b):
             "client_software_name=soft.ware", "client_software_name=soft",
             "client_software_version=1[.]2", "client_software_version=2",
             "client_source_address=127[.]0[.]0[.]1", "client_source_address=127",
-            r"client_source_port=\d+", "client_source_port=x", "client_instance_id=[A-Za-z0-9_-]{22}",
-            "client_instance_id=x")):
+            r"client_source_port=\d+", "client_source_port=x",
+            "client_instance_id=[A-Za-z0-9_-]{22}", "client_instance_id=x")):
         client = b.name(str(number))
         subscribe(b, str(number), metrics="org.x", interval_ms="1000",
                   match=f"{pattern},client_id={client}")
@@ -127,10 +140,10 @@ def pushes(b):
     push(b, "after the last", asked, "a", OTLP)
     push(b, "after that", asked, "a", OTLP)
     get(b, "asks after it", "a")
-    push(b, "who never asked", asked, "b", OTLP)
+    push(b, "who never asked", of_another(b, asked, "a", "b"), "b", OTLP)
     get(b, "asks then", "b")
-    push(b, "an unknown subscription", asked ^ 1, "c", OTLP)
-    push(b, "the right one then", asked, "c", OTLP)
+    push(b, "another instance's subscription", asked, "c", OTLP)
+    push(b, "the right one then", of_another(b, asked, "a", "c"), "c", OTLP)
     get(b, "asks because it was unknown", "c")
     for number, (note, codec, metrics) in enumerate((
             ("nothing", NONE, b""),
@@ -149,9 +162,10 @@ def pushes(b):
             ("a bomb", GZIP, gzip.compress(bytes(64 << 20))),
     )):
         of = f"p{number}"
-        push(b, note, asked, of, metrics, codec)
+        own = of_another(b, asked, "a", of)
+        push(b, note, own, of, metrics, codec)
         get(b, f"asks after {note}", of)
-        push(b, f"the last after {note}", asked, of, OTLP, last=True)
+        push(b, f"the last after {note}", own, of, OTLP, last=True)
     unsubscribe(b)
 
 
