@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::ErrorCode;
-use protocol::compress::{Codecs, CompressError, Compression};
+use protocol::compress::{Codecs, Compression};
 use protocol::messages::{
     GetTelemetrySubscriptionsResponse, PushTelemetryRequest, PushTelemetryResponse,
 };
@@ -227,11 +227,10 @@ impl Telemetry {
         }
         let id = request.client_instance_id;
         let instance = self.instances.get_mut(&id).expect("it was just asked");
-        let message = match codecs.decompress_to_scratch(codec, &request.metrics, bytes_max) {
-            Ok(message) => message,
-            Err(CompressError::OutputTooLarge { .. }) => return Err(ErrorCode::TelemetryTooLarge),
-            Err(_) => return Err(ErrorCode::InvalidRecord),
-        };
+        // As Kafka answers both what is not the codec's and what grows beyond the bound.
+        let message = codecs
+            .decompress_to_scratch(codec, &request.metrics, bytes_max)
+            .map_err(|_| ErrorCode::InvalidRecord)?;
         let metrics = Arc::make_mut(&mut instance.metrics);
         let before = metrics.bytes();
         let taken = metrics.take(message);

@@ -242,7 +242,7 @@ fn what_grows_too_large_when_it_is_decompressed_is_refused() {
         rig.now_ns += SECOND_NS;
         let request = rig.request(id(1), bomb);
         let request = PushTelemetryRequest { compression_type: codec.id() as i8, ..request };
-        assert_eq!(rig.send(&request), code(ErrorCode::TelemetryTooLarge), "{codec:?}");
+        assert_eq!(rig.send(&request), code(ErrorCode::InvalidRecord), "{codec:?}");
     }
 }
 
