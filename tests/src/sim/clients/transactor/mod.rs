@@ -223,7 +223,9 @@ impl Transactor {
             _ => Plan::Linger,
         };
         let transactions = &mut cx.checkers.transactions;
-        let id = transactions.begin(cx.facts, cx.now_ns, self.timeout_ms, self.alone);
+        // A request for an epoch that was given up on may still come, and end this one.
+        let alone = self.alone && !self.init_lost;
+        let id = transactions.begin(cx.facts, cx.now_ns, self.timeout_ms, alone);
         let offset = self.pipe.as_ref().map(|pipe| pipe.position + pipe.input.len() as i64);
         let linger_ms = self.timeout_ms as u64 + cx.prng.below(self.timeout_ms as u64);
         let ends_at_ns = if plan == Plan::Linger { cx.after_ms(linger_ms) } else { 0 };
