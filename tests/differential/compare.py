@@ -40,6 +40,7 @@ class Missing:
 
 
 MISSING = Missing()
+AN_ANSWER = "an answer"
 
 
 def shorten(value):
@@ -64,8 +65,8 @@ class Comparison:
         right = dict(leaves(corelane.api, "", corelane.outcome, self.corelane.labels()))
         if "_outcome" in left or "_outcome" in right:
             # One word says it all: the fields of an answer nobody else gave do not count.
-            left = {"_outcome": left.get("_outcome", "an answer")}
-            right = {"_outcome": right.get("_outcome", "an answer")}
+            left = {"_outcome": left.get("_outcome", AN_ANSWER)}
+            right = {"_outcome": right.get("_outcome", AN_ANSWER)}
         left, right = without_strangers(left, right), without_strangers(right, left)
         found = []
         paths = list(left) + [path for path in right if path not in left]
@@ -81,6 +82,18 @@ class Comparison:
             return EQUAL, [], len(paths)
         explained = all(one.allowed for one in found)
         return (ALLOWED_ONLY if explained else DIFFERENT), found, len(paths)
+
+    def says_again(self, step, difference, case, first_case):
+        """Whether Corelane's answer to the same step of a second run has the same in this field."""
+        said = dict(leaves(step.api, "", step.outcome, self.corelane.labels()))
+        if rules.rule_for(step.api, shape_of(difference.path)):
+            return difference.path in said
+        if difference.path == "_outcome" and "_outcome" not in said:
+            said["_outcome"] = AN_ANSWER
+        again = said.get(difference.path, MISSING)
+        if isinstance(again, str):
+            again = again.replace(case, first_case)
+        return again == difference.corelane
 
     def _same(self, api, path, kafka, corelane):
         if kafka == corelane and type(kafka) is type(corelane):

@@ -8,6 +8,15 @@ pub struct Tally {
     passed: usize,
     failures: Vec<String>,
     skips: Vec<String>,
+    unstable: Vec<String>,
+}
+
+/// Where a part of a run began, so that what it counted can be taken back.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    passed: usize,
+    failures: usize,
+    skips: usize,
 }
 
 impl Tally {
@@ -43,11 +52,34 @@ impl Tally {
         }
     }
 
+    /// The counts of now.
+    pub fn mark(&self) -> Mark {
+        Mark { passed: self.passed, failures: self.failures.len(), skips: self.skips.len() }
+    }
+
+    /// Whether a check has failed since.
+    pub fn failed_since(&self, mark: Mark) -> bool {
+        self.failures.len() > mark.failures
+    }
+
+    /// Forgets what was counted since; returns what had failed.
+    pub fn take_back(&mut self, mark: Mark) -> Vec<String> {
+        self.passed = mark.passed;
+        self.skips.truncate(mark.skips);
+        self.failures.split_off(mark.failures)
+    }
+
+    /// Notes checks that failed, and passed when they were repeated.
+    pub fn unstable(&mut self, failures: Vec<String>) {
+        self.unstable.extend(failures);
+    }
+
     /// Adds another tally's counts.
     pub fn add(&mut self, other: Tally) {
         self.passed += other.passed;
         self.failures.extend(other.failures);
         self.skips.extend(other.skips);
+        self.unstable.extend(other.unstable);
     }
 
     /// Failed checks so far.
@@ -60,6 +92,9 @@ impl Tally {
         for skip in &self.skips {
             println!("skipped: {skip}");
         }
+        for unstable in &self.unstable {
+            println!("unstable, passed when repeated: {unstable}");
+        }
         for failure in &self.failures {
             println!("failed: {failure}");
         }
@@ -69,5 +104,24 @@ impl Tally {
     pub fn line(&self) -> String {
         let (failed, skipped) = (self.failures.len(), self.skips.len());
         format!("{} passed, {failed} failed, {skipped} skipped", self.passed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn a_part_taken_back_counts_for_nothing_and_what_came_before_it_stays() {
+        let mut tally = Tally::default();
+        tally.pass_many(3);
+        tally.fail("before", "stays");
+        let mark = tally.mark();
+        assert!(!tally.failed_since(mark));
+        tally.pass_many(2);
+        tally.fail("after", "goes");
+        assert!(tally.failed_since(mark));
+        assert_eq!(tally.take_back(mark), ["after: goes"]);
+        assert_eq!(tally.line(), "3 passed, 1 failed, 0 skipped");
     }
 }

@@ -380,11 +380,8 @@ def lists(b, v):
     b.quiet("OffsetCommit", 8, {"GroupId": group.id, "Topics": []})
     joined = group.enter(session=60_000)
     def ask(note, states=(), types=()):
-        answer = b.quiet("ListGroups", v, {"StatesFilter": list(states),
-                                           "TypesFilter": list(types)})
-        if "Groups" in answer:
-            answer["Groups"] = [one for one in answer["Groups"] if one["GroupId"] == group.id]
-        b.note("ListGroups", v, note, answer)
+        b.call("ListGroups", v, {"StatesFilter": list(states), "TypesFilter": list(types)},
+               note=note)
     ask("all")
     member = joined.get("MemberId", "")
     group.sync("leads", joined.get("GenerationId", -1), member, [(member, b"mine")])

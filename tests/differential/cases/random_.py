@@ -151,19 +151,6 @@ def random_requests(b, api, v):
             answer = b.quiet(api, v, value)
             b.note(api, v, f"random {number}", {"ErrorCode": answer.get("ErrorCode")})
             continue
-        if api == "ListTransactions":
-            # Those of other cases are none of this one's business.
-            answer = b.quiet(api, v, value)
-            answer.pop("TransactionStates", None)
-            b.note(api, v, f"random {number}", answer)
-            continue
-        if api == "ListGroups":
-            # Those of other cases are none of this one's business.
-            answer = b.quiet(api, v, value)
-            if "Groups" in answer:
-                answer["Groups"] = [one for one in answer["Groups"] if one["GroupId"] == group]
-            b.note(api, v, f"random {number}", answer)
-            continue
         b.call(api, v, value, note=f"random {number}")
         if api in ("DeleteTopics", "CreateTopics", "CreatePartitions"):
             settle()

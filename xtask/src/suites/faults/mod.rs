@@ -53,6 +53,9 @@ impl Options {
 /// The faults by the names that `--only` takes.
 pub const NAMES: [&str; 7] = ["hostile", "starve", "power", "disks", "kill", "limits", "network"];
 
+/// Those about time limits and counts of the machine's; none that looks for lost records.
+pub const TIMED: [&str; 4] = ["hostile", "starve", "limits", "network"];
+
 const QUICK: Duration = Duration::from_secs(150);
 const FULL: Duration = Duration::from_secs(1800);
 
@@ -86,26 +89,30 @@ pub fn run(run: &mut Run, options: &Options) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_secs());
     let seed = options.seed.unwrap_or(if options.quick { QUICK_SEED } else { now });
     println!("    seed {seed}");
-    let mut faults = Faults { run, python, seed, options };
     for name in NAMES {
         let wanted = options.only.is_empty() || options.only.iter().any(|only| only == name);
         if !wanted {
             continue;
         }
-        let suite = format!("faults-{name}");
-        let done = match name {
-            "power" => power::run(&mut faults, &suite),
-            "disks" => disks::run(&mut faults, &suite),
-            "kill" => kill::run(&mut faults, &suite),
-            "limits" => limits::run(&mut faults, &suite),
-            "network" => network::run(&mut faults, &suite),
-            _ => faults.program(name, &suite),
-        };
-        match done {
-            Ok(()) => {}
-            Err(Ended::Failed(reason)) => faults.run.tally.fail(&suite, &reason),
-            Err(Ended::Impossible(reason)) => faults.run.tally.skip(&suite, &reason),
-        }
+        let part = |run: &mut Run| one(Faults { run, python: python.clone(), seed, options }, name);
+        if TIMED.contains(&name) { run.timed(name, part) } else { part(run) }
+    }
+}
+
+fn one(mut faults: Faults, name: &str) {
+    let suite = format!("faults-{name}");
+    let done = match name {
+        "power" => power::run(&mut faults, &suite),
+        "disks" => disks::run(&mut faults, &suite),
+        "kill" => kill::run(&mut faults, &suite),
+        "limits" => limits::run(&mut faults, &suite),
+        "network" => network::run(&mut faults, &suite),
+        _ => faults.program(name, &suite),
+    };
+    match done {
+        Ok(()) => {}
+        Err(Ended::Failed(reason)) => faults.run.tally.fail(&suite, &reason),
+        Err(Ended::Impossible(reason)) => faults.run.tally.skip(&suite, &reason),
     }
 }
 
