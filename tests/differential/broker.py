@@ -16,6 +16,9 @@ READY_SECONDS = 20
 CLOSED = {"_outcome": "the connection is closed"}
 SILENT = {"_outcome": "no answer"}
 
+# What `settle` alters: of a group that nobody is in.
+GROUP, MARK = 32, "consumer.session.timeout.ms"
+
 # Listings of the whole broker: the list, and the name in it that says whose it is.
 LISTINGS = {"ListGroups": ("Groups", "GroupId"),
             "ListTransactions": ("TransactionStates", "TransactionalId")}
@@ -86,6 +89,7 @@ class Broker:
         self.base_ms = base_ms
         self.case, self.steps, self.connections = "", [], []
         self.ids, self.members = {}, []
+        self.marks = 0
 
     # -- the life of a case
 
@@ -218,6 +222,24 @@ class Broker:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.kind}: {what} not within {seconds} s")
             time.sleep(0.005)
+
+    def settle(self):
+        """Waits until what was decided so far acts everywhere in the broker.
+
+        Metadata is applied in its order, in parts: what is asked for shows when a part begins to
+        be applied, so the parts before it are done. Two marks, one after the other, are two parts.
+        """
+        for _ in range(2):
+            self.marks += 1
+            value = str(45_000 + self.marks % 15_000)
+            of = {"ResourceType": GROUP, "ResourceName": "mark"}
+            self.quiet("IncrementalAlterConfigs", 1, {"ValidateOnly": False, "Resources": [{
+                **of, "Configs": [{"Name": MARK, "ConfigOperation": 0, "Value": value}]}]})
+            def there(of=of, value=value):
+                answer = self.quiet("DescribeConfigs", 4, {"Resources": [{
+                    **of, "ConfigurationKeys": [MARK]}]})
+                return answer["Results"][0]["Configs"][0]["Value"] == value
+            self.until("a mark in the metadata", there)
 
     def topic(self, suffix="", partitions=1, configs=None):
         """Creates a topic of this case, waits until it has leaders, returns its name."""

@@ -78,10 +78,13 @@ def client_metrics(b, v):
 
 
 def altered(b, v, note, *resources, only=False, api="IncrementalAlterConfigs"):
-    return b.call(api, v, {"ValidateOnly": only, "Resources": [
+    answer = b.call(api, v, {"ValidateOnly": only, "Resources": [
         {"ResourceType": kind, "ResourceName": of, "Configs": [
             {"Name": key, "Value": value, **({"ConfigOperation": how[0]} if how else {})}
             for key, value, *how in configs]} for kind, of, configs in resources]}, note=note)
+    if not only:
+        b.settle()
+    return answer
 
 
 def wait_for_config(b, name, key, value):

@@ -12,6 +12,8 @@ class Group:
 
     def __init__(self, b, suffix=""):
         self.b, self.id = b, b.name(suffix)
+        # The coordinator knows the topics.
+        b.settle()
 
     def beat(self, note, member="m1", epoch=0, version=1, quiet=False, **fields):
         value = {"GroupId": self.id, "MemberId": member, "MemberEpoch": epoch, "InstanceId": None,

@@ -18,6 +18,8 @@ def entry(of, *ops):
 
 def altered(b, v, note, *entries, only=False):
     b.call("AlterClientQuotas", v, {"Entries": list(entries), "ValidateOnly": only}, note=note)
+    if not only:
+        b.settle()
 
 
 def described(b, v, note, *components, strict=False):
@@ -115,11 +117,7 @@ def limited(b, name, key, value):
     client = b.name(name)
     b.quiet("AlterClientQuotas", 1, {"Entries": [entry([("client-id", client)], (key, value))],
                                      "ValidateOnly": False})
-    def known():
-        found = b.quiet("DescribeClientQuotas", 1, {"Components": [
-            {"EntityType": "client-id", "MatchType": 0, "Match": client}], "Strict": True})
-        return found["Entries"]
-    b.until("the quota", known)
+    b.settle()
     return client
 
 

@@ -5,7 +5,6 @@ it memory in proportion to their value, are drawn from small numbers.
 """
 
 import random
-import time
 import uuid
 
 import batches
@@ -153,9 +152,4 @@ def random_requests(b, api, v):
             continue
         b.call(api, v, value, note=f"random {number}")
         if api in ("DeleteTopics", "CreateTopics", "CreatePartitions"):
-            settle()
-
-
-def settle():
-    """What was decided reaches those who answer a moment later; nothing says when all know it."""
-    time.sleep(0.02)
+            b.settle()

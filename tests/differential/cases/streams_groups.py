@@ -30,6 +30,8 @@ class Group:
                     {"Name": name, "ConfigOperation": 0, "Value": "0"} for name in
                     ("streams.initial.rebalance.delay.ms", "streams.assignment.interval.ms")]}],
                 "ValidateOnly": False})
+        # The coordinators know the topics and the configuration.
+        b.settle()
 
     def beat(self, note, member="m1", epoch=0, quiet=False, **fields):
         value = {"GroupId": self.id, "MemberId": member, "MemberEpoch": epoch,
