@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
-use crate::buffer::{RegionSource, SharedBuf};
-use crate::op::{OpId, WriteBuf};
+use crate::buffer::{AlignedBuf, RegionSource, SharedBuf};
+use crate::op::{DiskOk, Durability, OpId, OpenMode, WriteBuf};
 
 const SEEDS: u64 = 200;
 const FILE: FileId = FileId(1);
