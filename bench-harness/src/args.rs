@@ -45,6 +45,25 @@ impl Command {
     }
 }
 
+/// Options of what puts a load on two servers in turn.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct RoundsArgs {
+    /// Rounds of both; fewer than 4 cannot give a verdict
+    #[arg(
+        long = "rounds",
+        default_value_t = 5,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=20)
+    )]
+    pub count: u32,
+    /// Exit with 0 though the client, not a server, set figures
+    #[arg(long)]
+    pub allow_slow_client: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
 /// Options of `bench compare`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CompareArgs {
@@ -58,20 +77,8 @@ pub struct CompareArgs {
     /// Process of the second
     #[arg(long, value_name = "PID")]
     pub pid_b: Option<u32>,
-    /// Rounds of both; fewer than 4 cannot give a verdict
-    #[arg(
-        long,
-        default_value_t = 5,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=20)
-    )]
-    pub rounds: u32,
-    /// Exit with 0 though the client, not a broker, set figures
-    #[arg(long)]
-    pub allow_slow_client: bool,
-    /// How to print
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    #[command(flatten)]
+    pub rounds: RoundsArgs,
     /// The load: produce, consume, e2e or transactions with its options
     #[arg(last = true, required = true, value_name = "LOAD")]
     pub load: Vec<String>,
@@ -92,20 +99,8 @@ pub struct FloorArgs {
     /// Append every request durably, to a file in this folder, before it is answered
     #[arg(long, value_name = "DIR")]
     pub durable: Option<PathBuf>,
-    /// Rounds of both; fewer than 4 cannot give a verdict
-    #[arg(
-        long,
-        default_value_t = 5,
-        value_name = "N",
-        value_parser = clap::value_parser!(u32).range(1..=20)
-    )]
-    pub rounds: u32,
-    /// Exit with 0 though the client, not the server, set figures
-    #[arg(long)]
-    pub allow_slow_client: bool,
-    /// How to print
-    #[arg(long, value_enum, default_value = "table")]
-    pub format: Format,
+    #[command(flatten)]
+    pub rounds: RoundsArgs,
     /// The load: produce with its options
     #[arg(last = true, required = true, value_name = "LOAD")]
     pub load: Vec<String>,

@@ -71,7 +71,7 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, BenchErro
     let command = parse(&args.load)?;
     let mut runs = Vec::new();
     let mut sound = true;
-    for round in 0..args.rounds {
+    for round in 0..args.rounds.count {
         let order = if round % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
         for which in order {
             let (server, pid) = match which {
@@ -86,12 +86,12 @@ pub fn run(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, BenchErro
             for doubt in &outcome.doubts {
                 eprintln!("corelane: round {}, {which}: {doubt}", round + 1);
             }
-            sound &= outcome.verdict(args.allow_slow_client) == Verdict::Sound;
+            sound &= outcome.verdict(args.rounds.allow_slow_client) == Verdict::Sound;
             runs.push(Run { side: which, outcome });
         }
     }
     let comparison = Comparison { figures: figures(&runs), runs };
-    match args.format {
+    match args.rounds.format {
         Format::Json => {
             serde_json::to_writer_pretty(&mut *out, &comparison)
                 .map_err(|error| BenchError::Output(error.into()))?;
@@ -206,7 +206,7 @@ fn chance(a: &[f64], b: &[f64]) -> f64 {
 }
 
 fn page(args: &CompareArgs, comparison: &Comparison, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(out, "A {}   B {}   {} rounds, A B B A", args.a, args.b, args.rounds)?;
+    writeln!(out, "A {}   B {}   {} rounds, A B B A", args.a, args.b, args.rounds.count)?;
     writeln!(out, "{}", args.load.join(" "))?;
     if let Some(run) = comparison.runs.first() {
         writeln!(out, "{}", run.outcome.host.line())?;

@@ -30,8 +30,8 @@ pub fn run(args: &FloorArgs, out: &mut dyn Write) -> Result<Verdict, BenchError>
         common.bootstrap = vec![floor.address.clone()];
         common.server_pid = Some(floor.child.id());
         let outcome = crate::measure(&command)?;
-        table::print(&outcome, args.format, out)?;
-        return Ok(outcome.verdict(args.allow_slow_client));
+        table::print(&outcome, args.rounds.format, out)?;
+        return Ok(outcome.verdict(args.rounds.allow_slow_client));
     };
     let compared = CompareArgs {
         a: server.clone(),
@@ -39,8 +39,6 @@ pub fn run(args: &FloorArgs, out: &mut dyn Write) -> Result<Verdict, BenchError>
         pid_a: args.server_pid,
         pid_b: Some(floor.child.id()),
         rounds: args.rounds,
-        allow_slow_client: args.allow_slow_client,
-        format: args.format,
         load: args.load.clone(),
     };
     compare::run(&compared, out)
