@@ -147,6 +147,17 @@ fn it_says_ready_with_real_ports_serves_and_stops_with_code_0() {
 }
 
 #[test]
+fn two_stop_signals_in_a_row_are_one_clean_stop() {
+    let folder = TestFolder::new();
+    let broker = start(folder.path(), &[]);
+    broker.signal(libc::SIGTERM);
+    broker.signal(libc::SIGINT);
+    let (code, said) = broker.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("INFO  stopped"), "{said}");
+}
+
+#[test]
 fn a_second_start_on_a_folder_is_refused_with_the_owners_pid() {
     let folder = TestFolder::new();
     let broker = start(folder.path(), &[]);

@@ -173,7 +173,7 @@ pub struct Reread {
 impl BrokerConfig {
     /// Resolves what the file and the command line say. Returns with it what has no effect.
     pub fn from_fixed(fixed: Configs) -> Result<(BrokerConfig, Vec<ConfigWarning>), ConfigError> {
-        let warnings = fixed
+        let mut warnings: Vec<ConfigWarning> = fixed
             .keys()
             .filter_map(|key| {
                 Some(ConfigWarning { key: key.clone(), why: registry::why_ignored(key)? })
@@ -182,6 +182,15 @@ impl BrokerConfig {
         let none = Configs::new();
         let config =
             BrokerConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed })?;
+        let dirs = fixed.get("log.dirs").or_else(|| fixed.get("log.dir"));
+        let others =
+            dirs.map_or(0, |dirs| dirs.split(',').filter(|dir| !dir.trim().is_empty()).count());
+        if others > 1 {
+            warnings.push(ConfigWarning {
+                key: format!("log.dirs beyond {}", config.storage.data_dir),
+                why: "all partitions are in one data folder".into(),
+            });
+        }
         Ok((config, warnings))
     }
 

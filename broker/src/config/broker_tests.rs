@@ -138,6 +138,18 @@ fn keys_without_effect_are_named_with_the_reason() {
 }
 
 #[test]
+fn folders_beyond_the_first_are_named_as_without_effect() {
+    let warnings = |pairs: &[(&str, &str)]| -> Vec<String> {
+        let (_, warnings) = BrokerConfig::from_fixed(fixed(pairs)).unwrap();
+        warnings.iter().map(ToString::to_string).collect()
+    };
+    let why = "log.dirs beyond /a has no effect: all partitions are in one data folder";
+    assert_eq!(warnings(&[("log.dirs", "/a,/b")]), [why]);
+    assert_eq!(warnings(&[("log.dir", "/a, /b")]), [why]);
+    assert!(warnings(&[("log.dirs", "/a,"), ("log.dir", "/b,/c")]).is_empty());
+}
+
+#[test]
 fn flush_messages_of_one_means_persisted() {
     let memory = resolve(&[("corelane.default.durability", "memory")]).unwrap().topic_defaults;
     assert_eq!(memory.durability, Durability::Memory);

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use storage::buffer::RegionSource;
 use storage::edge::arena::Arena;
@@ -36,6 +36,10 @@ use crate::time::Now;
 
 /// A stop that takes longer than this ends the process with code 1.
 const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// Stop signals this soon after the first are the same wish: what sends one to a process and one to
+/// its group (`timeout`, some init processes) sends two.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// How often freed memory is looked for that the kernel may have back.
 const MEMORY_LOOK: Duration = Duration::from_secs(1);
@@ -331,11 +335,15 @@ fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: 
     log.info("stopping: answering what is under way, flushing");
     process.stop();
     // A second wish, or no end in time: the next start recovers what is missing here.
+    let asked = Instant::now();
     let why = loop {
-        match signals::wait(Some(STOP_MAX)) {
-            Some(Signal::Stop) => break "a second signal",
-            Some(Signal::HangUp) => {}
-            None => break "10 s passed",
+        let since = asked.elapsed();
+        if since >= STOP_MAX {
+            break "10 s passed";
+        }
+        match signals::wait(Some(STOP_MAX - since)) {
+            Some(Signal::Stop) if asked.elapsed() > SAME_WISH => break "a second signal",
+            Some(Signal::Stop | Signal::HangUp) | None => {}
         }
     };
     let waits: Vec<String> = process

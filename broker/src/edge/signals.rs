@@ -40,7 +40,7 @@ pub fn block() -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
 }
 
-/// Waits for the next signal; `None` when `timeout` passed first.
+/// Waits for the next signal; `None` when `timeout` passed first, or a debugger interrupted.
 pub fn wait(timeout: Option<Duration>) -> Option<Signal> {
     let set = set();
     let time = timeout.map(|timeout| libc::timespec {
