@@ -153,8 +153,12 @@ pub enum DelayPlace {
     Admit,
     /// After they did, before the turn ends: `append`.
     Append,
-    /// Before completions of the disk are looked at: `sync`.
-    Sync,
+    /// Before completions of the disk are looked at: `sync` of a produce, `read` of a fetch of what
+    /// is not in memory, `handle` of what waits for a log record of its own.
+    Disk,
+    /// Before the bytes of a write are seen to be written whose sync is an operation of its own:
+    /// `write`.
+    Write,
     /// Before responses go to the kernel: `send`.
     Send,
 }

@@ -268,7 +268,11 @@ impl<C: Core> Reactor<C> {
         let mut pace = Pace::new(self.slowest.is_some());
         for &completion in &batch {
             if completion.user_data & DISK_BIT != 0 {
-                self.lose_time(DelayPlace::Sync, state);
+                self.lose_time(DelayPlace::Disk, state);
+                if self.delay.is_some() && self.disk.is_synced_apart(completion) {
+                    self.lose_time(DelayPlace::Write, state);
+                    self.disk.set_now(state.now.mono_ns);
+                }
                 self.disk.handle_completion(&mut self.ring, completion);
                 while let Some(done) = self.disk.poll_done() {
                     tell!(self, handle, state.now, Event::Disk(done));

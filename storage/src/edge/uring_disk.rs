@@ -333,6 +333,12 @@ impl UringDisk {
         }
     }
 
+    /// Whether these are the bytes of a write whose sync has still to complete.
+    pub fn is_synced_apart(&mut self, completion: Completion) -> bool {
+        let part = (completion.user_data & !DISK_BIT) >> PART_SHIFT;
+        part == PART_TRANSFER && self.slots.get_mut(completion.user_data as u32).waiting > 1
+    }
+
     /// Takes a completion whose user data has `DISK_BIT`.
     pub fn handle_completion(&mut self, ring: &mut Ring, completion: Completion) {
         let index = completion.user_data as u32;

@@ -2,8 +2,10 @@
 //! thing must show it, all of it, and the stages must sum to the total.
 
 use protocol::api::ApiKey;
+use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::messages::metadata::MetadataRequest;
+use storage::store::StoreConfig;
 
 use super::produce::produce;
 use super::{Core, Rig, batch};
@@ -72,6 +74,101 @@ fn a_slow_disk_is_found_in_sync() {
     assert_in(&records[0], Point::Synced, DELAY_NS);
     assert_eq!(records[0].partition, 0);
     assert_eq!(rig.shards[0].topic_name(records[0].topic).as_deref(), Some("t"));
+}
+
+#[test]
+fn a_disk_that_writes_slowly_and_syncs_apart_is_found_in_write() {
+    let mut rig = rig(1);
+    rig.disk_runs = false;
+    rig.send(0, 9, &produce("t", 0, batch(&["a"])));
+    rig.pass(DELAY_NS);
+    rig.disk_moved_ns = rig.now.mono_ns;
+    rig.pass(2 * DELAY_NS);
+    rig.disk_runs = true;
+    rig.settle();
+    let records = rig.finished(0, ApiKey::Produce);
+    let split = records[0].split();
+    let stage = |point: Point| split.stages_ns[point as usize - 1];
+    assert_eq!([stage(Point::Written), stage(Point::Synced)], [DELAY_NS, 2 * DELAY_NS]);
+    assert_eq!(split.total_ns, 3 * DELAY_NS, "{split:?}");
+    assert!(records[0].is_ordered());
+}
+
+/// On one node the watermark moves in the event that brings the sync: only between the store's
+/// look at that and the shard's is there room for a delay.
+#[test]
+fn time_between_the_sync_and_the_watermark_is_found_in_commit() {
+    let mut rig = rig(1);
+    rig.disk_runs = false;
+    rig.send(0, 9, &produce("t", 0, batch(&["a"])));
+    while rig.disk.in_flight() > 0 {
+        let Some((_, done)) = rig.disk.poll_complete() else { continue };
+        rig.shards[0].store.handle_disk(done, rig.now.mono_ns, rig.now.wall_ms);
+    }
+    rig.pass(DELAY_NS);
+    rig.shards[0].now = rig.now;
+    rig.shards[0].drain_store();
+    rig.disk_runs = true;
+    rig.settle();
+    assert_in(&rig.finished(0, ApiKey::Produce)[0], Point::Committed, DELAY_NS);
+}
+
+#[test]
+fn a_slow_disk_under_a_cold_fetch_is_found_in_read() {
+    // Nothing stays in memory that is in a segment.
+    let store = StoreConfig { tail_bytes: 0, flush_bytes: 1, flush_ms: 1, ..Default::default() };
+    let mut rig = Rig::with_store(1, store);
+    rig.create_topic("t", 1);
+    let value = "v".repeat(16 << 10);
+    for _ in 0..4 {
+        rig.send(0, 9, &produce("t", 0, batch(&[&value])));
+        rig.advance_ms(1_000);
+    }
+    rig.disk_runs = false;
+    rig.send(0, 12, &long_poll(0));
+    rig.pass(DELAY_NS);
+    rig.disk_runs = true;
+    rig.settle();
+    assert_in(&rig.finished(0, ApiKey::Fetch)[0], Point::Read, DELAY_NS);
+}
+
+#[test]
+fn a_slow_disk_under_a_cold_fetch_by_a_hop_is_found_in_read() {
+    let store = StoreConfig { tail_bytes: 0, flush_bytes: 1, flush_ms: 1, ..Default::default() };
+    let mut rig = Rig::with_store(2, store);
+    rig.create_topic("t", 2);
+    let shard = stranger(&rig);
+    let value = "v".repeat(16 << 10);
+    for _ in 0..4 {
+        rig.send(shard, 9, &produce("t", 0, batch(&[&value])));
+        rig.advance_ms(1_000);
+    }
+    rig.disk_runs = false;
+    rig.send(shard, 12, &long_poll(0));
+    rig.pass(DELAY_NS);
+    rig.disk_runs = true;
+    rig.settle();
+    assert_in(&rig.finished(shard, ApiKey::Fetch)[0], Point::Read, DELAY_NS);
+}
+
+#[test]
+fn a_decision_that_waits_for_its_log_record_is_found_in_handle() {
+    let mut rig = rig(1);
+    rig.finished(0, ApiKey::CreateTopics);
+    rig.disk_runs = false;
+    let topic = CreatableTopic {
+        name: "u".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let create =
+        CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    rig.send(0, 7, &create);
+    rig.pass(DELAY_NS);
+    rig.disk_runs = true;
+    rig.settle();
+    assert_in(&rig.finished(0, ApiKey::CreateTopics)[0], Point::Answered, DELAY_NS);
 }
 
 #[test]

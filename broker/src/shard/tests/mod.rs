@@ -52,6 +52,8 @@ pub struct Rig {
     correlation_id: i32,
     /// Whether the disk answers.
     pub disk_runs: bool,
+    /// When the bytes of writes were there, on a disk whose sync is an operation of its own.
+    pub disk_moved_ns: u64,
     /// Whether messages arrive, and those that did not yet: sender, receiver.
     pub mesh_runs: bool,
     mesh: VecDeque<(usize, usize, MeshMessage)>,
@@ -64,14 +66,19 @@ pub const CONN: ConnId = ConnId(1);
 
 impl Rig {
     pub fn new(shards_count: u16) -> Self {
-        Self::with_ledger(shards_count, true)
+        Self::with(shards_count, true, StoreConfig::default())
     }
 
     pub fn without_ledger(shards_count: u16) -> Self {
-        Self::with_ledger(shards_count, false)
+        Self::with(shards_count, false, StoreConfig::default())
     }
 
-    fn with_ledger(shards_count: u16, ledger: bool) -> Self {
+    /// With journals and tails of other sizes.
+    pub fn with_store(shards_count: u16, store: StoreConfig) -> Self {
+        Self::with(shards_count, true, store)
+    }
+
+    fn with(shards_count: u16, ledger: bool, store: StoreConfig) -> Self {
         let (broker, _) =
             BrokerConfig::from_fixed(Default::default()).expect("the defaults are valid");
         let broker = Arc::new(broker);
@@ -93,7 +100,7 @@ impl Rig {
                     broker: Arc::clone(&broker),
                     seed: 7,
                 };
-                let store = Store::create(shard, 1, StoreConfig::default());
+                let store = Store::create(shard, 1, store);
                 let mut shard = Shard::new(config, store, image.clone(), now);
                 shard.keep_ledger(ledger);
                 shard
@@ -108,6 +115,7 @@ impl Rig {
             now,
             correlation_id: 0,
             disk_runs: true,
+            disk_moved_ns: 0,
             mesh_runs: true,
             mesh: VecDeque::new(),
             sends_run: true,
@@ -141,7 +149,8 @@ impl Rig {
             if self.disk_runs {
                 while self.disk.in_flight() > 0 {
                     moved = true;
-                    let Some((shard, done)) = self.disk.poll_complete() else { continue };
+                    let Some((shard, mut done)) = self.disk.poll_complete() else { continue };
+                    done.times.moved_ns = self.disk_moved_ns;
                     let shard = usize::from(shard);
                     self.shards[shard].handle_event(Event::Disk(done), self.now);
                 }
