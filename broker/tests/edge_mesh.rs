@@ -59,7 +59,7 @@ impl Core for MeshCore {
                     let returned = &mut self.returned[usize::from(from.0)];
                     assert_eq!(epoch, *returned, "each once, in order");
                     *returned += 1;
-                    self.done.fetch_add(1, Ordering::Relaxed);
+                    self.done.fetch_add(1, Ordering::Release);
                     self.fill(from.0);
                 } else {
                     assert_eq!(epoch, self.next, "each once, in order");
@@ -127,14 +127,16 @@ fn play(shards: u16, window: u64, total: u64, busy_poll: bool) -> u64 {
         Shards::start(&config, bound, &folders, cores, &log).expect("shards start");
     let expected = total * u64::from(shards - 1);
     for _ in 0..6_000 {
-        if done.load(Ordering::Relaxed) == expected {
+        if done.load(Ordering::Acquire) == expected {
             break;
         }
         common::pause(5);
     }
-    assert_eq!(done.load(Ordering::Relaxed), expected, "all came back");
+    assert_eq!(done.load(Ordering::Acquire), expected, "all came back");
     let handles = &shards_running.process().shards;
     let wakes = handles.iter().map(|shard| shard.counters.mesh_wakes.get()).sum();
+    let messages: u64 = handles.iter().map(|shard| shard.counters.mesh_messages.get()).sum();
+    assert_eq!(messages, 2 * expected, "each there and each back is counted");
     shards_running.stop();
     shards_running.join().expect("shards stop cleanly");
     wakes

@@ -199,7 +199,7 @@ impl<C: Core> Reactor<C> {
             state.now.mono_ns = clock::mono_ns();
             self.core.end_turn(state.now);
             handle.set_doing(Doing::Outputs);
-            self.do_outputs(&mut state);
+            self.do_outputs(handle, &mut state);
             self.finish_turn(handle, &mut state);
             if self.is_over(handle, &mut state) {
                 // What was closed last.
@@ -448,7 +448,7 @@ impl<C: Core> Reactor<C> {
         });
     }
 
-    fn do_outputs(&mut self, state: &mut State) {
+    fn do_outputs(&mut self, handle: &ShardHandle, state: &mut State) {
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Send { conn, response } => {
@@ -457,7 +457,10 @@ impl<C: Core> Reactor<C> {
                 }
                 Output::Close { conn, reason } => self.connections.close(conn, reason),
                 Output::Disk(op) => self.disk.submit(&mut self.ring, op),
-                Output::Mesh { to, message } => self.mesh.send(to.0, message),
+                Output::Mesh { to, message } => {
+                    handle.counters.mesh_messages.add(1);
+                    self.mesh.send(to.0, message);
+                }
                 Output::PauseReading { conn } => self.connections.pause(conn),
                 Output::ResumeReading { conn } => self.connections.resume(conn, &mut self.ring),
                 Output::Log(line) => self.log.line(line),
