@@ -71,6 +71,22 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Raises the limit of open files to the hardest one allowed, of this process and of those it
+/// starts; says what it is then.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is writable.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the limit is readable.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(limit.rlim_cur)
+}
+
 /// Sends a signal to a process group this program started.
 fn signal_group(pid: u32, signal: i32) {
     let Ok(group) = i32::try_from(pid) else { return };
@@ -223,6 +239,34 @@ impl Service {
                     return Err(format!("ended before it was ready; {}", self.tail()));
                 }
             }
+        }
+    }
+
+    /// Waits until it ends by itself: what it printed, however it ended.
+    pub fn output(mut self, timeout: Duration) -> Result<String, String> {
+        let deadline = Instant::now() + timeout;
+        let mut output = String::new();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    output.push_str(&line);
+                    output.push('\n');
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!(
+                        "still ran after {} s; {}",
+                        timeout.as_secs(),
+                        self.tail()
+                    ));
+                }
+            }
+        }
+        match self.guard.wait_until(deadline) {
+            Ok(Some(_)) => Ok(output),
+            Ok(None) => Err(format!("still ran after {} s; {}", timeout.as_secs(), self.tail())),
+            Err(error) => Err(error.to_string()),
         }
     }
 

@@ -59,8 +59,8 @@ pub struct Plan {
     host: String,
     binary: PathBuf,
     java_libs: PathBuf,
-    /// As it is meant to run, on this core alone; else as small as a suite can bear.
-    measured_on: Option<u32>,
+    /// As it is meant to run, on these cores alone; else as small as a suite can bear.
+    measured_on: Option<String>,
     /// Where Kafka's log says how it is written: to standard error, which nobody has to read.
     java_logging: PathBuf,
     /// A folder of classes that Kafka loads beside its own.
@@ -103,9 +103,10 @@ impl Plan {
         })
     }
 
-    /// To be measured: bound to one core, the JVM with the heap and collector Kafka ships with.
-    pub fn measured_on(self, core: u32) -> Plan {
-        Plan { measured_on: Some(core), ..self }
+    /// To be measured: bound to these cores, as in 0,1, the JVM with the heap and collector Kafka
+    /// ships with.
+    pub fn measured_on(self, cores: &str) -> Plan {
+        Plan { measured_on: Some(cores.to_string()), ..self }
     }
 
     /// Corelane where clients reach it at another address than loopback: in a namespace.
@@ -171,8 +172,8 @@ impl Plan {
             .args(["--listen", &format!("{}:{}", self.host, self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.data());
-        if let Some(core) = self.measured_on {
-            command.args(["--cores", &core.to_string()]);
+        if let Some(cores) = &self.measured_on {
+            command.args(["--cores", cores]);
         }
         let common = OVERRIDES.iter().map(|(key, value)| (*key, *value));
         let extra = self.extra.iter().map(|(key, value)| (*key, value.as_str()));
@@ -240,15 +241,15 @@ impl Plan {
     }
 
     fn java(&self, heap: &str) -> std::process::Command {
-        let mut command = match self.measured_on {
+        let mut command = match &self.measured_on {
             None => process::command("java"),
-            Some(core) => {
+            Some(cores) => {
                 let mut command = process::command("taskset");
-                command.args(["-c", &core.to_string(), "java"]);
+                command.args(["-c", cores, "java"]);
                 command
             }
         };
-        match self.measured_on {
+        match &self.measured_on {
             // Quick to start is all a suite asks for.
             None => command
                 .arg(format!("-Xmx{heap}"))

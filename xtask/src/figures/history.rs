@@ -9,7 +9,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::Line;
+use super::table::Line;
 use crate::process;
 use crate::workspace::Workspace;
 

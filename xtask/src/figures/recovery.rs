@@ -2,24 +2,23 @@
 //!
 //! It concerns Corelane alone. The program fills, kills, starts and checks; this file runs it.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::{Line, alone, json_in, median};
+use super::ground::Ground;
+use super::table::{Line, alone, json_in, median};
 use crate::process;
 use crate::provision;
-use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(240);
 const LOAD: &str = "1 M keys compacted, 10,000 producer ids, 1,000 transactional ids";
 const MOST_SECONDS: f64 = 2.0;
 
 /// Medians over the kills, and the slowest.
-pub fn lines(workspace: &Workspace, binary: &Path) -> Result<Vec<Line>, String> {
-    println!("recovery: {LOAD}");
-    let mut command = process::command(provision::python(workspace)?);
-    command.arg("-u").arg(workspace.root.join("tests/durability/recovery.py"));
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg("--broker").arg(binary);
+pub fn lines(ground: &Ground<'_>) -> Result<Vec<Line>, String> {
+    println!("  {LOAD}");
+    let mut command = process::command(provision::python(ground.workspace)?);
+    command.arg("-u").arg(ground.workspace.root.join("tests/durability/recovery.py"));
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg("--broker").arg(&ground.binary);
     let done = process::run(&mut command, LIMIT, |line| println!("  {line}"))
         .map_err(|error| error.to_string())?;
     let found = json_in(&done.output).filter(|_| done.success());
