@@ -48,6 +48,9 @@ const ECOSYSTEM_ARTIFACTS: [(&str, &str, &str); 5] = [
     ("org.apache.kafka", "connect-mirror", "4.3.1"),
 ];
 
+/// Their tests come with these: rdkafka-sys has librdkafka's whole source in it.
+const RDKAFKA_VERSION: &str = "0.39.0";
+
 /// The jars of Kafka and its tools.
 pub fn java_libs(workspace: &Workspace) -> PathBuf {
     workspace.provision().join("java/libs")
@@ -56,12 +59,13 @@ pub fn java_libs(workspace: &Workspace) -> PathBuf {
 /// Every part, for `cargo xtask provision`.
 pub fn all(workspace: &Workspace) -> Tally {
     let mut tally = Tally::default();
-    let parts: [(&str, Result<PathBuf, String>); 5] = [
+    let parts: [(&str, Result<PathBuf, String>); 6] = [
         ("kcat", kcat()),
         ("python", python(workspace)),
         ("node", node(workspace)),
         ("java", java(workspace)),
         ("ecosystem", ecosystem(workspace)),
+        ("rdkafka", rdkafka(workspace)),
     ];
     for (name, part) in parts {
         match part {
@@ -151,6 +155,47 @@ fn jars(folder: &Path, artifacts: &[(&str, &str, &str)]) -> Result<PathBuf, Stri
         run("mvn dependency:copy-dependencies", &mut copy, MINUTE * 8)
     })?;
     Ok(libs)
+}
+
+/// The test suites of rust-rdkafka (`target/debug/deps`) and of librdkafka (`librdkafka/tests`),
+/// built.
+pub fn rdkafka(workspace: &Workspace) -> Result<PathBuf, String> {
+    let folder = workspace.provision().join("rdkafka");
+    part(&folder, RDKAFKA_VERSION, || {
+        let make = tool("make", &["make", "g++", "zlib1g-dev"])?;
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        // A workspace of its own, as this project's would claim it.
+        let manifest = format!(
+            "[workspace]\n[package]\nname = \"sources\"\nedition = \"2021\"\n\
+             [dependencies]\nrdkafka = \"={RDKAFKA_VERSION}\"\n"
+        );
+        fs::remove_dir_all(&folder).map_err(text)?;
+        fs::create_dir_all(folder.join("src")).map_err(text)?;
+        fs::write(folder.join("src/lib.rs"), "").map_err(text)?;
+        fs::write(folder.join("Cargo.toml"), manifest).map_err(text)?;
+        let mut vendor = process::command(&cargo);
+        vendor.args(["vendor", "--quiet", "vendor"]).current_dir(&folder);
+        run("cargo vendor", &mut vendor, MINUTE * 3)?;
+        let (crate_, library) = (folder.join("rust-rdkafka"), folder.join("librdkafka"));
+        fs::rename(folder.join("vendor/rdkafka"), &crate_).map_err(text)?;
+        fs::rename(folder.join("vendor/rdkafka-sys/librdkafka"), &library).map_err(text)?;
+        let manifest = fs::read_to_string(crate_.join("Cargo.toml")).map_err(text)?;
+        fs::write(crate_.join("Cargo.toml"), manifest + "\n[workspace]\n").map_err(text)?;
+        let mut build = process::command(&cargo);
+        build.args(["test", "--quiet", "--tests", "--no-run", "--locked", "--target-dir"]);
+        build.arg(folder.join("target")).current_dir(&crate_);
+        run("cargo test --no-run of rust-rdkafka", &mut build, MINUTE * 15)?;
+        let mut configure = process::command(library.join("configure"));
+        configure.args(["--disable-ssl", "--disable-gssapi"]).current_dir(&library);
+        run("configure librdkafka", &mut configure, MINUTE * 3)?;
+        for (target, at) in [("libs", library.clone()), ("build", library.join("tests"))] {
+            let mut build = process::command(&make);
+            build.args(["-j2", target]).current_dir(&at);
+            run(&format!("make {target} of librdkafka"), &mut build, MINUTE * 15)?;
+        }
+        fs::remove_dir_all(folder.join("vendor")).map_err(text)
+    })?;
+    Ok(folder)
 }
 
 fn pom(artifacts: &[(&str, &str, &str)]) -> String {

@@ -18,7 +18,7 @@ use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too, and what is built on them
 /// to `ecosystem`.
-const SUITES: [&str; 26] = [
+const SUITES: [&str; 27] = [
     "rust",
     "tidy",
     "pure",
@@ -39,6 +39,7 @@ const SUITES: [&str; 26] = [
     "stores",
     "tools-compared",
     "mirror",
+    "rdkafka",
     "restart",
     "durability",
     "differential",

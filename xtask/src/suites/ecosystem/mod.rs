@@ -6,6 +6,7 @@
 
 mod connect;
 mod mirror;
+mod rdkafka;
 mod stores;
 mod streams;
 mod tools;
@@ -29,6 +30,9 @@ pub fn run_all(run: &mut Run, wanted: &dyn Fn(&str, &str) -> bool) {
     // Two brokers and a minute: by name, and at length.
     let only_mirror = run.options.only.iter().any(|only| only == "mirror");
     run.suite(only_mirror || run.options.long, "mirror", mirror::run);
+    // Two builds and minutes of tests: by name, and at length.
+    let only_rdkafka = run.options.only.iter().any(|only| only == "rdkafka");
+    run.suite(only_rdkafka || run.options.long, "rdkafka", rdkafka::run);
 }
 
 /// The file that counts kills, in the broker's folder.
@@ -99,9 +103,9 @@ fn java_program(run: &Run, class: &str, name: &str) -> Result<Command, String> {
     fs::create_dir_all(&classes).map_err(|error| error.to_string())?;
     let mut compile = process::command("javac");
     compile.arg("-cp").arg(&libs).arg("-d").arg(&classes);
-    for source in ["Checks", class] {
-        compile.arg(folder(run).join(format!("{source}.java")));
-    }
+    // With what it uses of the other files.
+    compile.arg("-implicit:class").arg("-sourcepath").arg(folder(run));
+    compile.arg(folder(run).join(format!("{class}.java")));
     let done = process::run(&mut compile, Duration::from_secs(180), |_| {})
         .map_err(|error| format!("javac: {error}"))?;
     if !done.success() {
