@@ -51,20 +51,16 @@ DURABLE_FIRST = ("A record sent with acks=0 is visible once it is durable, Kafka
 NO_CONTROLLERS = ("No listener of controllers: a voter has none to show, and no other voter can "
                   "be added")
 
-NO_CONNECTIONS = ("A running broker takes a bound of no connection, no roll time, no cleaner thread "
-                  "and local retention beyond the whole; Kafka refuses them")
 OWN_SENTENCE = "What is wrong with a broker's setting is said in other words"
 
 ONE_OF_SEVERAL = "Of several features that are wrong, Kafka names the first of its hash map"
 
 ALLOWED = [
-    Allowed(NO_CONNECTIONS, "IncrementalAlterConfigs", r".*Error(Code|Message)",
-            case="incrementalalterconfigs-dynamic-keys", note=(
-                "max.connections=0|max.connections.per.ip=0|log.roll.ms=0|log.cleaner.threads=0"
-                "|log.local.retention.ms=(-1|9)")),
     Allowed(OWN_SENTENCE, "IncrementalAlterConfigs", r".*ErrorMessage",
             case="incrementalalterconfigs-dynamic-keys",
-            note="max.connections.per.ip.overrides=|log.retention.ms=0"),
+            note="max.connections.per.ip.overrides="),
+    Allowed(OWN_SENTENCE, "(Incremental)?AlterConfigs", r".*ErrorMessage",
+            case="incrementalalterconfigs-dynamic-keys", kafka="/ by zero"),
     Allowed(ONE_OF_SEVERAL, "UpdateFeatures", "ErrorMessage", case="updatefeatures-random",
             sometimes=True),
     Allowed(NO_CONTROLLERS, "DescribeQuorum", r"Nodes\[0\]\.Listeners.*"),

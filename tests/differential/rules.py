@@ -47,6 +47,9 @@ def sentences(comparison, kafka, corelane):
         # writes entities and endpoints.
         text = re.sub(r"^(Unhandled client quota entity type:).*", r"\1 <type>", text)
         text = re.sub(r"\((entries|endpoints)=\{.*\}\)", r"(\1)", text)
+        # A sentence about one setting put into one about all of them.
+        text = re.sub(r"^Invalid value org\.apache\.kafka\.common\.config\.ConfigException: (.*)"
+                      r" for configuration Invalid dynamic configuration$", r"\1", text)
         return MADE_UP.sub("<id>", text)
     return plain(kafka) == plain(corelane)
 

@@ -9,6 +9,7 @@
 pub mod broker;
 pub mod cores;
 pub mod document;
+pub mod dynamic;
 pub mod error;
 pub mod group;
 pub mod key;

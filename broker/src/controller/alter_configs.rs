@@ -19,7 +19,7 @@ use crate::config::group::validate_group;
 use crate::config::key::{ConfigType, Key, Update};
 use crate::config::topic::{TopicConfigError, validate_topic};
 use crate::config::value::members;
-use crate::config::{BrokerConfig, Configs, registry};
+use crate::config::{BrokerConfig, Configs, Layers, dynamic, registry};
 use crate::image::record::ConfigRecord;
 use crate::image::{ConfigResource, Image, MetadataRecord, ResourceType};
 use crate::telemetry::subscription::Attribute;
@@ -413,10 +413,14 @@ fn validate_broker(
     eligible_leader_rules(image, cluster, before, after)?;
     hosts_are_addresses(before, after)?;
     let (own, all) = image.broker_configs(config.node_id);
-    let resolved = match cluster {
-        true => config.with_altered(own, after),
-        false => config.with_altered(after, all),
+    let present = Layers { broker: own, cluster: all, fixed: &config.fixed };
+    let wanted = match cluster {
+        true => Layers { cluster: after, ..present },
+        false => Layers { broker: after, ..present },
     };
+    dynamic::check(&present, &wanted, &config.socket.listeners)
+        .map_err(|why| Refusal::new(ErrorCode::InvalidRequest, why))?;
+    let resolved = BrokerConfig::resolve(&wanted);
     resolved.map(|_| ()).map_err(|error| Refusal::new(ErrorCode::InvalidRequest, error.to_string()))
 }
 

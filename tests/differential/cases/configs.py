@@ -164,9 +164,11 @@ DYNAMIC = [
     ("max.connections", ("0", "-1", "100")),
     ("max.connections.per.ip", ("0", "-1", "100")),
     ("max.connections.per.ip.overrides", ("127.0.0.1:5", "127.0.0.1:5,localhost:6", "127.0.0.1",
-                                          "127.0.0.1:x", "")),
-    ("max.connection.creation.rate", ("-1", "100")),
-    ("listener.name.plaintext.max.connections", ("100",)),
+                                          "127.0.0.1:0", "127.0.0.1:-1", "127.0.0.1:x", "")),
+    ("max.connection.creation.rate", ("-1", "0", "100")),
+    ("listener.name.plaintext.max.connections", ("100", "0", "-1", "x")),
+    ("listener.name.plaintext.max.connection.creation.rate", ("100", "0")),
+    ("listener.name.other.max.connections", ("0",)),
     ("log.retention.ms", ("-1", "0", "-2", "5")),
     ("log.retention.bytes", ("-1", "5")),
     ("log.local.retention.ms", ("-2", "-1", "5", "99999999999")),
@@ -176,9 +178,11 @@ DYNAMIC = [
     ("log.message.timestamp.before.max.ms", ("0", "-1")),
     ("log.message.timestamp.after.max.ms", ("0", "-1")),
     ("log.segment.bytes", ("1048576", "13")),
-    ("log.roll.ms", ("1", "0")),
+    ("log.roll.ms", ("1", "0", "-1")),
+    ("log.roll.jitter.ms", ("0", "-1")),
     ("log.cleaner.min.cleanable.ratio", ("0", "1", "1.1")),
-    ("log.cleaner.threads", ("1", "0")),
+    ("log.cleaner.threads", ("1", "0", "2", "3")),
+    ("log.cleaner.dedupe.buffer.size", ("1048577", "1048576")),
     ("log.cleaner.io.max.bytes.per.second", ("1", "x")),
     ("log.cleaner.enable", ("false",)),
     ("log.cleaner.backoff.ms", ("5",)),
@@ -187,7 +191,11 @@ DYNAMIC = [
     ("message.max.bytes", ("0", "-1")),
     ("producer.id.expiration.ms", ("5", "0")),
     ("transaction.partition.verification.enable", ("false",)),
-    ("background.threads", ("11", "0")),
+    ("background.threads", ("11", "0", "4", "5", "20", "21")),
+    ("num.io.threads", ("3", "4", "16", "17")),
+    ("num.network.threads", ("1", "6", "7")),
+    ("num.replica.fetchers", ("2", "3")),
+    ("num.recovery.threads.per.data.dir", ("1", "4", "5")),
     ("unclean.leader.election.enable", ("true",)),
     ("group.consumer.assignment.interval.ms", ("5", "-1")),
     ("num.partitions", ("5",)), ("log.retention.hours", ("5",)), ("log.dirs", ("/x",)),
@@ -204,6 +212,29 @@ def dynamic_keys(b, v):
             for scope in ("", "1"):
                 altered(b, v, f"{key}={value} of '{scope}'",
                         (BROKER, scope, [(key, value, SET)]), only=True)
+
+
+@case("IncrementalAlterConfigs", versions=[1])
+def dynamic_keys_together(b, v):
+    def both(note, *pairs):
+        # Replaced as a whole, the cluster's lose what Kafka's eligible leader replicas need.
+        for scope, replaced in (("", False), ("1", False), ("1", True)):
+            api = "AlterConfigs" if replaced else "IncrementalAlterConfigs"
+            configs = [pair if replaced else (*pair, SET) for pair in pairs]
+            altered(b, 2 if replaced else v, f"{note} of '{scope}'", (BROKER, scope, configs),
+                    only=True, api=api)
+    both("nobody but one", ("max.connections.per.ip", "0"),
+         ("max.connections.per.ip.overrides", "127.0.0.1:5"))
+    both("nobody", ("max.connections.per.ip", "0"), ("max.connections.per.ip.overrides", ""))
+    for whole, local in (("5", "5"), ("5", "6"), ("5", "-1"), ("5", "-2"), ("-1", "6")):
+        for unit in ("ms", "bytes"):
+            both(f"{whole} {unit}, {local} of them here", (f"log.retention.{unit}", whole),
+                 (f"log.local.retention.{unit}", local))
+    both("a small map each", ("log.cleaner.threads", "2"),
+         ("log.cleaner.dedupe.buffer.size", "2097152"))
+    both("two that are wrong", ("max.connections", "0"), ("log.roll.ms", "0"))
+    both("no map and no thread", ("log.cleaner.threads", "0"),
+         ("log.cleaner.dedupe.buffer.size", "1048576"))
 
 
 @case("IncrementalAlterConfigs", versions=[1])
