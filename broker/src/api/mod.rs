@@ -11,7 +11,7 @@ pub mod fetch;
 pub mod fetch_session;
 pub mod groups;
 pub mod log_dirs;
-mod marker;
+pub mod marker;
 pub mod metadata;
 pub mod offsets;
 pub mod produce;
@@ -60,5 +60,6 @@ pub(crate) fn finish(
         }
         GatherRequest::Control => admin::finish(shard, tag, answers),
         GatherRequest::Txn(request) => transactions::finish(shard, tag, request, answers),
+        GatherRequest::WriteTxnMarkers(marked) => marker::finish(shard, tag, marked, answers),
     }
 }

@@ -423,7 +423,8 @@ impl Shard {
             }
             Err(error) => {
                 let log_start = self.bounds(log).log_start;
-                (produce_refusal::of_append(&error, log_start), None)
+                let is_transactional = valid.header.is_transactional();
+                (produce_refusal::of_append(&error, is_transactional, log_start), None)
             }
         })
     }

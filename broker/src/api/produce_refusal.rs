@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use protocol::batch::{BatchError, RecordError, RecordErrorKind};
 use protocol::error_code::ErrorCode;
+use storage::producer_state::SequenceError;
 use storage::types::AppendError;
 
 use super::error;
@@ -46,8 +47,14 @@ pub(super) fn of_batch(error: &BatchError, place: &Place<'_>) -> ProduceOutcome 
 }
 
 /// A batch that storage did not take.
-pub(super) fn of_append(error: &AppendError, log_start: i64) -> ProduceOutcome {
+pub(super) fn of_append(
+    error: &AppendError,
+    is_transactional: bool,
+    log_start: i64,
+) -> ProduceOutcome {
     let log_start_offset = match error {
+        // Kafka sees it before the log does: no transaction of that epoch can be open.
+        AppendError::Sequence(SequenceError::InvalidProducerEpoch { .. }) if is_transactional => -1,
         AppendError::Sequence(_) => log_start,
         AppendError::MessageTooLarge { .. }
         | AppendError::Malformed

@@ -34,6 +34,7 @@ pub const SERVED: &[(ApiKey, Versions)] = &[
     (ApiKey::AddPartitionsToTxn, range_of(0, 5)),
     (ApiKey::AddOffsetsToTxn, range_of(0, 4)),
     (ApiKey::EndTxn, range_of(0, 5)),
+    (ApiKey::WriteTxnMarkers, range_of(1, 2)),
     (ApiKey::TxnOffsetCommit, range_of(0, 5)),
     (ApiKey::DescribeAcls, range_of(1, 3)),
     (ApiKey::CreateAcls, range_of(1, 3)),

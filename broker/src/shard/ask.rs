@@ -10,6 +10,7 @@ use storage::types::{PartitionId, TxnMarker};
 use super::control::{ControlRequest, ControlResponse};
 use super::event::ShardId;
 use super::op::OpKey;
+use crate::api::marker::Marked;
 use crate::api::transactions::TxnRequest;
 use crate::coordinator::group::{GroupRequest, GroupResponse};
 use crate::coordinator::txn::TxnAnswer;
@@ -142,4 +143,6 @@ pub enum GatherRequest {
     Control,
     /// A request about transactions.
     Txn(TxnRequest),
+    /// Where each marker of the request goes.
+    WriteTxnMarkers(Vec<Marked>),
 }

@@ -79,6 +79,7 @@ impl Shard {
             }
             ApiKey::AddOffsetsToTxn => api::transactions::handle_add_offsets(self, tag, body),
             ApiKey::EndTxn => api::transactions::handle_end(self, tag, body),
+            ApiKey::WriteTxnMarkers => api::marker::handle(self, tag, body),
             ApiKey::DescribeTransactions => api::transactions::handle_describe(self, tag, body),
             ApiKey::ListTransactions => api::transactions::handle_list(self, tag, body),
             ApiKey::FindCoordinator => api::groups::handle_find(self, tag, body),

@@ -59,6 +59,10 @@ class Draw:
             count = self.random.choice((0, 1, 1, 1, 2, 3))
             if count == 0 and field.name == "Topics" and self.api == "Metadata":
                 count = 1
+            if self.api == "WriteTxnMarkers":
+                # A partition twice, or a marker without any beside others, is never answered by
+                # Kafka, and of several markers it answers when the first are written.
+                count = min(count, 1)
             if field.name == "Transactions":
                 # Without any, Kafka never answers; nor does it with one twice.
                 count = 1
@@ -77,6 +81,9 @@ class Draw:
         if self.api == "DescribeTopicPartitions" and field.name == "PartitionIndex":
             # A cursor beyond 2³¹ - limit overflows in Kafka.
             return pick((0, 1, 2, 5, -1))
+        if self.api == "WriteTxnMarkers" and field.name == "ProducerId":
+            # Kafka takes ids below -1, which it gives to nobody.
+            return pick((0, 1, 5, -1, 9223372036854775807))
         if field.name in SMALL:
             return pick(SMALL[field.name])
         if kind in message.structs:

@@ -3,6 +3,7 @@
 What a transaction does to the logs of its partitions is in `produce.py` and `fetch.py`.
 """
 
+from batches import TRANSACTIONAL, batch
 from cases import case
 
 UNKNOWN_PRODUCER = 9_000_000_000
@@ -297,6 +298,106 @@ def offsets_in_transactions(b, v):
         tx.settle()
         fetch(f"{what}: done", False)
         fetch(f"{what}: done, stable", True)
+
+
+def marked(b, v, note, *markers):
+    """`markers`: (producer, epoch, commit, coordinator's epoch, version, topics) each. Kafka never
+    answers one that names a partition twice, or none beside others."""
+    b.call("WriteTxnMarkers", v, {"Markers": [
+        {"ProducerId": producer, "ProducerEpoch": epoch, "TransactionResult": commit,
+         "CoordinatorEpoch": coordinator, "TransactionVersion": version,
+         "Topics": [{"Name": name, "PartitionIndexes": list(parts)} for name, parts in topics]}
+        for producer, epoch, commit, coordinator, version, topics in markers]}, note=note)
+
+
+@case("WriteTxnMarkers", versions="all")
+def markers_of_clients(b, v):
+    name, other = b.topic(partitions=4), b.topic("other")
+    first = UNKNOWN_PRODUCER
+
+    def written(note):
+        for isolation in (0, 1):
+            b.call("ListOffsets", 7, {"ReplicaId": -1, "IsolationLevel": isolation, "Topics": [
+                {"Name": topic, "Partitions": [
+                    {"PartitionIndex": index, "CurrentLeaderEpoch": -1, "Timestamp": -1}
+                    for index in parts]} for topic, parts in ((name, range(4)), (other, [0]))]},
+                   note=f"{note}: ends")
+        b.call("DescribeProducers", 0, {"Topics": [
+            {"Name": name, "PartitionIndexes": [0, 1, 2, 3]},
+            {"Name": other, "PartitionIndexes": [0]}]}, note=f"{note}: producers")
+
+    def mark(note, *markers):
+        marked(b, v, note, *markers)
+    mark("nothing")
+    mark("no topic", (first + 0, 0, True, 0, 0, []))
+    mark("no partition", (first + 0, 0, True, 0, 0, [(name, [])]))
+    mark("an unknown topic", (first + 0, 0, True, 0, 0, [(b.name("unknown"), [0])]))
+    mark("no topic's name", (first + 0, 0, True, 0, 0, [("", [0])]))
+    mark("unknown partitions", (first + 0, 0, True, 0, 0, [(name, [0, 9, -1])]))
+    mark("a producer that nobody knows", (first + 1, 3, True, 0, 0, [(name, [1, 2]), (other, [0])]))
+    mark("the same again", (first + 1, 3, True, 0, 0, [(name, [1, 2]), (other, [0])]))
+    written("nothing was open")
+    mark("an older epoch", (first + 1, 2, False, 0, 0, [(name, [1])]))
+    mark("a newer epoch", (first + 1, 4, False, 0, 0, [(name, [1])]))
+    mark("a newer coordinator", (first + 1, 4, False, 5, 0, [(name, [1])]))
+    mark("an older coordinator", (first + 1, 4, False, 4, 0, [(name, [1, 2])]))
+    mark("a coordinator of no epoch", (first + 1, 4, False, -1, 0, [(name, [1, 3])]))
+    mark("both old", (first + 1, 0, False, -1, 0, [(name, [1])]))
+    mark("a producer twice", (first + 3, 0, True, 0, 0, [(name, [0])]),
+         (first + 3, 1, False, 0, 0, [(name, [3])]))
+    mark("a producer twice in one place", (first + 4, 0, True, 0, 0, [(name, [0])]),
+         (first + 4, 1, False, 0, 0, [(name, [0])]))
+    mark("several, one of them wrong", (first + 5, 0, True, 0, 0, [(name, [0])]),
+         (first + 1, 0, True, 0, 0, [(name, [1, 9])]))
+    mark("nobody's", (-1, 0, True, 0, 0, [(name, [0])]))
+    mark("no epoch", (first + 7, -1, True, 0, 0, [(name, [0])]))
+    mark("the last epoch", (first + 8, 32767, True, 0, 0, [(name, [0])]))
+    if v >= 2:
+        for version in (1, 2, 3, 127, -1):
+            mark(f"version {version}", (first + 9, 0, True, 0, version, [(name, [0])]))
+    written("in the end")
+
+
+@case("WriteTxnMarkers", versions="all")
+def markers_of_open_transactions(b, v):
+    name = b.topic(partitions=3)
+    tx = Transaction(b, 3).begin()
+    tx.add_until((name, [0, 1, 2]))
+
+    def produce(note, index, sequence, epoch):
+        b.call("Produce", 9, {"TransactionalId": tx.id, "Acks": -1, "TimeoutMs": 9000,
+                              "TopicData": [{"Name": name, "PartitionData": [
+                                  {"Index": index, "Records": batch(
+                                      at=b.base_ms, producer=tx.producer, epoch=epoch,
+                                      sequence=sequence, attributes=TRANSACTIONAL)}]}]},
+               note=note)
+
+    def stable(note):
+        b.call("ListOffsets", 7, {"ReplicaId": -1, "IsolationLevel": 1, "Topics": [
+            {"Name": name, "Partitions": [
+                {"PartitionIndex": index, "CurrentLeaderEpoch": -1, "Timestamp": -1}
+                for index in range(3)]}]}, note=note)
+
+    def mark(note, epoch, commit, index, version=0):
+        marked(b, v, note, (tx.producer, epoch, commit, 0, version, [(name, [index])]))
+    for index in range(3):
+        produce(f"to {index}", index, 0, tx.epoch)
+    stable("open")
+    mark("an older epoch", tx.epoch - 1, False, 0)
+    mark("abort", tx.epoch, False, 0)
+    mark("its own epoch, as of version 2", tx.epoch, False, 1, 2)
+    mark("the next epoch, as of version 2", tx.epoch + 1, False, 1, 2)
+    stable("two of three")
+    produce("after the abort", 0, 1, tx.epoch)
+    produce("after the abort that bumped", 1, 1, tx.epoch)
+    produce("where it is open", 2, 1, tx.epoch)
+    # Its epoch is too old for partition 1, of which Kafka's coordinator never hears the end: only
+    # another producer of the id gets an epoch that every partition takes.
+    tx.begin()
+    tx.settle()
+    stable("all")
+    b.call("DescribeProducers", 0, {"Topics": [
+        {"Name": name, "PartitionIndexes": [0, 1, 2]}]}, note="producers")
 
 
 @case("DescribeTransactions")

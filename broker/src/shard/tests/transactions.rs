@@ -5,8 +5,14 @@ use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
 use protocol::messages::find_coordinator::FindCoordinatorRequest;
+use protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use protocol::messages::produce::{ProduceRequest, ProduceResponse};
-use protocol::messages::{EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse};
+use protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
+use protocol::messages::{
+    EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse, WriteTxnMarkersRequest,
+};
 
 use super::produce::{only, produce};
 use super::{Rig, batch};
@@ -163,4 +169,55 @@ fn a_batch_of_an_ended_transaction_is_fenced_by_its_epoch() {
     let code = only(&rig.request(0, ADDS, &late)).0;
     assert_eq!(code, ErrorCode::InvalidProducerEpoch.code());
     assert_eq!(only(&rig.request(0, ADDS, &write(0, &producer, 0))), (0, 2));
+}
+
+/// Where readers of committed records find the end of each partition.
+fn stable(rig: &mut Rig, partitions: i32) -> Vec<i64> {
+    let latest = |partition_index| ListOffsetsPartition {
+        partition_index,
+        current_leader_epoch: -1,
+        timestamp: -1,
+    };
+    let partitions = (0..partitions).map(latest).collect();
+    let topics = vec![ListOffsetsTopic { name: "t".to_owned(), partitions }];
+    let request =
+        ListOffsetsRequest { replica_id: -1, isolation_level: 1, topics, timeout_ms: 1000 };
+    let answer = rig.request(0, 7, &request);
+    answer.topics[0].partitions.iter().map(|partition| partition.offset).collect()
+}
+
+#[test]
+fn an_operators_marker_ends_a_transaction_in_the_partitions_it_names() {
+    for shards in [1, 3] {
+        let mut rig = Rig::new(shards);
+        rig.create_topic("t", 3);
+        let producer = begin(&mut rig);
+        for partition in 0..3 {
+            rig.request(0, ADDS, &write(partition, &producer, 0));
+        }
+        assert_eq!(stable(&mut rig, 3), [0, 0, 0]);
+        let marker = |producer_epoch, partitions: &[i32]| WritableTxnMarker {
+            producer_id: producer.producer_id,
+            producer_epoch,
+            transaction_result: false,
+            topics: vec![WritableTxnMarkerTopic {
+                name: "t".to_owned(),
+                partition_indexes: partitions.to_vec(),
+            }],
+            coordinator_epoch: 0,
+            transaction_version: 0,
+        };
+        let epoch = producer.producer_epoch;
+        let markers = vec![marker(epoch - 1, &[1]), marker(epoch, &[2, 0, 2, 7])];
+        let answer = rig.request(0, 2, &WriteTxnMarkersRequest { markers });
+        assert_eq!(answer.markers.len(), 1, "one producer: {answer:?}");
+        let [topic] = &answer.markers[0].topics[..] else { panic!("one topic: {answer:?}") };
+        let codes: Vec<(i32, i16)> =
+            topic.partitions.iter().map(|one| (one.partition_index, one.error_code)).collect();
+        let unknown = ErrorCode::UnknownTopicOrPartition.code();
+        // A marker of no epoch is nobody's.
+        let refused = ErrorCode::InvalidRequest.code();
+        assert_eq!(codes, [(0, 0), (1, refused), (2, 0), (7, unknown)]);
+        assert_eq!(stable(&mut rig, 3), [2, 0, 2]);
+    }
 }
