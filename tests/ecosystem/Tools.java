@@ -23,6 +23,7 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Pattern;
+import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.Producer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -55,12 +56,29 @@ public final class Tools {
         new String[] {"(Avg latency: |Percentiles: ).*", "$1SPEED"},
         new String[] {"\"(avg_throughput|target_throughput)\":[-0-9.]+", "\"$1\":SPEED"},
         new String[] {"\\d+\\t\\d+\\.\\d+", "N\tSPEED"},
-        new String[] {"console-consumer-\\d+", "console-consumer-N"},
+        new String[] {"(console-consumer|test-group)-\\d+", "$1-N"},
+        new String[] {"(Deletion of requested consumer groups) \\(.*\\)", "$1 (THESE)"},
+        new String[] {"^(1\\s+HOST\\s+)\\d+ ", "$1PORT "},
         // A set printed in the order of its hashes.
         new String[] {"Valid states are: .*", "Valid states are: THESE"},
         // Kafka's eligible leader replicas make it a dynamic default; docs/compatibility.md.
         new String[] {"Configs: min.insync.replicas=1,?", "Configs: "},
+        new String[] {"^ *min.insync.replicas=1 .*", ""},
         new String[] {"[ \\t]+", " "},
+        // Ids of members, behind which their address stands.
+        new String[] {" [A-Za-z0-9_-]{22} /HOST", " MEMBER /HOST"},
+        // What is each broker's own: features it does not have, where its metadata log ends, files.
+        new String[] {"^Feature: (share|eligible|kraft|metadata).*", ""},
+        new String[] {"Epoch: \\d+$", "Epoch: N"},
+        new String[] {"^(ClusterId|LeaderEpoch|HighWatermark|CurrentVoters): .*", "$1: OWN"},
+        new String[] {"^1 [A-Za-z0-9_-]{22} \\d+ (\\d+) \\d+ \\d+ (Leader|Follower)",
+            "1 DIR N $1 N N $2"},
+        new String[] {"\"(logDir\":|log_dirs\":\\[)\"/[^\"]*\"", "\"$1\"DIR\""},
+        new String[] {"\"size\":\\d+", "\"size\":N"},
+        new String[] {"\"(totalBytes|usableBytes)\":\\d+", "\"$1\":N"},
+        // What is wrong with one setting, said of all of them.
+        new String[] {"Invalid value \\S+ConfigException: (.*) for configuration Invalid dynamic "
+            + "configuration", "$1"},
         // Producers' ids, of lists, descriptions and partitions; what they carry of time.
         new String[] {"^(tools-\\S+ 1 )\\d+ ", "$1PRODUCER "},
         new String[] {"^(1 tools-\\S+ )\\d+ ", "$1PRODUCER "},
@@ -111,6 +129,7 @@ public final class Tools {
         offsets();
         consumerGroups();
         others();
+        new ClusterTools(this, bootstrap, scratch).all();
         transactions();
         openTransaction();
         step("topic_delete", TOPICS, "--delete", "--topic", "tools-.*");
@@ -328,15 +347,27 @@ public final class Tools {
             describe("describe_open", "tools-open");
             describeProducers("describe_producers_open", "tools-open");
             hanging("hanging_open", "--topic", "tools-open", "--max-transaction-timeout", "0");
-            // One that exists is aborted by WriteTxnMarkers; docs/compatibility.md.
-            step("transactions_abort_missing", TRANSACTIONS, "abort", "--topic", "tools-open",
-                "--partition", "0", "--start-offset", "1");
+            String[] abort = {"abort", "--topic", "tools-open", "--partition", "0"};
+            step("transactions_abort_missing", TRANSACTIONS, with(abort, "--start-offset", "1"));
+            step("transactions_abort", TRANSACTIONS, with(abort, "--start-offset", "0"));
+            step("transactions_abort_again", TRANSACTIONS, with(abort, "--start-offset", "0"));
+            step("transactions_abort_by_producer", TRANSACTIONS, with(abort, "--producer-id",
+                producerId("tools-open"), "--producer-epoch", "0", "--coordinator-epoch", "-5"));
+            describeProducers("describe_producers_aborted", "tools-open");
+            step("offsets_of_aborted", OFFSETS, "--topic", "tools-open");
             String[] end = {"forceTerminateTransaction", "--transactionalId"};
             step("transactions_terminate", TRANSACTIONS, with(end, "tools-open"));
             describe("describe_terminated", "tools-open");
             step("transactions_terminate_missing", TRANSACTIONS, with(end, "tools-none"));
         } catch (ProducerFencedException fenced) {
             // Closing tries to abort what was terminated.
+        }
+    }
+
+    private String producerId(String id) throws Exception {
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", bootstrap))) {
+            return String.valueOf(admin.describeTransactions(List.of(id)).description(id).get()
+                .producerId());
         }
     }
 
@@ -357,13 +388,13 @@ public final class Tools {
         step("transactions_" + name, TRANSACTIONS, with(new String[] {"find-hanging"}, arguments));
     }
 
-    private static String[] with(String[] first, String... second) {
+    static String[] with(String[] first, String... second) {
         String[] all = Arrays.copyOf(first, first.length + second.length);
         System.arraycopy(second, 0, all, first.length, second.length);
         return all;
     }
 
-    private void step(String name, String tool, String... arguments) {
+    void step(String name, String tool, String... arguments) {
         stepWith("", name, tool, arguments);
     }
 
