@@ -243,7 +243,7 @@ impl ProducerStates {
     /// the epoch that is writing is a late one of an earlier transaction. With nothing open it is
     /// a repetition, which is as good as the first. At the last epoch there is none to bump to.
     pub fn check_marker(&self, marker: &TxnMarker) -> Result<(), SequenceError> {
-        let Some(known) = self.get(marker.producer_id) else { return Ok(()) };
+        let known = self.get(marker.producer_id).unwrap_or(&Producer::UNKNOWN);
         let (epoch, current) = (marker.producer_epoch, known.epoch);
         let bumps = marker.transaction_version >= 2;
         let harmless = known.txn_first_offset.is_none() || epoch == i16::MAX;

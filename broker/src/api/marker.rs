@@ -61,8 +61,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
 
 /// Why no partition of a topic takes this marker.
 fn refusal(marker: &TxnMarker, topic: &str) -> Option<ErrorCode> {
-    if marker.producer_id < 0 || marker.producer_epoch < 0 {
-        // Nobody's; Kafka answers UNKNOWN_SERVER_ERROR.
+    if marker.producer_id < 0 || marker.producer_epoch == -1 || marker.transaction_version == -1 {
+        // Nobody's, or of no version; Kafka answers UNKNOWN_SERVER_ERROR.
         return Some(ErrorCode::InvalidRequest);
     }
     // The coordinators' own log is in no transaction.

@@ -196,6 +196,16 @@ fn a_marker_of_a_replaced_coordinator_is_fenced() {
 }
 
 #[test]
+fn a_marker_of_epochs_below_none_is_refused_also_for_a_producer_that_nobody_knows() {
+    let states = ProducerStates::default();
+    let fenced = SequenceError::CoordinatorFenced { epoch: -2, current: -1 };
+    assert_eq!(states.check_marker(&marker(0, -2, 0)), Err(fenced));
+    let refused = SequenceError::InvalidProducerEpoch { epoch: -2, current: -1 };
+    assert_eq!(states.check_marker(&marker(-2, 0, 0)), Err(refused));
+    assert_eq!(states.check_marker(&marker(0, -1, 0)), Ok(()));
+}
+
+#[test]
 fn at_the_last_epoch_a_marker_of_version_two_cannot_be_higher() {
     let mut states = ProducerStates::default();
     let sample = Sample { producer_id: 7, producer_epoch: i16::MAX, ..Sample::default() };
