@@ -208,7 +208,7 @@ impl Consumer {
                         ));
                     }
                     let mut before = member.clone();
-                    before.id = request.member_id.as_str().into();
+                    before.id = id_of_new(ids, request);
                     before.epoch = 0;
                     before.previous_epoch = 0;
                     Ok(Sender { before, is_new: true, replaces: Some(member.id.clone()) })
@@ -238,11 +238,7 @@ impl Consumer {
             check_epoch(member, request)?;
             return Ok(Sender { before: member.clone(), is_new: false, replaces: None });
         }
-        let id = if request.member_id.is_empty() {
-            ids.draw_bare()
-        } else {
-            request.member_id.as_str().into()
-        };
+        let id = id_of_new(ids, request);
         Ok(Sender { before: Member::new(id), is_new: true, replaces: None })
     }
 
@@ -373,6 +369,14 @@ impl Consumer {
         let mut touched = vec![reconciled.id];
         touched.extend(replaces);
         Ok((records, touched, answer))
+    }
+}
+
+/// The id of a member that is new: its client's choice, or drawn where it made none.
+fn id_of_new(ids: &mut MemberIds, request: &ConsumerGroupHeartbeatRequest) -> Arc<str> {
+    match request.member_id.as_str() {
+        "" => ids.draw_bare(),
+        chosen => chosen.into(),
     }
 }
 
