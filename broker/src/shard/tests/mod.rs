@@ -8,6 +8,7 @@ mod dynamic;
 mod fetch;
 mod isolation;
 mod ledger;
+mod lessons;
 mod produce;
 mod quotas;
 mod transactions;

@@ -18,9 +18,9 @@ use super::produce::{only, produce};
 use super::{Rig, batch};
 
 /// The version that puts partitions into a transaction by itself, by name.
-const ADDS: i16 = 12;
+pub const ADDS: i16 = 12;
 
-fn begin(rig: &mut Rig) -> InitProducerIdResponse {
+pub fn begin(rig: &mut Rig) -> InitProducerIdResponse {
     let find = FindCoordinatorRequest {
         key: String::new(),
         key_type: 1,
@@ -39,7 +39,7 @@ fn begin(rig: &mut Rig) -> InitProducerIdResponse {
     producer
 }
 
-fn end(rig: &mut Rig, producer: &mut InitProducerIdResponse, committed: bool) {
+pub fn end(rig: &mut Rig, producer: &mut InitProducerIdResponse, committed: bool) {
     let request = EndTxnRequest {
         transactional_id: "id".to_owned(),
         producer_id: producer.producer_id,
@@ -65,7 +65,7 @@ fn records(producer: &InitProducerIdResponse, sequence: i32) -> Vec<u8> {
     out
 }
 
-fn write(partition: i32, producer: &InitProducerIdResponse, sequence: i32) -> ProduceRequest {
+pub fn write(partition: i32, producer: &InitProducerIdResponse, sequence: i32) -> ProduceRequest {
     let transactional_id = Some("id".to_owned());
     ProduceRequest { transactional_id, ..produce("t", partition, records(producer, sequence)) }
 }
