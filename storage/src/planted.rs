@@ -22,6 +22,7 @@ pub enum Bug {
     LongPollNeverWoken,
     RecoveredLogNeverWoken,
     DecisionCutOffByFullJournal,
+    SwapBeforeCheckpoint,
     TombstoneGoesAtOnce,
     LastBatchOfProducerGoes,
     SwapBeforeItIsNamed,
@@ -67,12 +68,13 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 2] = [
+    pub const FIXED: [(&'static str, Bug); 3] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
+        ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
     ];
 
-    /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them.
+    /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.
     pub const CLEANING: [(&'static str, Bug); 4] = [
         ("tombstone-goes-at-once", Bug::TombstoneGoesAtOnce),
         ("last-batch-of-producer-goes", Bug::LastBatchOfProducerGoes),

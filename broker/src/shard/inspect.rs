@@ -57,13 +57,14 @@ pub struct Load {
     pub stopping: bool,
     /// Since the start: transactions whose time ran out, markers sent again, decisions of a life
     /// before whose markers went out, generations that were reached, members that fell silent,
-    /// reads that waited for a segment.
+    /// reads that waited for a segment, segments that cleaning replaced.
     pub timed_out_transactions: u64,
     pub markers_retried: u64,
     pub decisions_found: u64,
     pub rebalances: u64,
     pub members_expired: u64,
     pub segment_reads: u64,
+    pub segments_cleaned: u64,
 }
 
 impl Shard {
@@ -110,6 +111,7 @@ impl Shard {
             rebalances: self.coordinator.probe().rebalances_completed,
             members_expired: self.coordinator.probe().members_expired,
             segment_reads: self.store.probe().disk_reads_count,
+            segments_cleaned: self.store.probe().cleaner_swaps_count,
         }
     }
 }

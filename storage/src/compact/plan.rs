@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::log::Log;
 use crate::log::segment::Segment;
+use crate::planted::{self, Bug};
 
 /// The dirty section of a log, and how dirty it makes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,7 +20,8 @@ pub(crate) struct Dirty {
     pub dirty_bytes: u64,
     /// `max.compaction.lag.ms` has passed for its oldest record.
     pub overdue: bool,
-    /// A sealed segment waits for its files to be closed, so that the section ends before it.
+    /// A sealed segment waits for its files to be closed, and for a checkpoint that says so: the
+    /// section ends before it.
     pub waits_for_files: bool,
 }
 
@@ -74,7 +76,10 @@ pub(crate) fn dirty(log: &Log, wall_ms: i64) -> Option<Dirty> {
         let oldest = segment.first_timestamp.unwrap_or(-1);
         dirty.overdue |=
             oldest > 0 && oldest < wall_ms.saturating_sub(config.max_compaction_lag_ms);
-        if !segment.finished {
+        // A start would replay into a segment that its checkpoint knows unfinished, and that a
+        // swap has replaced.
+        let described = next.base <= log.described_end || planted::is(Bug::SwapBeforeCheckpoint);
+        if !segment.finished || !described {
             dirty.waits_for_files = true;
             continue;
         }

@@ -51,6 +51,8 @@ pub(crate) struct Log {
     /// End of the batches handed to segments, and of those that are durable there.
     pub written_end: i64,
     pub synced_end: i64,
+    /// Segments below are finished in a durable checkpoint: a start knows them whole.
+    pub described_end: i64,
     /// Folders to be synced, because a file may have been created: bits for its own, the topic's,
     /// `topics`.
     pub folders_unsynced: u8,
@@ -93,6 +95,7 @@ impl Log {
             failed: None,
             written_end: 0,
             synced_end: 0,
+            described_end: 0,
             folders_unsynced: 0,
             dirty: false,
             salvage: Vec::new(),
@@ -181,6 +184,12 @@ impl Log {
     pub fn segment_end(&self, base: i64) -> i64 {
         let after = self.segments.partition_point(|segment| segment.base <= base);
         self.segments.get(after).map_or(self.log_end, |next| next.base)
+    }
+
+    /// End of the segments whose files are complete, from the first one on.
+    pub fn finished_end(&self) -> i64 {
+        let growing = self.segments.iter().find(|segment| !segment.finished);
+        growing.map_or(self.log_end, |segment| segment.base)
     }
 
     /// Whether a stop has something to do for its files.

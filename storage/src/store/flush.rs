@@ -62,6 +62,8 @@ struct Round {
     wastes: usize,
     /// Swaps of cleaned segments that the checkpoint has.
     swaps: usize,
+    /// Up to where logs' segments are finished in the checkpoint, where that is news.
+    finished: Vec<(LogId, i64)>,
     phase: Phase,
 }
 
@@ -214,6 +216,7 @@ impl Store {
             started: mono_ns,
             wastes: 0,
             swaps: 0,
+            finished: Vec::new(),
             phase: Phase::Jobs,
         });
         self.start_jobs(mono_ns);
@@ -370,9 +373,12 @@ impl Store {
         let bytes = checkpoint::encode(&header, logs, &self.waste.list());
         self.probe.checkpoint_bytes += bytes.len() as u64;
         let (wastes, swaps) = (self.waste.count(), self.cleaner.swaps_count());
+        let finished = self.logs.iter().map(|(log_id, log)| (log_id, log, log.finished_end()));
+        let finished = finished.filter(|(_, log, end)| log.described_end != *end);
+        let finished = finished.map(|(log_id, _, end)| (log_id, end)).collect();
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Barrier { sequence, bytes };
-        (round.wastes, round.swaps) = (wastes, swaps);
+        (round.wastes, round.swaps, round.finished) = (wastes, swaps, finished);
         self.pass_barrier();
     }
 
@@ -426,6 +432,11 @@ impl Store {
         self.flusher.flushed_bytes = round.bytes;
         self.waste.arm(round.wastes);
         self.cleaner.forget_swaps(round.swaps);
+        for (log_id, end) in round.finished {
+            if let Some(log) = self.logs.get_mut(log_id) {
+                log.described_end = end;
+            }
+        }
         self.journal.ring.retry();
         self.journal.ring.release_below(round.up_to + 1);
         self.evict();

@@ -253,6 +253,8 @@ impl Store {
             let log = self.logs.get_mut(log_id).expect("it was listed");
             log.tail.clear();
             log.known_end = 0;
+            // The manifest, which is written, has them.
+            log.described_end = log.finished_end();
         }
         let (shard, config) = (self.journal.shard(), self.config);
         let count = Ring::files_count(config.journal_bytes, config.journal_file_bytes);

@@ -61,6 +61,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("timeout aborted", "a transaction's time ran out and its coordinator aborted it"),
     ("markers sent again", "a marker could not be written and was sent again"),
     ("decision found by a start", "a start found a decision and wrote its markers"),
+    ("segment cleaned", "a segment of a compacted log was replaced by what cleaning left"),
+    ("start in the middle of cleaning", "a start found files that cleaning had begun"),
     ("request of another shard", "a produce went to several shards at once"),
 ];
 

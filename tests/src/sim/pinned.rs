@@ -44,6 +44,14 @@ pub const ALL: &[Pinned] = &[
         found: "a journal that is full for a moment is no reason to close a connection: decisions \
                 about metadata wait for room, as producers do",
     },
+    Pinned {
+        bug: Bug::SwapBeforeCheckpoint,
+        workload: Workload::Compaction,
+        first_seed: 40,
+        found: "a segment may be replaced when a checkpoint describes it whole, not when its files \
+                are: a start replayed the rest of an older checkpoint's segment into the cleaned \
+                one, and did not come up",
+    },
 ];
 
 /// What became of a case.

@@ -26,6 +26,8 @@ pub enum Workload {
     Deletions,
     /// Producers in transactions, alone and as rivals, and readers of what is committed.
     Transactions,
+    /// Keyed producers, in transactions and without, of a topic that is compacted.
+    Compaction,
     /// Clients that break the rules beside some that keep them.
     Hostile,
     /// Ten clients on two shards and nothing goes wrong: what the speed is measured on.
@@ -34,13 +36,14 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Workload); 8] = [
+    pub const ALL: [(&'static str, Workload); 9] = [
         ("mix", Workload::Mix),
         ("logs", Workload::Logs),
         ("groups", Workload::Groups),
         ("admin", Workload::Admin),
         ("deletions", Workload::Deletions),
         ("transactions", Workload::Transactions),
+        ("compaction", Workload::Compaction),
         ("hostile", Workload::Hostile),
         ("calm", Workload::Calm),
     ];
@@ -218,6 +221,8 @@ pub struct Knobs {
     pub rivals: bool,
     /// Readers of committed records, which are there if there are any of those.
     pub committed: u32,
+    /// Producers of keyed records to a topic that is compacted, which is there if there are any.
+    pub keyed: u32,
 }
 
 /// The seed's streams, one for each concern.
@@ -290,7 +295,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
             ..Population::default()
         },
         Workload::Deletions => Population { producers: 2, admins: 8, ..Population::default() },
-        Workload::Transactions => {
+        Workload::Transactions | Workload::Compaction => {
             Population { producers: prng.between(1, 2) as u32, ..Population::default() }
         }
         Workload::Hostile => Population {
@@ -310,6 +315,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
     let transactors = match plan.workload {
         Workload::Mix if own.one_in(2) => own.between(1, 4) as u32,
         Workload::Transactions => own.between(2, 6) as u32,
+        Workload::Compaction => own.between(0, 3) as u32,
         Workload::Mix
         | Workload::Logs
         | Workload::Groups
@@ -320,6 +326,18 @@ pub fn knobs(plan: &Plan) -> Knobs {
     };
     let rivals = own.one_in(2);
     let committed = if transactors > 0 { own.between(1, 2) as u32 } else { 0 };
+    let keyed = match plan.workload {
+        Workload::Mix if own.one_in(3) => own.between(1, 2) as u32,
+        Workload::Compaction => own.between(2, 4) as u32,
+        Workload::Mix
+        | Workload::Logs
+        | Workload::Groups
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Transactions
+        | Workload::Hostile
+        | Workload::Calm => 0,
+    };
     Knobs {
         population,
         partitions: if calm { 4 } else { prng.between(1, 6) as i32 },
@@ -337,6 +355,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         transactors,
         rivals,
         committed,
+        keyed,
     }
 }
 

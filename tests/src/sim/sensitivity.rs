@@ -52,13 +52,14 @@ pub fn look_for(bug: Bug, seeds_max: u64) -> (u64, Option<Breach>) {
 /// Looks for all bugs, as many at a time as `jobs` says; in the bugs' order. `clock` says how much
 /// time has passed.
 pub fn look_for_all(jobs: usize, clock: &(dyn Fn() -> Duration + Sync)) -> Vec<Finding> {
+    let bugs: Vec<(&str, Bug)> = Bug::INVENTED.into_iter().chain(Bug::CLEANING).collect();
     let next = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
-            let (sender, next) = (sender.clone(), &next);
+            let (sender, next, bugs) = (sender.clone(), &next, &bugs);
             scope.spawn(move || {
-                while let Some((_, bug)) = Bug::INVENTED.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((_, bug)) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = clock();
                     let (seeds, breach) = look_for(*bug, SEEDS_MAX);
                     let took = clock().saturating_sub(began);

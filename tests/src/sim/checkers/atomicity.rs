@@ -41,7 +41,7 @@ mod tests {
     fn half_a_transaction_is_seen() {
         let mut transactions = Transactions::default();
         let id = transactions.begin(&Facts::default(), 0, 1_000, true);
-        transactions.send(id, 1, 2);
+        transactions.send(id, 1, 2, true);
         let records = |count: u64| (0..count).map(|number| Record { producer: 1, number });
         transactions.ends(id, Fate::Asked);
         assert_eq!(check(&transactions, records(0)), Ok(()));

@@ -16,6 +16,7 @@ pub(super) use breach;
 pub mod acked_stays;
 pub mod atomicity;
 pub mod commits;
+pub mod compacted;
 pub mod dense;
 pub mod error_codes;
 pub mod exactly_once;
@@ -77,6 +78,10 @@ pub struct FoundLog {
     /// What a reader of committed records finds, where that is another thing.
     pub committed: Vec<(i64, Record)>,
     pub last_stable: i64,
+    /// Of a compacted log: what a reader of committed records finds, and each producer's last
+    /// sequence.
+    pub entries: Vec<(i64, compacted::Entry)>,
+    pub sequences: BTreeMap<i64, i32>,
     /// First offset after the last batch.
     pub end: i64,
     /// Its partition answers KAFKA_STORAGE_ERROR from here on.
@@ -112,6 +117,7 @@ pub struct Facts {
 pub struct Checkers {
     pub acked_stays: acked_stays::AckedStays,
     pub commits: commits::Commits,
+    pub compacted: compacted::Compacted,
     pub error_codes: error_codes::ErrorCodes,
     pub exactly_once: exactly_once::ExactlyOnce,
     pub kill_survives: kill_survives::KillSurvives,
@@ -193,6 +199,13 @@ impl Checkers {
                 // Markers take offsets, too.
                 self.fetched_committed(partition, (log.log_start, log.end), &log.committed)?;
                 no_hanging::check(log)?;
+            }
+            Some(topics::Apart::Compacted) if log.offline => return Ok(()),
+            Some(topics::Apart::Compacted) => {
+                no_hanging::check(log)?;
+                self.watermark.check_log(partition, log)?;
+                self.compacted.check_sequences(partition, &log.sequences)?;
+                return self.compacted.check_log(&self.transactions, partition, &log.entries);
             }
             None => dense::check(log.log_start, log.log_start, &log.records)?,
         }

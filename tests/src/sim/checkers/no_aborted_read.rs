@@ -56,7 +56,7 @@ mod tests {
         let mut transactions = Transactions::default();
         let mut acked = AckedStays::default();
         let id = transactions.begin(&Facts::default(), 0, 1_000, true);
-        transactions.send(id, 3, 1);
+        transactions.send(id, 3, 1, true);
         let record = Record { producer: 3, number: 0 };
         acked.acknowledged(HERE, 0, std::iter::once(record)).expect("a first ack is fine");
         let check = |transactions: &Transactions, records: &[(i64, Record)]| {

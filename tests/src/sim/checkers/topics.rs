@@ -45,6 +45,8 @@ pub enum Apart {
     Memory,
     /// It is written in transactions only.
     Transactions,
+    /// It is compacted.
+    Compacted,
 }
 
 /// Every topic there ever was.

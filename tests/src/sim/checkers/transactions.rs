@@ -76,8 +76,9 @@ impl Transactions {
     }
 
     /// The next `count` records of a producer belong to it; they were given their numbers before.
-    pub fn send(&mut self, id: TxnId, producer: u32, count: u64) {
-        self.all[id.0 as usize].records_count += count;
+    /// Those that compaction may take are not counted.
+    pub fn send(&mut self, id: TxnId, producer: u32, count: u64, counts: bool) {
+        self.all[id.0 as usize].records_count += if counts { count } else { 0 };
         self.of.entry(producer).or_default().extend((0..count).map(|_| id));
     }
 

@@ -31,6 +31,10 @@ use crate::sim::checkers::{Checkers, Held, PartitionKey};
 pub const IN_MEMORY: &str = "ticks";
 /// The topic that is written in transactions.
 pub const IN_TRANSACTIONS: &str = "ledger";
+/// The topic that is compacted.
+pub const COMPACTED: &str = "prices";
+/// Bytes of its segments: small, so that there are always some to clean.
+const COMPACTED_SEGMENT_BYTES: i32 = 8 << 10;
 /// A key that changes nothing a checker would see, and its values.
 const ALTERED: &str = "max.message.bytes";
 const TOPIC_RESOURCE: i8 = 2;
@@ -112,7 +116,13 @@ impl Admin {
             name: name.to_owned(),
             value: Some(value),
         };
-        let mut configs = vec![config("internal.segment.bytes", self.segment_bytes.to_string())];
+        let compacted = own.name == COMPACTED;
+        let bytes = if compacted { COMPACTED_SEGMENT_BYTES } else { self.segment_bytes };
+        let mut configs = vec![config("internal.segment.bytes", bytes.to_string())];
+        if compacted {
+            configs.push(config("cleanup.policy", "compact".to_owned()));
+            configs.push(config("min.cleanable.dirty.ratio", "0.01".to_owned()));
+        }
         if own.name == IN_MEMORY {
             configs.push(config("corelane.durability", "memory".to_owned()));
         }

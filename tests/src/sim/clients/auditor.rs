@@ -205,8 +205,10 @@ impl Auditor {
                 if !self.offline(cx, *key, code) && self.heed(cx, &task, code) {
                     self.found.entry(*key).or_default().log_start = part.offset;
                     let apart = cx.checkers.topics.why_apart(key.topic);
-                    self.tasks.push_front(Task::Read(*key, part.offset, false));
-                    if apart == Some(Apart::Transactions) {
+                    if apart != Some(Apart::Compacted) {
+                        self.tasks.push_front(Task::Read(*key, part.offset, false));
+                    }
+                    if matches!(apart, Some(Apart::Transactions | Apart::Compacted)) {
                         self.tasks.push_front(Task::Read(*key, part.offset, true));
                     }
                 }
@@ -285,6 +287,16 @@ impl Auditor {
         let name = cx.checkers.topics.describe(key);
         let end = if committed { part.last_stable_offset } else { part.high_watermark };
         let found = self.found.entry(key).or_default();
+        if cx.checkers.topics.why_apart(key.topic) == Some(Apart::Compacted) {
+            let (entries, next) = records::open_keyed(&bytes, position, isolation)
+                .map_err(|what| format!("{name}: {what}"))?;
+            records::last_sequences(&bytes, &mut found.sequences)?;
+            found.last_stable = part.last_stable_offset;
+            found.high_watermark = part.high_watermark;
+            found.end = next;
+            found.entries.extend(entries);
+            return self.read_on((key, position, committed), next, end, &bytes, &name);
+        }
         let opened =
             records::open(&bytes, position, isolation).map_err(|what| format!("{name}: {what}"))?;
         if committed {

@@ -1,14 +1,15 @@
 //! Batches of simulated records: what a value says and how a reader gets it back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::batch::header::{check_crc, total_bytes};
-use protocol::batch::{BatchBuilder, BatchOptions, open_records};
+use protocol::batch::{BatchBuilder, BatchHeader, BatchOptions, open_records};
 use protocol::compress::{Codecs, Compression};
 use protocol::messages::fetch::AbortedTransaction;
 use storage::prng::Prng;
 
 use crate::sim::checkers::Record;
+use crate::sim::checkers::compacted::{Entry, is_tombstone, key_of};
 
 /// What fills a value up: compared as a whole, which is much faster than byte by byte.
 const PADDING: &str = {
@@ -33,15 +34,7 @@ pub struct Stamp {
 /// A batch of a producer's records `first..first + count`. The padding follows from the number, so
 /// that a retry has the same bytes.
 pub fn build(producer: u32, first: u64, count: u64, padding_max: u64, stamp: Stamp) -> Vec<u8> {
-    let (producer_id, producer_epoch, base_sequence) = stamp.idempotent.unwrap_or((-1, -1, -1));
-    let mut builder = BatchBuilder::new(BatchOptions {
-        producer_id,
-        producer_epoch,
-        base_sequence,
-        transactional: stamp.transactional,
-        compression: stamp.compression,
-        ..BatchOptions::default()
-    });
+    let mut builder = builder(stamp);
     let mut value = String::new();
     for number in first..first + count {
         use std::fmt::Write as _;
@@ -55,6 +48,18 @@ pub fn build(producer: u32, first: u64, count: u64, padding_max: u64, stamp: Sta
     let mut batch = Vec::new();
     builder.build(&mut Codecs::default(), &mut batch);
     batch
+}
+
+fn builder(stamp: Stamp) -> BatchBuilder {
+    let (producer_id, producer_epoch, base_sequence) = stamp.idempotent.unwrap_or((-1, -1, -1));
+    BatchBuilder::new(BatchOptions {
+        producer_id,
+        producer_epoch,
+        base_sequence,
+        transactional: stamp.transactional,
+        compression: stamp.compression,
+        ..BatchOptions::default()
+    })
 }
 
 fn record_of(value: &[u8]) -> Option<Record> {
@@ -99,8 +104,74 @@ pub fn read(bytes: &[u8], from: i64) -> Result<Vec<(i64, Record)>, String> {
 }
 
 /// As `read`, by a reader that knows of transactions. Markers are not records.
-pub fn open(mut bytes: &[u8], from: i64, isolation: Isolation<'_>) -> Result<Opened, String> {
-    let mut opened = Opened { records: Vec::new(), next: from };
+pub fn open(bytes: &[u8], from: i64, isolation: Isolation<'_>) -> Result<Opened, String> {
+    let mut records = Vec::new();
+    let next = walk(bytes, from, isolation, |offset, _, value| {
+        let value = value.ok_or("a record without a value")?;
+        let record =
+            record_of(value).ok_or_else(|| format!("a value nobody sent at offset {offset}"))?;
+        records.push((offset, record));
+        Ok(())
+    })?;
+    Ok(Opened { records, next })
+}
+
+/// The records of a compacted log, as `open` reads them, and where its reader goes on.
+pub fn open_keyed(
+    bytes: &[u8],
+    from: i64,
+    isolation: Isolation<'_>,
+) -> Result<(Vec<(i64, Entry)>, i64), String> {
+    let mut entries = Vec::new();
+    let next = walk(bytes, from, isolation, |offset, key, value| {
+        let wrong = || format!("a record nobody sent at offset {offset}");
+        let key = key.and_then(|key| key.first_chunk::<4>()).ok_or_else(wrong)?;
+        let record = match value {
+            Some(value) => Some(record_of(value).ok_or_else(wrong)?),
+            None => None,
+        };
+        entries.push((offset, Entry { key: u32::from_be_bytes(*key), record }));
+        Ok(())
+    })?;
+    Ok((entries, next))
+}
+
+/// The last sequence of each producer in whole batches.
+pub fn last_sequences(mut bytes: &[u8], found: &mut BTreeMap<i64, i32>) -> Result<(), String> {
+    while !bytes.is_empty() {
+        let header = BatchHeader::parse(bytes).map_err(|error| error.to_string())?;
+        bytes = bytes.get(header.total_bytes()..).ok_or("a batch that is cut off")?;
+        if header.has_producer_id() && !header.is_control() {
+            found.insert(header.producer_id, header.last_sequence());
+        }
+    }
+    Ok(())
+}
+
+/// As `build`, with keys: one record in so many is a tombstone. The key and that follow from the
+/// number.
+pub fn build_keyed(producer: u32, first: u64, count: u64, stamp: Stamp) -> Vec<u8> {
+    let mut builder = builder(stamp);
+    for number in first..first + count {
+        let record = Record { producer, number };
+        let value = (!is_tombstone(record)).then(|| format!("{producer}:{number}:"));
+        let key = key_of(record).to_be_bytes();
+        builder.append(stamp.timestamp_ms, Some(&key), value.as_deref().map(str::as_bytes), &[]);
+    }
+    let mut batch = Vec::new();
+    builder.build(&mut Codecs::default(), &mut batch);
+    batch
+}
+
+/// Reads batches and gives each record, with its key and value, to `take`; says where a reader goes
+/// on.
+fn walk(
+    mut bytes: &[u8],
+    from: i64,
+    isolation: Isolation<'_>,
+    mut take: impl FnMut(i64, Option<&[u8]>, Option<&[u8]>) -> Result<(), String>,
+) -> Result<i64, String> {
+    let mut next = from;
     let mut codecs = Codecs::default();
     let mut aborted: Vec<&AbortedTransaction> = match isolation {
         Isolation::Uncommitted => Vec::new(),
@@ -116,10 +187,10 @@ pub fn open(mut bytes: &[u8], from: i64, isolation: Isolation<'_>) -> Result<Ope
         check_crc(batch).map_err(|error| format!("a reader was given {error}"))?;
         let (header, found) =
             open_records(batch, &mut codecs, 16 << 20).map_err(|error| error.to_string())?;
-        if header.next_offset() <= opened.next && !opened.records.is_empty() {
+        if header.next_offset() <= next && next > from {
             return Err(format!("offset {} is given twice", header.base_offset));
         }
-        opened.next = header.next_offset().max(opened.next);
+        next = header.next_offset().max(next);
         while let Some(one) = aborted.next_if(|one| one.first_offset <= header.last_offset()) {
             leaves_out.insert(one.producer_id);
         }
@@ -135,14 +206,11 @@ pub fn open(mut bytes: &[u8], from: i64, isolation: Isolation<'_>) -> Result<Ope
             let offset = record.offset(&header);
             // A batch comes whole, also when it begins below what was asked for.
             if offset >= from {
-                let value = record.value.ok_or("a record without a value")?;
-                let record = record_of(value)
-                    .ok_or_else(|| format!("a value nobody sent at offset {offset}"))?;
-                opened.records.push((offset, record));
+                take(offset, record.key, record.value)?;
             }
         }
     }
-    Ok(opened)
+    Ok(next)
 }
 
 #[cfg(test)]

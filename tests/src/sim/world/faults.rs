@@ -242,6 +242,9 @@ impl World {
         self.trace.note("start with shards", u64::from(shards), 0);
         let mut cuts = 0;
         self.refusals_before = self.disk_refusals();
+        if self.node.disk.files().any(|(path, _)| path.path.ends_with(".cleaned")) {
+            self.checkers.marks.hit("start in the middle of cleaning");
+        }
         let notices = loop {
             if let Some(draw) = self.cut_in_recovery.take() {
                 let mut prng = Prng::new(draw);
@@ -393,6 +396,9 @@ impl World {
             }
             if load.decisions_found > 0 {
                 marks.hit("decision found by a start");
+            }
+            if load.segments_cleaned > 0 {
+                marks.hit("segment cleaned");
             }
             if load.segment_reads > 0 {
                 marks.hit("read below the tail");

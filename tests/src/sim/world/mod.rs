@@ -20,10 +20,11 @@ use storage::prng::Prng;
 
 use super::checkers::topics::Apart;
 use super::checkers::{Checkers, Facts};
-use super::clients::admin::{Admin, IN_MEMORY, IN_TRANSACTIONS};
+use super::clients::admin::{Admin, COMPACTED, IN_MEMORY, IN_TRANSACTIONS};
 use super::clients::assigned::Assigned;
 use super::clients::committed::Committed;
 use super::clients::hostile::Hostile;
+use super::clients::keyed::Keyed;
 use super::clients::member::Member;
 use super::clients::producer::Producer;
 use super::clients::ticker::Ticker;
@@ -163,6 +164,10 @@ impl World {
             self.checkers.topics.keep_apart(Apart::Transactions, IN_TRANSACTIONS);
             lasting.push((IN_TRANSACTIONS.to_owned(), 3));
         }
+        if self.knobs.keyed > 0 {
+            self.checkers.topics.keep_apart(Apart::Compacted, COMPACTED);
+            lasting.push((COMPACTED.to_owned(), 2));
+        }
         let mut prng = self.streams.client(0).fork(99);
         let mut clients: Vec<Box<dyn Client>> = Vec::new();
         // The first one makes the topics that last, also where nobody changes any.
@@ -192,12 +197,17 @@ impl World {
             let rivals = self.knobs.rivals;
             let id = if rivals { number / 2 } else { number };
             let mut prng = self.streams.client(0).fork(200 + u64::from(number));
-            let transactor = Transactor::new(id, !rivals, &mut prng, &mut self.checkers);
+            let keyed = self.knobs.keyed > 0 && id % 2 == 0;
+            let transactor = Transactor::new(id, !rivals, keyed, &mut prng, &mut self.checkers);
             clients.push(Box::new(transactor));
         }
         for number in 0..self.knobs.committed {
             let mut prng = self.streams.client(0).fork(300 + u64::from(number));
             clients.push(Box::new(Committed::new(number as usize, &mut prng)));
+        }
+        for number in 0..self.knobs.keyed {
+            let mut prng = self.streams.client(0).fork(400 + u64::from(number));
+            clients.push(Box::new(Keyed::new(&mut prng, &mut self.checkers)));
         }
         for client in clients {
             self.seat(client);

@@ -18,7 +18,7 @@ use storage::op::DiskDone;
 use storage::prng::Prng;
 use storage::recovery::memory_path;
 use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
-use storage::store::StoreConfig;
+use storage::store::{CleanerConfig, StoreConfig};
 
 use crate::sim::plan::Knobs;
 
@@ -75,6 +75,7 @@ impl Node {
             fixed.insert(key.to_owned(), value.to_owned());
         }
         let (broker, _) = BrokerConfig::from_fixed(fixed).expect("the settings are valid");
+        let cleaner = CleanerConfig::default();
         let config = SimDiskConfig { delay_steps_max: 0, space_bytes: None };
         Self {
             disk: SimDisk::new(seed, config),
@@ -91,6 +92,7 @@ impl Node {
                 tail_bytes: 128 << 10,
                 flush_bytes: 128 << 10,
                 flush_ms: 2_000,
+                cleaner: CleanerConfig { backoff_ms: 200, map_bytes: 1 << 20, ..cleaner },
                 ..StoreConfig::default()
             },
         }

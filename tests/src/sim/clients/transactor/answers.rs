@@ -231,7 +231,11 @@ impl Transactor {
                     let records = numbers.map(|number| Record { producer, number });
                     let id = txn.id;
                     let offset = part.base_offset;
-                    cx.checkers.acked_stays.acknowledged(key, offset, records)?;
+                    if self.keyed {
+                        cx.checkers.compacted.acknowledged(key, offset, records)?;
+                    } else {
+                        cx.checkers.acked_stays.acknowledged(key, offset, records)?;
+                    }
                     cx.checkers.transactions.acknowledged(id, key, part.base_offset);
                     let (transactions, stable) =
                         (&cx.checkers.transactions, &cx.checkers.stable_offset);

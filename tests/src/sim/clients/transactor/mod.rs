@@ -124,6 +124,8 @@ pub struct Transactor {
     alone: bool,
     timeout_ms: i32,
     produce_version: i16,
+    /// It writes to the topic that is compacted.
+    keyed: bool,
     pipe: Option<Pipe>,
     session: Option<(i64, i16)>,
     state: State,
@@ -141,9 +143,15 @@ pub struct Transactor {
 impl Transactor {
     /// A producer of the id numbered `id`, as the seed makes it. All of one id are pipelines of the
     /// same partition, or none of them is.
-    pub fn new(id: u32, alone: bool, prng: &mut Prng, checkers: &mut Checkers) -> Self {
+    pub fn new(
+        id: u32,
+        alone: bool,
+        keyed: bool,
+        prng: &mut Prng,
+        checkers: &mut Checkers,
+    ) -> Self {
         let bumps = prng.one_in(2);
-        let pipe = (id % 2 == 1).then(|| Pipe {
+        let pipe = (id % 2 == 1 && !keyed).then(|| Pipe {
             group: format!("pipeline-{id}"),
             partition: id as i32,
             position: 0,
@@ -156,6 +164,7 @@ impl Transactor {
             alone,
             timeout_ms: prng.pick(&[400, 1_000, 5_000]),
             produce_version: prng.pick(if bumps { &[12, 13] } else { &[3, 8, 9, 11] }),
+            keyed,
             pipe,
             session: None,
             state: State::Coordinator,

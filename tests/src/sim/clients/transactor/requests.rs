@@ -133,7 +133,8 @@ impl Transactor {
     }
 
     pub(super) fn topic(&self, cx: &Cx<'_>) -> Option<Known> {
-        cx.checkers.topics.apart(Apart::Transactions)
+        let apart = if self.keyed { Apart::Compacted } else { Apart::Transactions };
+        cx.checkers.topics.apart(apart)
     }
 
     fn topic_name(&self, cx: &Cx<'_>) -> String {
@@ -183,7 +184,11 @@ impl Transactor {
             };
             let padding_max = cx.facts.padding_max;
             let (first, count) = (batch.first, batch.count);
-            let bytes = records::build(self.producer, first, count, padding_max, stamp);
+            let bytes = if self.keyed {
+                records::build_keyed(self.producer, first, count, stamp)
+            } else {
+                records::build(self.producer, first, count, padding_max, stamp)
+            };
             partition_data.push(PartitionProduceData {
                 index: key.partition,
                 records: Some(Bytes::from(bytes)),
@@ -239,7 +244,7 @@ impl Transactor {
                 continue;
             }
             let first = cx.checkers.sent_once.send(self.producer, key, count);
-            cx.checkers.transactions.send(txn.id, self.producer, count);
+            cx.checkers.transactions.send(txn.id, self.producer, count, !self.keyed);
             if let Some(pipe) = &self.pipe {
                 for (number, offset) in (first..).zip(made) {
                     let record = Record { producer: self.producer, number };

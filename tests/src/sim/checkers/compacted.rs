@@ -1,0 +1,178 @@
+//! A compacted log says what a map of its committed records says: of each key the last value, at
+//! its own offset.
+//!
+//! Held at the end, when a reader of committed records has found what cleaning left. A record whose
+//! transaction was aborted takes no other's place, and a tombstone stays as long as its topic says,
+//! which here is longer than any run.
+
+use std::collections::BTreeMap;
+
+use super::transactions::{Fate, Transactions};
+use super::{Held, PartitionKey, Record};
+
+/// Keys that most records have: few, so that most records are replaced.
+const HOT_KEYS: u64 = 13;
+/// One record in so many has one of many keys: what it says often lasts until the end.
+const COLD: u64 = 4;
+const COLD_KEYS: u64 = 211;
+/// One record in so many deletes its key.
+const TOMBSTONES: u64 = 5;
+
+/// What a record of a compacted log says; `None`: its key is deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Entry {
+    pub key: u32,
+    pub record: Option<Record>,
+}
+
+/// The key under which a record is sent.
+pub fn key_of(record: Record) -> u32 {
+    let key = match record.number % COLD {
+        0 => HOT_KEYS + (record.number + 17 * u64::from(record.producer)) % COLD_KEYS,
+        _ => record.number % HOT_KEYS,
+    };
+    key as u32
+}
+
+/// Whether it is sent as a tombstone.
+pub fn is_tombstone(record: Record) -> bool {
+    record.number % TOMBSTONES == TOMBSTONES - 1
+}
+
+fn entry_of(record: Record) -> Entry {
+    Entry { key: key_of(record), record: (!is_tombstone(record)).then_some(record) }
+}
+
+/// Every record of compacted logs that was acknowledged.
+#[derive(Debug, Default)]
+pub struct Compacted {
+    acked: BTreeMap<PartitionKey, BTreeMap<i64, Record>>,
+    /// The last sequence that was acknowledged, by partition and producer id.
+    sequences: BTreeMap<PartitionKey, BTreeMap<i64, i32>>,
+}
+
+impl Compacted {
+    /// Records at consecutive offsets are acknowledged.
+    pub fn acknowledged(
+        &mut self,
+        partition: PartitionKey,
+        base_offset: i64,
+        records: impl Iterator<Item = Record>,
+    ) -> Held {
+        let log = self.acked.entry(partition).or_default();
+        for (offset, record) in (base_offset..).zip(records) {
+            let before = log.insert(offset, record);
+            if before.is_some_and(|before| before != record) {
+                return Err(breach!(
+                    "a compacted log equals its map",
+                    "{before:?} and {record:?} are both acknowledged at {offset}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// An idempotent producer's batch is acknowledged, whose last sequence this is.
+    pub fn produced(&mut self, partition: PartitionKey, producer_id: i64, last_sequence: i32) {
+        self.sequences.entry(partition).or_default().insert(producer_id, last_sequence);
+    }
+
+    /// Every producer's last batch is there, if only its header: by it a retry is known.
+    pub fn check_sequences(&self, partition: PartitionKey, found: &BTreeMap<i64, i32>) -> Held {
+        let acked = self.sequences.get(&partition).into_iter().flatten();
+        for (producer_id, sequence) in acked {
+            let last = found.get(producer_id).copied().unwrap_or(-1);
+            if last < *sequence {
+                return Err(breach!(
+                    "a compacted log keeps each producer's last batch",
+                    "producer {producer_id} wrote up to {sequence}, the log says {last}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a reader of committed records finds of a whole log.
+    pub fn check_log(
+        &self,
+        transactions: &Transactions,
+        partition: PartitionKey,
+        found: &[(i64, Entry)],
+    ) -> Held {
+        let none = BTreeMap::new();
+        let acked = self.acked.get(&partition).unwrap_or(&none);
+        let mut last: BTreeMap<u32, (i64, Entry)> = BTreeMap::new();
+        for (offset, entry) in found {
+            let known = acked.get(offset).map(|record| entry_of(*record));
+            if known.is_some_and(|known| known != *entry) {
+                return Err(breach!(
+                    "a compacted log equals its map",
+                    "{entry:?} is at {offset}, {known:?} was acknowledged there"
+                ));
+            }
+            let of = entry.record.or(acked.get(offset).copied());
+            let fate = of.and_then(|record| transactions.of(record));
+            let fate = fate.map_or(Fate::Committed, |id| transactions.fate(id));
+            if !fate.may_be_seen() {
+                return Err(breach!(
+                    "a compacted log equals its map",
+                    "{entry:?} at {offset} is read as committed, it is {fate:?}"
+                ));
+            }
+            last.insert(entry.key, (*offset, *entry));
+        }
+        let mut expected: BTreeMap<u32, i64> = BTreeMap::new();
+        for (offset, record) in acked {
+            let id = transactions.of(*record);
+            if id.is_none_or(|id| transactions.fate(id) == Fate::Committed) {
+                expected.insert(key_of(*record), *offset);
+            }
+        }
+        for (key, offset) in expected {
+            // What came later and was not acknowledged may stand in its place.
+            let there = last.get(&key).map(|(at, _)| *at);
+            if there.is_none_or(|at| at < offset) {
+                return Err(breach!(
+                    "a compacted log equals its map",
+                    "the last record of key {key} is at {offset}, there is {:?}",
+                    last.get(&key)
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: PartitionKey = PartitionKey { topic: protocol::types::Uuid::ZERO, partition: 0 };
+
+    #[test]
+    fn a_lost_sequence_is_seen() {
+        let mut checker = Compacted::default();
+        checker.produced(HERE, 7, 4);
+        assert_eq!(checker.check_sequences(HERE, &BTreeMap::from([(7, 4)])), Ok(()));
+        assert!(checker.check_sequences(HERE, &BTreeMap::from([(7, 3)])).is_err(), "4 is lost");
+    }
+
+    #[test]
+    fn a_lost_key_an_old_value_and_a_lost_tombstone_are_seen() {
+        let record = |number| Record { producer: 1, number };
+        let entry = |number| entry_of(record(number));
+        let mut checker = Compacted::default();
+        let transactions = Transactions::default();
+        // Numbers 1, 14 and 27 have one key; 9 is a tombstone of another.
+        for (offset, number) in [(0, 1), (1, 9), (2, 14), (3, 27)] {
+            let one = std::iter::once(record(number));
+            checker.acknowledged(HERE, offset, one).expect("a first ack is fine");
+        }
+        let check = |found: &[(i64, Entry)]| checker.check_log(&transactions, HERE, found);
+        assert_eq!(check(&[(1, entry(9)), (3, entry(27))]), Ok(()));
+        assert_eq!(check(&[(0, entry(1)), (1, entry(9)), (3, entry(27))]), Ok(()));
+        assert!(check(&[(1, entry(9)), (2, entry(14))]).is_err(), "the last one is lost");
+        assert!(check(&[(3, entry(27))]).is_err(), "the tombstone is lost");
+        assert!(check(&[(1, entry(9)), (3, entry(14))]).is_err(), "another is at 3");
+    }
+}
