@@ -37,11 +37,13 @@ pub enum Bug {
     AbortedLostAtRestart,
     AbortedListEndsEarly,
     AbortedOffsetsCommitted,
+    PartitionGivenWhileHeld,
+    MemberEpochIgnored,
 }
 
 impl Bug {
     /// Invented ones, by name.
-    pub const INVENTED: [(&'static str, Bug); 23] = [
+    pub const INVENTED: [(&'static str, Bug); 25] = [
         ("ack-before-sync", Bug::AckBeforeSync),
         ("dedup-lost-at-restart", Bug::DedupLostAtRestart),
         ("dedup-window-of-four", Bug::DedupWindowOfFour),
@@ -65,6 +67,8 @@ impl Bug {
         ("aborted-lost-at-restart", Bug::AbortedLostAtRestart),
         ("aborted-list-ends-early", Bug::AbortedListEndsEarly),
         ("aborted-offsets-committed", Bug::AbortedOffsetsCommitted),
+        ("partition-given-while-held", Bug::PartitionGivenWhileHeld),
+        ("member-epoch-ignored", Bug::MemberEpochIgnored),
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.

@@ -18,7 +18,7 @@ pub enum Workload {
     Mix,
     /// Producers and assigned consumers.
     Logs,
-    /// Groups that read what a few producers write.
+    /// Groups of both protocols, the classic ones reading what a few producers write.
     Groups,
     /// Topics made, changed and deleted under load.
     Admin,
@@ -223,6 +223,8 @@ pub struct Knobs {
     pub committed: u32,
     /// Producers of keyed records to a topic that is compacted, which is there if there are any.
     pub keyed: u32,
+    /// Members of the consumer group (KIP-848).
+    pub balanced: u32,
 }
 
 /// The seed's streams, one for each concern.
@@ -338,6 +340,18 @@ pub fn knobs(plan: &Plan) -> Knobs {
         | Workload::Hostile
         | Workload::Calm => 0,
     };
+    let balanced = match plan.workload {
+        Workload::Mix if own.one_in(3) => own.between(1, 4) as u32,
+        Workload::Groups => own.between(2, 5) as u32,
+        Workload::Mix
+        | Workload::Logs
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Transactions
+        | Workload::Compaction
+        | Workload::Hostile
+        | Workload::Calm => 0,
+    };
     Knobs {
         population,
         partitions: if calm { 4 } else { prng.between(1, 6) as i32 },
@@ -356,6 +370,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         rivals,
         committed,
         keyed,
+        balanced,
     }
 }
 

@@ -40,6 +40,14 @@ fn ordinary(api: ApiKey) -> &'static [ErrorCode] {
             ErrorCode::UnknownMemberId,
             ErrorCode::RebalanceInProgress,
         ],
+        ApiKey::ConsumerGroupHeartbeat => &[
+            ErrorCode::CoordinatorLoadInProgress,
+            ErrorCode::CoordinatorNotAvailable,
+            ErrorCode::NotCoordinator,
+            ErrorCode::RequestTimedOut,
+            ErrorCode::UnknownMemberId,
+            ErrorCode::FencedMemberEpoch,
+        ],
         ApiKey::OffsetFetch | ApiKey::FindCoordinator => &[
             ErrorCode::CoordinatorLoadInProgress,
             ErrorCode::CoordinatorNotAvailable,

@@ -23,6 +23,7 @@ pub mod exactly_once;
 pub mod kill_survives;
 pub mod liveness;
 pub mod long_poll;
+pub mod member_epochs;
 pub mod memory;
 pub mod no_aborted_read;
 pub mod no_hanging;
@@ -122,6 +123,7 @@ pub struct Checkers {
     pub exactly_once: exactly_once::ExactlyOnce,
     pub kill_survives: kill_survives::KillSurvives,
     pub long_poll: long_poll::LongPoll,
+    pub member_epochs: member_epochs::MemberEpochs,
     pub one_owner: one_owner::OneOwner,
     pub reads_agree: reads_agree::ReadsAgree,
     pub sent_once: sent_once::SentOnce,

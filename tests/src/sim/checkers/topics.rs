@@ -63,6 +63,11 @@ impl Topics {
         self.lasting.insert(name.to_owned());
     }
 
+    /// The names that are never deleted, whether or not their topics are there yet.
+    pub fn promised(&self) -> Vec<String> {
+        self.lasting.iter().cloned().collect()
+    }
+
     /// The topic of this name is kept apart. Only those who ask for it are told of it.
     pub fn keep_apart(&mut self, why: Apart, name: &str) {
         self.apart.insert(why, name.to_owned());

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod assigned;
 pub mod auditor;
 pub mod committed;
+pub mod consumer_member;
 pub mod hostile;
 pub mod keyed;
 pub mod member;

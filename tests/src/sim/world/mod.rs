@@ -23,6 +23,7 @@ use super::checkers::{Checkers, Facts};
 use super::clients::admin::{Admin, COMPACTED, IN_MEMORY, IN_TRANSACTIONS};
 use super::clients::assigned::Assigned;
 use super::clients::committed::Committed;
+use super::clients::consumer_member::ConsumerMember;
 use super::clients::hostile::Hostile;
 use super::clients::keyed::Keyed;
 use super::clients::member::Member;
@@ -208,6 +209,11 @@ impl World {
         for number in 0..self.knobs.keyed {
             let mut prng = self.streams.client(0).fork(400 + u64::from(number));
             clients.push(Box::new(Keyed::new(&mut prng, &mut self.checkers)));
+        }
+        for number in 0..self.knobs.balanced {
+            let mut prng = self.streams.client(0).fork(500 + u64::from(number));
+            let number = number as usize;
+            clients.push(Box::new(ConsumerMember::new(number, &mut prng, session_timeout_ms)));
         }
         for client in clients {
             self.seat(client);

@@ -74,6 +74,16 @@ impl Node {
         ] {
             fixed.insert(key.to_owned(), value.to_owned());
         }
+        for (key, value) in [
+            ("group.consumer.min.session.timeout.ms", 100),
+            ("group.consumer.session.timeout.ms", knobs.session_timeout_ms),
+            ("group.consumer.min.heartbeat.interval.ms", 10),
+            ("group.consumer.heartbeat.interval.ms", knobs.session_timeout_ms / 4),
+            ("group.consumer.min.assignment.interval.ms", 0),
+            ("group.consumer.assignment.interval.ms", knobs.session_timeout_ms / 8),
+        ] {
+            fixed.insert(key.to_owned(), value.to_string());
+        }
         let (broker, _) = BrokerConfig::from_fixed(fixed).expect("the settings are valid");
         let cleaner = CleanerConfig::default();
         let config = SimDiskConfig { delay_steps_max: 0, space_bytes: None };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::planted::{self, Bug};
 use protocol::messages::consumer_group_heartbeat::TopicPartitions;
 use protocol::types::Uuid;
 
@@ -114,7 +115,7 @@ fn next(member: &Member, with: &Step<'_>, epoch: i32) -> Member {
             if kept.get(topic).is_some_and(|partitions| partitions.contains_key(&index)) {
                 continue;
             }
-            if (with.is_held)(*topic, index) {
+            if (with.is_held)(*topic, index) && !planted::is(Bug::PartitionGivenWhileHeld) {
                 waits = true;
             } else {
                 kept.entry(*topic).or_default().insert(index, with.target_epoch);
