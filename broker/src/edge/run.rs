@@ -335,6 +335,7 @@ fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: 
     log.info("stopping: answering what is under way, flushing");
     process.stop();
     // A second wish, or no end in time: the next start recovers what is missing here.
+    #[expect(clippy::disallowed_methods, reason = "how long a stop takes is the process's time")]
     let asked = Instant::now();
     let why = loop {
         let since = asked.elapsed();
