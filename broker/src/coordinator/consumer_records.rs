@@ -179,6 +179,18 @@ pub enum ConsumerRecord {
 }
 
 impl ConsumerRecord {
+    /// Whether it takes something away.
+    pub fn is_tombstone(&self) -> bool {
+        match self {
+            Self::Group(value) => value.is_none(),
+            Self::Member(_, value) => value.is_none(),
+            Self::Target(value) => value.is_none(),
+            Self::TargetMember(_, value) => value.is_none(),
+            Self::Current(_, value) => value.is_none(),
+            Self::Regex(_, value) => value.is_none(),
+        }
+    }
+
     /// Key and value for the log.
     ///
     /// # Panics

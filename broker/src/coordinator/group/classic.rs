@@ -22,7 +22,7 @@ use protocol::primitive::Reader;
 
 use super::api::GroupResponse;
 use super::consumer::Consumer;
-use super::effects::{Effects, Env};
+use super::effects::{Effects, Env, Then};
 use super::member::{Member, Members};
 use super::streams::Streams;
 use super::sync::Assignments;
@@ -34,7 +34,7 @@ use crate::coordinator::records::{
 use crate::time::Now;
 
 /// The protocol type of consumers, the only one whose metadata a coordinator looks into.
-const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
+pub(super) const CONSUMER_PROTOCOL_TYPE: &str = "consumer";
 
 /// Where a group is in its rebalance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,6 +109,9 @@ pub(super) struct Group {
     pub(super) consumer: Option<Box<Consumer>>,
     /// Set for a streams group (KIP-1071).
     pub(super) streams: Option<Box<Streams>>,
+    /// Set while a classic group is about to become a consumer group: what it will be, and what
+    /// waits for that.
+    pub(super) upgrading: Option<Box<Consumer>>,
 }
 
 impl Group {
@@ -134,6 +137,7 @@ impl Group {
             durable: None,
             consumer: None,
             streams: None,
+            upgrading: None,
         }
     }
 
@@ -223,6 +227,14 @@ impl Group {
         assert!(self.state.leads_to(state), "{:?} does not lead to {state:?}", self.state);
         self.previous_state = self.state;
         self.state = state;
+        self.state_since_ms = Some(now.wall_ms);
+    }
+
+    /// Is stable without having been anything before: for a group that is just being made.
+    pub(super) fn become_stable(&mut self, now: Now) {
+        assert!(self.state == State::Empty, "a group is made once");
+        self.state = State::Stable;
+        self.previous_state = State::Stable;
         self.state_since_ms = Some(now.wall_ms);
     }
 
@@ -454,8 +466,24 @@ impl Group {
         }
     }
 
+    /// Whether there was never a member in it, nor anything of it but offsets.
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.generation == 0
+            && self.durable.is_none()
+            && self.members.is_empty()
+            && self.pending_joins.is_empty()
+    }
+
+    /// Writes that the group exists, if a join has put anything into it.
+    pub(super) fn write_creation(&self, env: &mut Env<'_>) {
+        if !(self.members.is_empty() && self.pending_joins.is_empty()) {
+            let then = Then::Created { group: self.id.clone() };
+            env.effects.append(env.now, self.partition, vec![self.record_of_creation()], then);
+        }
+    }
+
     /// The record of a group that was just created: nothing but its existence.
-    pub(super) fn record_of_creation(&self) -> GroupRecord {
+    fn record_of_creation(&self) -> GroupRecord {
         GroupRecord::Group {
             key: GroupMetadataKey { group: self.id.to_string() },
             value: Some(GroupMetadataValue {

@@ -52,7 +52,7 @@ pub(super) fn validate(config: &GroupConfig, request: &JoinGroupRequest) -> Resu
 }
 
 /// The protocols to keep: copies, so that a member does not keep its request's frame alive.
-fn kept(protocols: &[JoinGroupRequestProtocol]) -> Vec<(String, Bytes)> {
+pub(super) fn kept(protocols: &[JoinGroupRequestProtocol]) -> Vec<(String, Bytes)> {
     protocols.iter().map(|p| (p.name.clone(), Bytes::copy_from_slice(&p.metadata))).collect()
 }
 
@@ -60,8 +60,15 @@ fn bytes_of<'a>(protocols: impl Iterator<Item = (&'a String, &'a Bytes)>) -> usi
     protocols.map(|(name, metadata)| name.len() + metadata.len()).sum()
 }
 
+/// Whether a client has to come back with the member id that it is given.
+pub(super) fn needs_member_id(request: &JoinGroupRequest, version: i16) -> bool {
+    request.member_id.is_empty()
+        && request.group_instance_id.is_none()
+        && version >= MEMBER_ID_REQUIRED_SINCE
+}
+
 /// Version 0 has no rebalance timeout of its own.
-fn rebalance_timeout_ms(request: &JoinGroupRequest, version: i16) -> i32 {
+pub(super) fn rebalance_timeout_ms(request: &JoinGroupRequest, version: i16) -> i32 {
     if version == 0 { request.session_timeout_ms } else { request.rebalance_timeout_ms }
 }
 
@@ -132,7 +139,7 @@ impl Group {
                 Some(old) => self.replace_static_member(env, request, &old, id, parked),
                 None => self.admit(env, context, request, id, parked),
             }
-        } else if context.api_version >= MEMBER_ID_REQUIRED_SINCE {
+        } else if needs_member_id(request, context.api_version) {
             self.hand_out_id(env, request, id, parked);
         } else {
             self.admit(env, context, request, id, parked);

@@ -194,7 +194,7 @@ impl GroupCoordinator {
                 if !loading
                     && groups
                         .get(key.group.as_str())
-                        .is_some_and(|g| g.consumer.is_some() || g.streams.is_some()) =>
+                        .is_some_and(|g| g.is_modern() || g.streams.is_some()) =>
             {
                 // The group goes on under the other protocol.
                 groups.get_mut(key.group.as_str()).expect("looked up").durable = None;
@@ -202,8 +202,10 @@ impl GroupCoordinator {
             GroupRecord::Consumer { group: id, record } => {
                 let gone = matches!(*record, ConsumerRecord::Group(None));
                 let group = group_or_new(groups, &id, index);
+                group.finish_upgrade(&mut self.effects.timers);
                 group.replay_consumer(*record);
-                if gone {
+                // Its own tombstones come before what it becomes: the append's end makes that.
+                if gone && !group.consumer.as_ref().is_some_and(|consumer| consumer.is_busy()) {
                     group.cancel_timers(&mut self.effects.timers);
                     group.consumer = None;
                     if group.offsets.count() == 0 && group.durable.is_none() {

@@ -206,18 +206,18 @@ impl GroupCoordinator {
         while let Some((_, timer)) = self.effects.timers.pop_due(now.mono_ns) {
             match timer {
                 Timer::Session { group, member } => {
-                    self.with_group(now, &group, |env, group| group.session_over(env, &member));
+                    self.with_classic(now, &group, |env, group| group.session_over(env, &member));
                 }
                 Timer::InitialJoin { group, delay_ms, remaining_ms } => {
-                    self.with_group(now, &group, |env, group| {
+                    self.with_classic(now, &group, |env, group| {
                         group.initial_delay_over(env, delay_ms, remaining_ms);
                     });
                 }
                 Timer::Join { group } => {
-                    self.with_group(now, &group, |env, group| group.join_time_over(env));
+                    self.with_classic(now, &group, |env, group| group.join_time_over(env));
                 }
                 Timer::Sync { group, generation } => {
-                    self.with_group(now, &group, |env, group| {
+                    self.with_classic(now, &group, |env, group| {
                         group.sync_time_over(env, generation);
                     });
                 }
@@ -244,6 +244,11 @@ impl GroupCoordinator {
                 Timer::StreamsDelay { group } => {
                     self.with_group(now, &group, |env, group| {
                         group.streams_delay_over(env, metadata);
+                    });
+                }
+                Timer::ConsumerClassic { group, member, of_join } => {
+                    self.with_group(now, &group, |env, group| {
+                        group.consumer_classic_over(env, metadata, member, of_join);
                     });
                 }
                 Timer::Expiry { partition } => self.expire(now, partition),
@@ -385,7 +390,7 @@ impl GroupCoordinator {
                     let mut env = Env { now, config: &self.config, effects: &mut self.effects };
                     after.answer(&mut env, result);
                 }
-                self.drop_if_vacuous(&group);
+                self.drop_unused_consumer(&group);
             }
             Then::Streams { group, after } => {
                 let mut after = Some(after);
@@ -415,7 +420,7 @@ impl GroupCoordinator {
         let Some(index) = self.partition_of(id).ok() else { return };
         let Some(partition) = self.partitions.get_mut(&index) else { return };
         let Some(group) = partition.groups.get_mut(id) else { return };
-        if group.generation > 0 || group.durable.is_some() {
+        if group.generation > 0 || group.durable.is_some() || group.is_modern() {
             // It went on meanwhile, and its next generation will be written.
             return;
         }
@@ -476,6 +481,21 @@ impl GroupCoordinator {
         let group = self.partitions.get_mut(&index)?.groups.get_mut(id)?;
         let mut env = Env { now, config: &self.config, effects: &mut self.effects };
         Some(operation(&mut env, group))
+    }
+
+    /// As `with_group`, for deadlines of the classic protocol: a group that is about to leave it
+    /// has none, whatever an append that came before its own sets once more.
+    fn with_classic(
+        &mut self,
+        now: Now,
+        id: &str,
+        operation: impl FnOnce(&mut Env<'_>, &mut Group),
+    ) {
+        self.with_group(now, id, |env, group| {
+            if !group.is_modern() {
+                operation(env, group);
+            }
+        });
     }
 
     fn groups_count(&self) -> usize {

@@ -85,6 +85,20 @@ impl Group {
         self.complete_join(env);
     }
 
+    /// The group stays classic after all: its members have their sessions to join again.
+    pub(super) fn resume(&mut self, env: &mut Env<'_>) {
+        // An append that came before the upgrade's may have set some once more.
+        self.cancel_timers(&mut env.effects.timers);
+        for id in self.members.ids() {
+            self.renew_session(env, &id);
+        }
+        match self.state() {
+            State::CompletingRebalance | State::Stable => self.prepare_rebalance(env),
+            State::PreparingRebalance => self.set_join_timer(env),
+            State::Empty | State::Dead => {}
+        }
+    }
+
     fn has_everyone_joined(&self) -> bool {
         self.members.count() == self.members.awaiting_join_count() && self.pending_joins.is_empty()
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 use protocol::messages::delete_groups::DeleteGroupsRequest;
 use protocol::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse};
-use protocol::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
+use protocol::messages::heartbeat::HeartbeatRequest;
 use protocol::messages::join_group::JoinGroupRequest;
 use protocol::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
 use protocol::messages::list_groups::{ListGroupsRequest, ListGroupsResponse};
@@ -22,9 +22,9 @@ use protocol::types::Uuid;
 use super::api::{GroupRequest, GroupResponse, ReplyToken, RequestContext, TopicLookup};
 use super::classic::{Group, State, join_error, sync_error};
 use super::commit::Commit;
-use super::consumer::{Job, Metadata};
+use super::consumer::{Job, Metadata, answer_heartbeat};
 use super::delete::{OffsetDeletion, offset_delete_error};
-use super::effects::{Env, Then};
+use super::effects::Env;
 use super::fetch::{FetchGroup, ParkedFetch};
 use super::{GroupCoordinator, describe, fetch, join, leave, sync};
 use crate::coordinator::limits;
@@ -55,9 +55,9 @@ impl GroupCoordinator {
         self.effects.expect_reply(reply);
         let version = context.api_version;
         match request {
-            GroupRequest::JoinGroup(request) => self.join(now, context, request, reply),
-            GroupRequest::SyncGroup(request) => self.sync(now, context, &request, reply),
-            GroupRequest::Heartbeat(request) => self.heartbeat(now, &request, reply),
+            GroupRequest::JoinGroup(request) => self.join(now, context, request, reply, topics),
+            GroupRequest::SyncGroup(request) => self.sync(now, version, request, reply, topics),
+            GroupRequest::Heartbeat(request) => self.heartbeat(now, request, reply, topics),
             GroupRequest::LeaveGroup(request) => self.leave(now, version, request, reply, topics),
             GroupRequest::OffsetCommit(request) => {
                 self.commit(now, version, request, reply, topics);
@@ -89,6 +89,7 @@ impl GroupCoordinator {
         context: RequestContext<'_>,
         request: JoinGroupRequest,
         reply: ReplyToken,
+        topics: &dyn TopicLookup,
     ) {
         let allowed = check_id(&request.group_id)
             .and_then(|()| join::validate(&self.config, &request))
@@ -101,16 +102,20 @@ impl GroupCoordinator {
                 return self.effects.reply(reply, GroupResponse::JoinGroup(response));
             }
         };
-        self.with_group(now, &request.group_id, |env, group| {
+        let id = request.group_id.clone();
+        if self.group(&id).is_some_and(Group::is_modern) {
+            let (client, version) = ((&context).into(), context.api_version);
+            let job = Job::ClassicJoin { request, client, version, reply };
+            return self.consumer_job(now, &id, job, topics);
+        }
+        self.with_group(now, &id, |env, group| {
             group.join(env, &context, &request, reply);
-            if created && !(group.members.is_empty() && group.pending_joins.is_empty()) {
-                let records = vec![group.record_of_creation()];
-                let then = Then::Created { group: group.id.clone() };
-                env.effects.append(env.now, group.partition, records, then);
+            if created {
+                group.write_creation(env);
             }
         });
-        if created && self.group(&request.group_id).is_some_and(|g| g.members.is_empty()) {
-            self.drop_if_vacuous(&request.group_id);
+        if created && self.group(&id).is_some_and(|group| group.members.is_empty()) {
+            self.drop_if_vacuous(&id);
         }
     }
 
@@ -122,8 +127,8 @@ impl GroupCoordinator {
         request: &JoinGroupRequest,
     ) -> Result<bool, ErrorCode> {
         if let Some(group) = self.group(&request.group_id) {
-            if group.consumer.is_some() || group.streams.is_some() {
-                // Members of both protocols do not share a group.
+            if group.streams.is_some() {
+                // A group of tasks has no partitions to share with readers of another protocol.
                 return Err(ErrorCode::InconsistentGroupProtocol);
             }
             return Ok(false);
@@ -149,42 +154,68 @@ impl GroupCoordinator {
         Metadata { topics, version: self.metadata_version }
     }
 
+    /// Lets a group that is, or is about to be, a consumer group do a job.
+    pub(super) fn consumer_job(&mut self, now: Now, id: &str, job: Job, topics: &dyn TopicLookup) {
+        let metadata = self.metadata(topics);
+        self.with_group(now, id, |env, group| group.consumer_job(env, metadata, job));
+        self.drop_unused_consumer(id);
+    }
+
     fn sync(
         &mut self,
         now: Now,
-        context: RequestContext<'_>,
-        request: &SyncGroupRequest,
+        version: i16,
+        request: SyncGroupRequest,
         reply: ReplyToken,
+        topics: &dyn TopicLookup,
     ) {
-        let mut allowed = check_id(&request.group_id);
-        if !sync::names_protocol(request, context.api_version) {
+        let id = request.group_id.clone();
+        let mut allowed = check_id(&id);
+        if !sync::names_protocol(&request, version) {
             allowed = Err(ErrorCode::InconsistentGroupProtocol);
         }
-        let found = allowed.and_then(|()| self.partition_of(&request.group_id)).and_then(|_| {
-            self.with_group(now, &request.group_id, |env, group| {
-                group.sync(env, &context, request, reply);
-            })
-            .ok_or(ErrorCode::UnknownMemberId)
+        let found = allowed.and_then(|()| self.partition_of(&id)).and_then(|_| {
+            let group = self.group(&id).ok_or(ErrorCode::UnknownMemberId)?;
+            Ok(group.is_modern())
         });
-        if let Err(error) = found {
-            self.effects.reply(reply, GroupResponse::SyncGroup(sync_error(error)));
+        match found {
+            Ok(true) => {
+                self.consumer_job(now, &id, Job::ClassicSync { request, version, reply }, topics);
+            }
+            Ok(false) => {
+                self.with_group(now, &id, |env, group| group.sync(env, version, &request, reply));
+            }
+            Err(error) => {
+                self.effects.reply(reply, GroupResponse::SyncGroup(sync_error(error)));
+            }
         }
     }
 
-    fn heartbeat(&mut self, now: Now, request: &HeartbeatRequest, reply: ReplyToken) {
-        let result = check_id(&request.group_id)
-            .and_then(|()| self.partition_of(&request.group_id))
-            .and_then(|_| {
-                self.with_group(now, &request.group_id, |env, group| group.heartbeat(env, request))
-                    .unwrap_or(Err(ErrorCode::UnknownMemberId))
-            });
-        let error = match result {
+    fn heartbeat(
+        &mut self,
+        now: Now,
+        request: HeartbeatRequest,
+        reply: ReplyToken,
+        topics: &dyn TopicLookup,
+    ) {
+        let id = request.group_id.as_str();
+        let found = check_id(id).and_then(|()| self.partition_of(id));
+        if found.is_ok() && self.group(id).is_some_and(Group::is_modern) {
+            let id = request.group_id.clone();
+            let job = Job::ClassicHeartbeat { request, reply };
+            return self.consumer_job(now, &id, job, topics);
+        }
+        let result = found.and_then(|_| {
+            self.with_group(now, id, |env, group| group.heartbeat(env, &request))
+                .unwrap_or(Err(ErrorCode::UnknownMemberId))
+        });
+        let result = match result {
             // The members are about to be loaded: nothing is wrong with this one.
-            Ok(()) | Err(ErrorCode::CoordinatorLoadInProgress) => ErrorCode::None,
-            Err(error) => error,
+            Err(ErrorCode::CoordinatorLoadInProgress) => Ok(()),
+            result => result,
         };
-        let response = HeartbeatResponse { error_code: error as i16, ..Default::default() };
-        self.effects.reply(reply, GroupResponse::Heartbeat(response));
+        let mut env = Env { now, config: &self.config, effects: &mut self.effects };
+        answer_heartbeat(&mut env, reply, result);
     }
 
     fn leave(
@@ -196,14 +227,8 @@ impl GroupCoordinator {
         topics: &dyn TopicLookup,
     ) {
         let id = request.group_id.clone();
-        if self.group(&id).is_some_and(|group| group.consumer.is_some())
-            && self.partition_of(&id).is_ok()
-        {
-            let metadata = self.metadata(topics);
-            self.with_group(now, &id, |env, group| {
-                group.consumer_job(env, metadata, Job::Leave { request, version, reply });
-            });
-            return;
+        if self.group(&id).is_some_and(Group::is_modern) && self.partition_of(&id).is_ok() {
+            return self.consumer_job(now, &id, Job::Leave { request, version, reply }, topics);
         }
         let response = match check_id(&id).and_then(|()| self.partition_of(&id)) {
             Err(error) => LeaveGroupResponse { error_code: error as i16, ..Default::default() },

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 
-use super::api::{GroupResponse, ReplyToken, RequestContext};
+use super::api::{GroupResponse, ReplyToken};
 use super::classic::{Group, State, sync_error};
 use super::effects::{Env, Then};
 use super::member::Parked;
@@ -31,7 +31,7 @@ impl Group {
     pub(super) fn sync(
         &mut self,
         env: &mut Env<'_>,
-        context: &RequestContext<'_>,
+        api_version: i16,
         request: &SyncGroupRequest,
         reply: ReplyToken,
     ) {
@@ -49,7 +49,7 @@ impl Group {
                     env.effects.reply(reply, GroupResponse::SyncGroup(sync_error(error)));
                     return;
                 }
-                self.park_sync(env, id, Parked { reply, api_version: context.api_version });
+                self.park_sync(env, id, Parked { reply, api_version });
                 self.sync_arrived(env, id);
                 if self.is_leader(id) {
                     self.append_assignments(env, request);

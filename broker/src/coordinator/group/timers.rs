@@ -27,6 +27,8 @@ pub(super) enum Timer {
     StreamsRebalance { group: Arc<str>, member: Arc<str>, epoch: i32 },
     /// The first members of a streams group had time to come.
     StreamsDelay { group: Arc<str> },
+    /// A classic member of a consumer group had time to join again, or to ask for its assignment.
+    ConsumerClassic { group: Arc<str>, member: Arc<str>, of_join: bool },
     /// Look for expired offsets in a partition of `__consumer_offsets`.
     Expiry { partition: i32 },
 }

@@ -21,6 +21,7 @@ use super::GroupCoordinator;
 use super::api::{Action, GroupResponse, ReplyToken, TopicLookup, Verification, VerificationToken};
 use super::classic::{Group, State};
 use super::commit::metadata_too_long;
+use super::consumer::Allowed;
 use super::effects::{Env, Then};
 use crate::coordinator::limits;
 use crate::coordinator::records::{GroupRecord, OffsetCommitKey, OffsetCommitValue};
@@ -55,6 +56,8 @@ struct TxnCommit {
     reply: ReplyToken,
     request: TxnOffsetCommitRequest,
     response: TxnOffsetCommitResponse,
+    /// Ids of the request's topics, in its order.
+    topic_ids: Vec<Uuid>,
 }
 
 impl TxnCommit {
@@ -78,7 +81,16 @@ impl TxnCommit {
             }
         }
         request.topics.retain(|topic| !topic.partitions.is_empty());
-        Self { version, reply, request, response }
+        let ids = request.topics.iter().map(|topic| lookup.topic_id(&topic.name));
+        let topic_ids = ids.map(Option::unwrap_or_default).collect();
+        Self { version, reply, request, response, topic_ids }
+    }
+
+    /// The partitions that are left, by topic id.
+    fn slots(&self) -> impl Iterator<Item = (Uuid, i32)> {
+        self.request.topics.iter().zip(&self.topic_ids).flat_map(|(topic, id)| {
+            topic.partitions.iter().map(|partition| (*id, partition.partition_index))
+        })
     }
 
     /// Answers what is left with one code.
@@ -275,14 +287,17 @@ impl GroupCoordinator {
 }
 
 impl Group {
-    fn validate_txn_commit(&self, request: &TxnOffsetCommitRequest) -> Result<(), ErrorCode> {
+    fn validate_txn_commit(
+        &self,
+        request: &TxnOffsetCommitRequest,
+    ) -> Result<Allowed<'_>, ErrorCode> {
         let generation = request.generation_id;
         match self.state() {
             State::Dead => return Err(ErrorCode::CoordinatorNotAvailable),
             State::Empty
                 if generation < 0 && self.is_consumer_empty() && self.is_streams_empty() =>
             {
-                return Ok(());
+                return Ok(Allowed::All);
             }
             State::Empty
             | State::PreparingRebalance
@@ -292,26 +307,33 @@ impl Group {
         let instance = request.group_instance_id.as_deref();
         if generation < 0 && request.member_id.is_empty() && instance.is_none() {
             // A producer of before KIP-447: its epoch alone fences it.
-            return Ok(());
+            return Ok(Allowed::All);
         }
         if let Some(streams) = &self.streams {
             let allowed = streams.check_commit(&request.member_id, generation, None)?;
-            return request.topics.iter().try_for_each(|topic| {
+            request.topics.iter().try_for_each(|topic| {
                 let mut partitions = topic.partitions.iter();
                 partitions.try_for_each(|p| allowed.check(&topic.name, p.partition_index))
-            });
+            })?;
+            return Ok(Allowed::All);
         }
         if let Some(consumer) = &self.consumer {
             return consumer.check_txn_commit(&request.member_id, generation);
         }
         self.validate_member(&request.member_id, instance)?;
-        if generation != self.generation { Err(ErrorCode::IllegalGeneration) } else { Ok(()) }
+        if generation == self.generation {
+            Ok(Allowed::All)
+        } else {
+            Err(ErrorCode::IllegalGeneration)
+        }
     }
 
     fn txn_commit(&mut self, env: &mut Env<'_>, mut commit: TxnCommit) {
         let reply = commit.reply;
-        let allowed =
-            self.validate_txn_commit(&commit.request).and_then(|()| env.effects.may_append());
+        let allowed = self.validate_txn_commit(&commit.request).and_then(|allowed| {
+            env.effects.may_append()?;
+            commit.slots().try_for_each(|(topic, partition)| allowed.check(topic, partition))
+        });
         if let Err(error) = allowed {
             let response = GroupResponse::TxnOffsetCommit(commit.fail(error));
             return env.effects.reply(reply, response);

@@ -15,11 +15,12 @@ use protocol::messages::consumer_group_heartbeat::{
 
 use super::assignor::Assignor;
 use super::config::OfGroup;
+use super::jobs::Client;
 use super::member::{LEFT, LEFT_FOR_A_WHILE, Member, MemberState, Owned, Partitions};
 use super::reconcile::{self, Step};
 use super::state::{current_value, member_value, target_value};
 use super::view::View;
-use super::{Client, Consumer, Metadata, Refusal, target};
+use super::{Consumer, Metadata, Refusal, target};
 use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::group::member_id::MemberIds;
 use crate::coordinator::limits;
@@ -119,13 +120,45 @@ fn bounded(request: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The member that a heartbeat is of.
-struct Sender {
+/// The member that a request is of.
+pub(super) struct Sender {
     /// As it is, or as one that nothing is known of.
-    before: Member,
-    is_new: bool,
+    pub(super) before: Member,
+    pub(super) is_new: bool,
     /// The static member whose place it takes.
-    replaces: Option<Arc<str>>,
+    pub(super) replaces: Option<Arc<str>>,
+}
+
+impl Sender {
+    /// A member that is in the group.
+    pub(super) fn known(member: &Member) -> Self {
+        Self { before: member.clone(), is_new: false, replaces: None }
+    }
+
+    /// A member that nothing is known of.
+    pub(super) fn new(id: Arc<str>) -> Self {
+        Self { before: Member::new(id), is_new: true, replaces: None }
+    }
+
+    /// A static member under another id: it has what it had, and starts from no epoch.
+    pub(super) fn replacing(member: &Member, id: Arc<str>) -> Self {
+        let mut before = member.clone();
+        before.id = id;
+        before.epoch = 0;
+        before.previous_epoch = 0;
+        Self { before, is_new: true, replaces: Some(member.id.clone()) }
+    }
+}
+
+/// What a request makes of its member and the group.
+pub(super) struct Advanced {
+    pub(super) records: Vec<ConsumerRecord>,
+    /// The member after its next step.
+    pub(super) member: Member,
+    /// Whether it may read something else than before.
+    pub(super) reassigned: bool,
+    /// Members whose deadlines have to be set anew.
+    pub(super) touched: Vec<Arc<str>>,
 }
 
 impl Consumer {
@@ -207,16 +240,12 @@ impl Consumer {
                             ),
                         ));
                     }
-                    let mut before = member.clone();
-                    before.id = id_of_new(ids, request);
-                    before.epoch = 0;
-                    before.previous_epoch = 0;
-                    Ok(Sender { before, is_new: true, replaces: Some(member.id.clone()) })
+                    Ok(Sender::replacing(member, id_of_new(ids, request)))
                 }
                 Some(member) => {
                     self.speaks_for(member, instance, &request.member_id)?;
                     check_epoch(member, request)?;
-                    Ok(Sender { before: member.clone(), is_new: false, replaces: None })
+                    Ok(Sender::known(member))
                 }
             };
         }
@@ -225,7 +254,7 @@ impl Consumer {
         }
         let member = self.member(&request.group_id, &request.member_id)?;
         check_epoch(member, request)?;
-        Ok(Sender { before: member.clone(), is_new: false, replaces: None })
+        Ok(Sender::known(member))
     }
 
     /// A member that joins: a known one joins again, keeping what it has.
@@ -236,10 +265,9 @@ impl Consumer {
     ) -> Result<Sender, Refusal> {
         if let Some(member) = self.state.members.get(request.member_id.as_str()) {
             check_epoch(member, request)?;
-            return Ok(Sender { before: member.clone(), is_new: false, replaces: None });
+            return Ok(Sender::known(member));
         }
-        let id = id_of_new(ids, request);
-        Ok(Sender { before: Member::new(id), is_new: true, replaces: None })
+        Ok(Sender::new(id_of_new(ids, request)))
     }
 
     pub(super) fn member(&self, group: &str, id: &str) -> Result<&Member, Refusal> {
@@ -275,8 +303,30 @@ impl Consumer {
         client: &Client,
         sender: Sender,
     ) -> Result<Decided, Refusal> {
+        let updated = update(&sender.before, request, client);
+        let reported = request.topic_partitions.as_deref();
+        let advanced = self.advance(now, config, metadata, sender, &updated, reported)?;
+        let is_full_request = request.rebalance_timeout_ms != -1
+            && (request.subscribed_topic_names.is_some()
+                || request.subscribed_topic_regex.is_some())
+            && request.topic_partitions.is_some();
+        let with_assignment = request.member_epoch == 0 || is_full_request || advanced.reassigned;
+        let answer = response(config, &advanced.member, with_assignment);
+        Ok((advanced.records, advanced.touched, answer))
+    }
+
+    /// What follows for the group from a member being as given, and that member's next step.
+    /// `reported` is what it says it has, if it says so.
+    pub(super) fn advance(
+        &mut self,
+        now: Now,
+        config: &OfGroup<'_>,
+        metadata: Metadata<'_>,
+        sender: Sender,
+        updated: &Member,
+        reported: Option<&[TopicPartitions]>,
+    ) -> Result<Advanced, Refusal> {
         let Sender { before, is_new, replaces } = sender;
-        let updated = update(&before, request, client);
         let mut records = Vec::new();
         let kept_target = replaces.as_ref().and_then(|old| self.state.targets.get(old)).cloned();
         if let Some(old) = &replaces {
@@ -291,7 +341,7 @@ impl Consumer {
         let is_same = updated.has_metadata_of(&before);
         if !is_same || (is_new && replaces.is_none()) {
             records
-                .push(ConsumerRecord::Member(updated.id.to_string(), Some(member_value(&updated))));
+                .push(ConsumerRecord::Member(updated.id.to_string(), Some(member_value(updated))));
         }
         let subscription_changed = !updated.subscribes_as(&before);
         let topics_changed = self.metadata_seen != Some(metadata.version);
@@ -300,7 +350,7 @@ impl Consumer {
         if let Some(old) = &replaces {
             view.without(old);
         }
-        view.with(&updated);
+        view.with(updated);
         if subscription_changed || topics_changed {
             let patterns = &mut self.patterns;
             let now_ms = now.wall_ms;
@@ -333,7 +383,6 @@ impl Consumer {
             records.extend(target::records(&all, old_target, epoch, now.wall_ms));
             target = all.remove(&updated.id).unwrap_or_default();
         }
-        let reported = request.topic_partitions.as_deref();
         if updated.state == MemberState::Unknown && reported.is_none_or(|owned| !owned.is_empty()) {
             return Err(Refusal::new(
                 ErrorCode::FencedMemberEpoch,
@@ -344,31 +393,24 @@ impl Consumer {
             let step = Step {
                 target_epoch,
                 target: &target,
-                topics: &view.topics_of(&updated, metadata),
+                topics: &view.topics_of(updated, metadata),
                 subscription_changed,
                 reported,
                 is_held: &|topic, partition| index.owners.contains_key(&(topic, partition)),
             };
-            reconcile::step(&updated, &step)
+            reconcile::step(updated, &step)
         } else {
             updated.clone()
         };
-        if reconciled != updated {
+        if reconciled != *updated {
             let value = current_value(&reconciled);
             records.push(ConsumerRecord::Current(reconciled.id.to_string(), Some(value)));
         }
-        let is_full_request = request.rebalance_timeout_ms != -1
-            && (request.subscribed_topic_names.is_some()
-                || request.subscribed_topic_regex.is_some())
-            && request.topic_partitions.is_some();
-        let with_assignment = request.member_epoch == 0
-            || is_full_request
-            || !same_partitions(&before.assigned, &reconciled.assigned);
-        let answer = response(config, &reconciled, with_assignment);
         self.metadata_seen = Some(metadata.version);
-        let mut touched = vec![reconciled.id];
+        let reassigned = !same_partitions(&before.assigned, &reconciled.assigned);
+        let mut touched = vec![reconciled.id.clone()];
         touched.extend(replaces);
-        Ok((records, touched, answer))
+        Ok(Advanced { records, member: reconciled, reassigned, touched })
     }
 }
 

@@ -8,11 +8,16 @@
 //! append; decisions are in `heartbeat`, `leave` and `classic`, the state in `state`.
 
 pub mod assignor;
+mod classic;
 mod config;
+mod deadlines;
 mod describe;
+mod embedded;
 mod heartbeat;
+mod jobs;
 mod leave;
 mod member;
+mod migrate;
 mod offsets;
 mod pattern;
 mod reconcile;
@@ -25,26 +30,27 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
-use protocol::messages::consumer_group_heartbeat::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,
-};
-use protocol::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse};
+use protocol::messages::heartbeat::HeartbeatResponse;
 
 pub use config::{ConsumerConfig, ConsumerOverrides, MigrationPolicy};
 
 pub(super) use heartbeat::refused;
+pub(super) use jobs::{After, Client, Job};
 pub use member::{Member, MemberState};
 pub(super) use offsets::Allowed;
 pub use state::State;
 
-use super::api::{GroupResponse, ReplyToken, RequestContext, TopicLookup};
-use super::classic::Group;
+use super::api::{GroupResponse, ReplyToken, TopicLookup};
+use super::classic::{Group, join_error};
 use super::effects::{Env, Then};
 use super::leave as classic_leave;
-use super::timers::{Timer, TimerHandle, Timers};
+use super::timers::Timers;
 use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::limits;
 use crate::coordinator::records::GroupRecord;
+use deadlines::Deadlines;
+use member::LEFT;
+use migrate::Becomes;
 use pattern::Patterns;
 use state::Index;
 
@@ -74,54 +80,14 @@ impl From<ErrorCode> for Refusal {
     }
 }
 
-/// Who asked, kept while a request waits.
-#[derive(Clone, Debug)]
-pub(super) struct Client {
-    pub(super) id: String,
-    pub(super) host: String,
-}
-
-impl From<&RequestContext<'_>> for Client {
-    fn from(context: &RequestContext<'_>) -> Self {
-        let clip = |text| super::member_id::clip(text, limits::STRING_BYTES_MAX).to_owned();
-        Self { id: clip(context.client_id), host: clip(context.client_host) }
-    }
-}
-
-/// Something to decide.
-#[derive(Debug)]
-pub(super) enum Job {
-    Heartbeat { request: ConsumerGroupHeartbeatRequest, client: Client, reply: ReplyToken },
-    Leave { request: LeaveGroupRequest, version: i16, reply: ReplyToken },
-    SessionOver { member: Arc<str> },
-    RebalanceOver { member: Arc<str>, epoch: i32 },
-}
-
-/// What follows an append of a consumer group.
-#[derive(Debug)]
-pub(super) enum After {
-    /// The answer to a heartbeat, leaving included.
-    Heartbeat { reply: ReplyToken, response: Box<ConsumerGroupHeartbeatResponse> },
-    /// The answer to a LeaveGroup.
-    Leave { reply: ReplyToken, response: LeaveGroupResponse },
-    /// Nobody waits for it: a member was silent.
-    Nothing,
-}
-
 /// Records to append and what follows. Without records it follows at once.
 struct Decision {
     records: Vec<ConsumerRecord>,
     /// Members whose deadlines have to be set anew.
     touched: Vec<Arc<str>>,
     after: After,
-}
-
-/// Deadlines of one member.
-#[derive(Default, Debug)]
-struct Deadlines {
-    session: Option<TimerHandle>,
-    /// With the epoch in which the member began to give partitions back.
-    rebalance: Option<(i32, TimerHandle)>,
+    /// What the group is once the records are durable, if not the same.
+    becomes: Option<Becomes>,
 }
 
 /// A consumer group: its state and what waits for it.
@@ -137,6 +103,8 @@ pub(super) struct Consumer {
     is_busy: bool,
     /// Members that the append under way changes.
     touched: Vec<Arc<str>>,
+    /// What the append under way makes of the group, if not the same.
+    becomes: Option<Becomes>,
     queue: VecDeque<Job>,
     /// Whether the record of a classic group has to go with the first append.
     pub(super) replaces_classic: bool,
@@ -145,6 +113,11 @@ pub(super) struct Consumer {
 impl Consumer {
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether an append of its own is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_busy
     }
 
     /// Whether nothing of it is durable or on its way.
@@ -179,17 +152,13 @@ impl Consumer {
     }
 }
 
-impl Deadlines {
-    fn cancel(self, timers: &mut Timers) {
-        self.session.into_iter().for_each(|timer| timers.cancel(timer));
-        self.rebalance.into_iter().for_each(|(_, timer)| timers.cancel(timer));
-    }
-}
-
 impl Group {
     /// Applies a record of a consumer group.
     pub(super) fn replay_consumer(&mut self, record: ConsumerRecord) {
-        self.consumer.get_or_insert_default().replay(record);
+        // What is left of a group that went before does not make one.
+        if self.consumer.is_some() || !record.is_tombstone() {
+            self.consumer.get_or_insert_default().replay(record);
+        }
     }
 
     /// Whether it has no members as a consumer group.
@@ -197,18 +166,52 @@ impl Group {
         self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
     }
 
+    /// Whether its members are, or are about to be, those of a consumer group.
+    pub(super) fn is_modern(&self) -> bool {
+        self.consumer.is_some() || self.upgrading.is_some()
+    }
+
     /// Does a job, or lets it wait for the append under way.
     pub(super) fn consumer_job(&mut self, env: &mut Env<'_>, metadata: Metadata<'_>, job: Job) {
-        let consumer = self.consumer.as_mut().expect("a job is for a consumer group");
+        let Some(consumer) = self.upgrading.as_mut().or(self.consumer.as_mut()) else {
+            return self.classic_job(env, metadata, job);
+        };
         if !consumer.is_busy {
             return self.run_job(env, metadata, job);
         }
         // Deadlines are bounded by the members; only clients can ask without end.
-        let from_client = matches!(job, Job::Heartbeat { .. } | Job::Leave { .. });
-        if from_client && consumer.queue.len() >= limits::JOBS_PER_GROUP_MAX {
+        if job.is_from_client() && consumer.queue.len() >= limits::JOBS_PER_GROUP_MAX {
             job.fail(env, ErrorCode::CoordinatorNotAvailable);
         } else {
             consumer.queue.push_back(job);
+        }
+    }
+
+    /// Does a job that may have waited while the group became classic.
+    fn classic_job(&mut self, env: &mut Env<'_>, metadata: Metadata<'_>, job: Job) {
+        match job {
+            Job::Heartbeat { request, client, reply } => {
+                self.heartbeat_to_classic(env, metadata, request, client, reply);
+            }
+            Job::Leave { request, version, reply } => {
+                let response = self.leave(env, classic_leave::leaving(request, version), version);
+                env.effects.reply(reply, GroupResponse::LeaveGroup(response));
+            }
+            Job::ClassicJoin { request, client, version, reply } => {
+                let anew = self.is_unwritten();
+                self.join(env, &client.context(version), &request, reply);
+                if anew {
+                    self.write_creation(env);
+                }
+            }
+            Job::ClassicSync { request, version, reply } => {
+                self.sync(env, version, &request, reply);
+            }
+            Job::ClassicHeartbeat { request, reply } => {
+                let result = self.heartbeat(env, &request);
+                answer_heartbeat(env, reply, result);
+            }
+            Job::SessionOver { .. } | Job::RebalanceOver { .. } | Job::ClassicOver { .. } => {}
         }
     }
 
@@ -218,64 +221,148 @@ impl Group {
         }
         let id = self.id.clone();
         let consumer = self.consumer.as_mut().expect("a job is for a consumer group");
-        let decision = match job {
+        match job {
             Job::Heartbeat { request, client, reply } => {
-                let config = env.config;
-                let config = config.consumer.of_group(&id);
+                let config = env.config.consumer.of_group(&id);
                 let ids = &mut env.effects.ids;
                 match consumer.heartbeat(ids, env.now, &config, metadata, &request, &client) {
                     Ok((records, touched, response)) => {
-                        let response = Box::new(response);
-                        Decision { records, touched, after: After::Heartbeat { reply, response } }
+                        let after = After::Heartbeat { reply, response: Box::new(response) };
+                        if request.member_epoch == LEFT {
+                            self.let_go(env, metadata, records, touched, after);
+                        } else {
+                            let becomes = None;
+                            self.carry_out(env, Decision { records, touched, after, becomes });
+                        }
                     }
                     Err(refusal) => {
                         let response = GroupResponse::ConsumerGroupHeartbeat(refused(refusal));
-                        return env.effects.reply(reply, response);
+                        env.effects.reply(reply, response);
                     }
                 }
             }
             Job::Leave { request, version, reply } => {
                 let members = classic_leave::leaving(request, version);
-                let (records, touched, response) = consumer.leave(metadata, members, version);
-                Decision { records, touched, after: After::Leave { reply, response } }
+                let (records, gone, response) = consumer.leave(metadata, members, version);
+                self.let_go(env, metadata, records, gone, After::Leave { reply, response });
+            }
+            Job::ClassicJoin { request, client, version, reply } => {
+                if consumer.state.members.is_empty() {
+                    let is_new = request.member_id.is_empty();
+                    let job = Job::ClassicJoin { request, client, version, reply };
+                    return if is_new {
+                        self.join_emptied(env, metadata, job)
+                    } else {
+                        job.fail(env, ErrorCode::UnknownMemberId)
+                    };
+                }
+                if env.config.consumer.migration_policy == MigrationPolicy::Disabled {
+                    let error = ErrorCode::InconsistentGroupProtocol;
+                    return Job::ClassicJoin { request, client, version, reply }.fail(env, error);
+                }
+                let config = env.config.consumer.of_group(&id);
+                let ids = &mut env.effects.ids;
+                let asked = (&request, version);
+                match consumer.classic_join(ids, env.now, &config, metadata, asked, &client) {
+                    Ok((advanced, mut response)) => {
+                        let mut records = advanced.records;
+                        let replaced = advanced.touched.get(1);
+                        let becomes =
+                            self.downgraded_by_replacement(env, metadata, replaced, &mut records);
+                        if let Some(Becomes::Classic { group, .. }) = &becomes {
+                            response.generation_id = group.generation;
+                        }
+                        let touched = advanced.touched;
+                        let after = After::Join { reply, version, response: Box::new(response) };
+                        self.carry_out(env, Decision { records, touched, after, becomes });
+                    }
+                    Err(refused) => {
+                        let response = join_error(version, refused.member, refused.error);
+                        env.effects.reply(reply, GroupResponse::JoinGroup(response));
+                    }
+                }
+            }
+            Job::ClassicSync { request, reply, .. } => {
+                let response = consumer.classic_sync(&id, env, metadata, request);
+                env.effects.reply(reply, GroupResponse::SyncGroup(response));
+            }
+            Job::ClassicHeartbeat { request, reply } => {
+                let result = consumer.classic_heartbeat(&id, env, &request);
+                answer_heartbeat(env, reply, result);
             }
             Job::SessionOver { member } => {
                 // It was heard of while this waited, or is gone.
                 let silent = consumer.deadlines.get(&member).is_some_and(|d| d.session.is_none());
-                if !silent || !consumer.state.members.contains_key(&member) {
-                    return;
-                }
-                env.effects.probe.members_expired += 1;
-                let records = consumer.fence(metadata, std::slice::from_ref(&member));
-                Decision { records, touched: vec![member], after: After::Nothing }
+                self.expel_if(env, metadata, member, silent);
             }
             Job::RebalanceOver { member, epoch } => {
-                let late = consumer
-                    .state
-                    .members
-                    .get(&member)
-                    .is_some_and(|m| m.epoch == epoch && m.state == MemberState::Unrevoked);
-                if !late {
-                    return;
-                }
-                env.effects.probe.members_expired += 1;
-                let records = consumer.fence(metadata, std::slice::from_ref(&member));
-                Decision { records, touched: vec![member], after: After::Nothing }
+                let known = consumer.state.members.get(&member);
+                let late =
+                    known.is_some_and(|m| m.epoch == epoch && m.state == MemberState::Unrevoked);
+                self.expel_if(env, metadata, member, late);
             }
-        };
-        self.carry_out(env, decision);
+            Job::ClassicOver { member } => {
+                // It did what it had to while this waited, or is gone.
+                let late = consumer.deadlines.get(&member).is_some_and(Deadlines::is_classic_over);
+                self.expel_if(env, metadata, member, late);
+            }
+        }
+    }
+
+    /// Removes a member, if it still is one and `condition` holds.
+    fn expel_if(
+        &mut self,
+        env: &mut Env<'_>,
+        metadata: Metadata<'_>,
+        member: Arc<str>,
+        condition: bool,
+    ) {
+        let consumer = self.consumer.as_mut().expect("a job is for a consumer group");
+        if !condition || !consumer.state.members.contains_key(&member) {
+            return;
+        }
+        env.effects.probe.members_expired += 1;
+        let records = consumer.fence(metadata, std::slice::from_ref(&member));
+        self.let_go(env, metadata, records, vec![member], After::Nothing);
+    }
+
+    /// Carries out that members go, which may leave a classic group.
+    fn let_go(
+        &mut self,
+        env: &mut Env<'_>,
+        metadata: Metadata<'_>,
+        mut records: Vec<ConsumerRecord>,
+        gone: Vec<Arc<str>>,
+        after: After,
+    ) {
+        let becomes = self.downgraded(env, metadata, &gone);
+        if becomes.is_some() {
+            let consumer = self.consumer.as_ref().expect("it is downgraded");
+            records = consumer.state.tombstones();
+        }
+        self.carry_out(env, Decision { records, touched: gone, after, becomes });
+    }
+
+    /// Lets a classic member into a consumer group that nobody is in: it takes its place.
+    fn join_emptied(&mut self, env: &mut Env<'_>, metadata: Metadata<'_>, job: Job) {
+        let consumer = self.consumer.as_ref().expect("a job is for a consumer group");
+        let becomes = Becomes::Joined(Box::new(job));
+        if consumer.state.is_blank() {
+            return self.become_classic(env, metadata, becomes, After::Nothing);
+        }
+        let records = consumer.state.tombstones();
+        let (touched, after) = (Vec::new(), After::Nothing);
+        self.carry_out(env, Decision { records, touched, after, becomes: Some(becomes) });
     }
 
     fn carry_out(&mut self, env: &mut Env<'_>, decision: Decision) {
-        let Decision { records, touched, after } = decision;
+        let Decision { records, touched, after, becomes } = decision;
         let consumer = self.consumer.as_mut().expect("a decision is of a consumer group");
         if records.is_empty() {
-            for member in &touched {
-                consumer.set_deadlines(&self.id, env, member);
-            }
+            consumer.settle(&self.id, env, &touched, &after);
             return after.answer(env, Ok(()));
         }
-        if matches!(after, After::Heartbeat { .. } | After::Leave { .. })
+        if after.is_for_client()
             && let Err(error) = env.effects.may_append()
         {
             consumer.metadata_seen = None;
@@ -283,7 +370,7 @@ impl Group {
         }
         consumer.is_busy = true;
         consumer.touched = touched;
-        let mut all = Vec::with_capacity(records.len() + 1);
+        let mut all = Vec::with_capacity(records.len() + 2);
         if std::mem::take(&mut consumer.replaces_classic) {
             all.push(GroupRecord::group_tombstone(&self.id));
         }
@@ -292,6 +379,10 @@ impl Group {
             group: group.clone(),
             record: Box::new(record),
         }));
+        if let Some(Becomes::Classic { group, .. }) = &becomes {
+            all.push(group.record(None));
+        }
+        consumer.becomes = becomes;
         let then = Then::Consumer { group: self.id.clone(), after };
         env.effects.append(env.now, self.partition, all, then);
     }
@@ -304,12 +395,23 @@ impl Group {
         after: After,
         result: Result<(), ErrorCode>,
     ) {
-        let Some(consumer) = self.consumer.as_mut() else { return after.answer(env, result) };
+        let Some(consumer) = self.consumer.as_mut() else {
+            after.answer(env, result);
+            return self.abort_upgrade(env, metadata);
+        };
         consumer.is_busy = false;
-        for member in std::mem::take(&mut consumer.touched) {
-            consumer.set_deadlines(&self.id, env, &member);
+        let touched = std::mem::take(&mut consumer.touched);
+        match (consumer.becomes.take(), result) {
+            (Some(becomes), Ok(())) => return self.become_classic(env, metadata, becomes, after),
+            (Some(Becomes::Joined(job)), Err(error)) => job.fail(env, error),
+            (Some(Becomes::Classic { .. }) | None, Ok(()) | Err(_)) => {}
         }
-        if result.is_err() {
+        if result.is_ok() {
+            consumer.settle(&self.id, env, &touched, &after);
+        } else {
+            for member in &touched {
+                consumer.set_deadlines(&self.id, env, member);
+            }
             consumer.metadata_seen = None;
             consumer.replaces_classic = self.durable.is_some();
         }
@@ -361,94 +463,56 @@ impl Group {
         self.consumer_job(env, metadata, Job::RebalanceOver { member, epoch });
     }
 
+    /// A classic member had time to join again, or to ask for what it is assigned.
+    pub(super) fn consumer_classic_over(
+        &mut self,
+        env: &mut Env<'_>,
+        metadata: Metadata<'_>,
+        member: Arc<str>,
+        of_join: bool,
+    ) {
+        let Some(consumer) = self.consumer.as_mut() else { return };
+        if let Some(deadlines) = consumer.deadlines.get_mut(&member) {
+            deadlines.classic_over(of_join);
+        }
+        self.consumer_job(env, metadata, Job::ClassicOver { member });
+    }
+
     /// The group moves to another coordinator: whoever waits in it is sent there.
     pub(super) fn unload_consumer(&mut self, env: &mut Env<'_>) {
-        let Some(mut consumer) = self.consumer.take() else { return };
-        consumer.cancel_timers(&mut env.effects.timers);
-        for job in consumer.queue {
-            job.fail(env, ErrorCode::NotCoordinator);
+        for mut consumer in [self.consumer.take(), self.upgrading.take()].into_iter().flatten() {
+            consumer.cancel_timers(&mut env.effects.timers);
+            let waiting = std::mem::take(&mut consumer.queue).into_iter();
+            let joining = match consumer.becomes.take() {
+                Some(Becomes::Joined(job)) => Some(*job),
+                Some(Becomes::Classic { .. }) | None => None,
+            };
+            for job in joining.into_iter().chain(waiting) {
+                job.fail(env, ErrorCode::NotCoordinator);
+            }
         }
     }
 }
 
 impl Consumer {
-    /// Starts a member's session anew, and its time to give partitions back if it has to; cancels
-    /// both when it is gone.
-    fn set_deadlines(&mut self, group: &Arc<str>, env: &mut Env<'_>, id: &Arc<str>) {
-        let timers = &mut env.effects.timers;
-        let Some(member) = self.state.members.get(id) else {
-            if let Some(deadlines) = self.deadlines.remove(id) {
-                deadlines.cancel(timers);
-            }
-            return;
-        };
-        let deadlines = self.deadlines.entry(member.id.clone()).or_default();
-        let session_ms = match &member.classic {
-            Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
-            None => env.config.consumer.of_group(group).session_timeout_ms,
-        };
-        let timer = Timer::ConsumerSession { group: group.clone(), member: member.id.clone() };
-        let session = timers.set(env.now.mono_ns, session_ms, timer);
-        if let Some(before) = deadlines.session.replace(session) {
-            timers.cancel(before);
+    /// Sets the deadlines that follow a decision that is carried out.
+    fn settle(&mut self, group: &Arc<str>, env: &mut Env<'_>, touched: &[Arc<str>], after: &After) {
+        for member in touched {
+            self.set_deadlines(group, env, member);
         }
-        let wanted = (member.state == MemberState::Unrevoked).then_some(member.epoch);
-        if wanted == deadlines.rebalance.map(|(epoch, _)| epoch) {
-            return;
-        }
-        if let Some((_, before)) = deadlines.rebalance.take() {
-            timers.cancel(before);
-        }
-        if let Some(epoch) = wanted {
-            let (group, member_id) = (group.clone(), member.id.clone());
-            let timer = Timer::ConsumerRebalance { group, member: member_id, epoch };
-            let timeout_ms = u64::try_from(member.rebalance_timeout_ms).unwrap_or(0);
-            deadlines.rebalance = Some((epoch, timers.set(env.now.mono_ns, timeout_ms, timer)));
+        if let (After::Join { .. }, Some(member)) = (after, touched.first()) {
+            self.expect_sync(group, env, member);
         }
     }
 }
 
-impl Job {
-    /// Answers it with one code, if somebody waits for it.
-    fn fail(self, env: &mut Env<'_>, error: ErrorCode) {
-        match self {
-            Self::Heartbeat { reply, .. } => {
-                let response = refused(error.into());
-                env.effects.reply(reply, GroupResponse::ConsumerGroupHeartbeat(response));
-            }
-            Self::Leave { reply, .. } => {
-                let response = LeaveGroupResponse {
-                    error_code: error as i16,
-                    ..LeaveGroupResponse::default()
-                };
-                env.effects.reply(reply, GroupResponse::LeaveGroup(response));
-            }
-            Self::SessionOver { .. } | Self::RebalanceOver { .. } => {}
-        }
-    }
-}
-
-impl After {
-    pub(super) fn answer(self, env: &mut Env<'_>, result: Result<(), ErrorCode>) {
-        match (self, result) {
-            (Self::Heartbeat { reply, response }, Ok(())) => {
-                env.effects.reply(reply, GroupResponse::ConsumerGroupHeartbeat(*response));
-            }
-            (Self::Heartbeat { reply, .. }, Err(error)) => {
-                let response = refused(error.into());
-                env.effects.reply(reply, GroupResponse::ConsumerGroupHeartbeat(response));
-            }
-            (Self::Leave { reply, response }, Ok(())) => {
-                env.effects.reply(reply, GroupResponse::LeaveGroup(response));
-            }
-            (Self::Leave { reply, .. }, Err(error)) => {
-                let response = LeaveGroupResponse {
-                    error_code: error as i16,
-                    ..LeaveGroupResponse::default()
-                };
-                env.effects.reply(reply, GroupResponse::LeaveGroup(response));
-            }
-            (Self::Nothing, Ok(()) | Err(_)) => {}
-        }
-    }
+/// Answers a Heartbeat of the classic protocol.
+pub(super) fn answer_heartbeat(
+    env: &mut Env<'_>,
+    reply: ReplyToken,
+    result: Result<(), ErrorCode>,
+) {
+    let error_code = result.err().unwrap_or(ErrorCode::None) as i16;
+    let response = HeartbeatResponse { error_code, ..HeartbeatResponse::default() };
+    env.effects.reply(reply, GroupResponse::Heartbeat(response));
 }

@@ -74,14 +74,15 @@ impl Consumer {
         }
         if epoch == member.epoch || planted::is(Bug::MemberEpochIgnored) {
             Ok(Allowed::All)
-        } else if epoch < member.epoch && member.classic.is_none() {
+        } else if epoch < member.epoch {
             Ok(Allowed::HeldSince(member, epoch))
         } else {
             Err(stale(member))
         }
     }
 
-    /// Whether a commit in a transaction is allowed; its producer's epoch fences it besides.
+    /// Whether a commit in a transaction is allowed, and of what; its producer's epoch fences it
+    /// besides.
     ///
     /// # Errors
     /// The code for every partition.
@@ -89,9 +90,8 @@ impl Consumer {
         &self,
         member: &str,
         epoch: i32,
-    ) -> Result<(), ErrorCode> {
-        let member = self.state.members.get(member).ok_or(ErrorCode::UnknownMemberId)?;
-        if epoch == member.epoch { Ok(()) } else { Err(stale(member)) }
+    ) -> Result<Allowed<'_>, ErrorCode> {
+        self.check_commit(member, epoch, MEMBER_EPOCHS_SINCE)
     }
 
     /// Whether somebody may fetch offsets under this name and epoch; nobody's name may.

@@ -1,8 +1,8 @@
 //! Requests of the consumer group protocol: what is checked before a group is asked, and who
 //! answers when there is none.
 //!
-//! A heartbeat of a member that joins makes the group; one of a classic group that is empty takes
-//! its place, offsets included. Source: what a plain Kafka 4.3 answers.
+//! A heartbeat of a member that joins makes the group; what it does to a classic group is in
+//! `migrate`. Source: what a plain Kafka 4.3 answers.
 
 use std::sync::Arc;
 
@@ -12,11 +12,10 @@ use protocol::messages::consumer_group_describe::{
 };
 use protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
 
-use super::{Consumer, Job, Refusal, describe, heartbeat};
+use super::{Job, Refusal, describe, heartbeat};
 use crate::coordinator::group::api::{GroupResponse, ReplyToken, RequestContext, TopicLookup};
-use crate::coordinator::group::classic::{Group, State};
+use crate::coordinator::group::classic::Group;
 use crate::coordinator::group::describe::GROUP_OPERATIONS;
-use crate::coordinator::group::effects::Env;
 use crate::coordinator::group::{GroupCoordinator, requests};
 use crate::coordinator::limits;
 use crate::time::Now;
@@ -35,12 +34,8 @@ impl GroupCoordinator {
             let response = GroupResponse::ConsumerGroupHeartbeat(heartbeat::refused(refusal));
             return self.effects.reply(reply, response);
         }
-        let metadata = self.metadata(topics);
-        self.with_group(now, &id, |env, group| {
-            let job = Job::Heartbeat { request, client: (&context).into(), reply };
-            group.consumer_job(env, metadata, job);
-        });
-        self.drop_unused_consumer(&id);
+        let job = Job::Heartbeat { request, client: (&context).into(), reply };
+        self.consumer_job(now, &id, job, topics);
     }
 
     /// Makes sure that there is a consumer group to ask.
@@ -59,7 +54,7 @@ impl GroupCoordinator {
         let joins = request.member_epoch == 0;
         let not_found = |text: String| Refusal::new(ErrorCode::GroupIdNotFound, text);
         let id = &request.group_id;
-        let Some(group) = self.group_mut(id) else {
+        if self.group(id).is_none() {
             if !joins {
                 let kind = if request.member_epoch > 0 { "Consumer group" } else { "Group" };
                 return Err(not_found(format!("{kind} {id} not found.")));
@@ -74,27 +69,15 @@ impl GroupCoordinator {
             let mut group = Group::new(id.clone(), index, Some(now.wall_ms));
             group.consumer = Some(Box::default());
             partition.groups.insert(id, group);
-            return Ok(());
-        };
-        if group.consumer.is_some() || group.is_dead() {
-            return if group.is_dead() && group.consumer.is_none() {
-                Err(ErrorCode::CoordinatorNotAvailable.into())
-            } else {
-                Ok(())
-            };
         }
-        if !joins || group.state() != State::Empty || group.streams.is_some() {
+        if self.group(id).is_some_and(|group| group.streams.is_some()) {
             return Err(not_found(format!("Group {id} is not a consumer group.")));
         }
-        let mut env = Env { now, config: &self.config, effects: &mut self.effects };
-        let index = self.partitions.get_mut(&partition).expect("looked up above");
-        let group = index.groups.get_mut(id.as_str()).expect("looked up above");
-        group.become_consumer(&mut env);
         Ok(())
     }
 
     /// A group that was made for a heartbeat that was refused is unmade.
-    fn drop_unused_consumer(&mut self, id: &str) {
+    pub(in crate::coordinator::group) fn drop_unused_consumer(&mut self, id: &str) {
         if let Some(group) = self.group_mut(id)
             && group.consumer.as_ref().is_some_and(|consumer| consumer.is_vacuous())
         {
@@ -136,14 +119,5 @@ impl GroupCoordinator {
                 }
             },
         }
-    }
-}
-
-impl Group {
-    /// An empty classic group, or one of offsets alone, becomes a consumer group.
-    fn become_consumer(&mut self, env: &mut Env<'_>) {
-        self.cancel_timers(&mut env.effects.timers);
-        let consumer = Consumer { replaces_classic: self.durable.is_some(), ..Consumer::default() };
-        self.consumer = Some(Box::new(consumer));
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use protocol::types::Uuid;
 
 use crate::coordinator::consumer_records::{
-    Classic, ConsumerRecord, CurrentPartitions, CurrentValue, MemberValue, RegexValue,
-    TargetMemberValue, TargetPartitions,
+    Classic, ClassicValue, ConsumerRecord, CurrentPartitions, CurrentValue, MemberValue,
+    RegexValue, TargetMemberValue, TargetPartitions,
 };
 
 use super::member::{Member, MemberState, Owned, Partitions};
@@ -74,6 +74,10 @@ pub(super) struct Index {
     pub(super) patterns: BTreeMap<String, usize>,
     /// Members that use the classic protocol.
     pub(super) classic_count: usize,
+    /// How many of them offer each of its protocols.
+    pub(super) protocols: BTreeMap<String, usize>,
+    /// Bytes of names and metadata of everything they offer.
+    pub(super) protocols_bytes: usize,
 }
 
 impl Index {
@@ -96,7 +100,13 @@ impl Index {
         if let Some(regex) = &member.regex {
             *self.patterns.entry(regex.clone()).or_insert(0) += 1;
         }
-        self.classic_count += usize::from(member.classic.is_some());
+        if let Some(classic) = &member.classic {
+            self.classic_count += 1;
+            self.protocols_bytes += protocols_bytes(classic);
+            for protocol in &classic.supported_protocols {
+                *self.protocols.entry(protocol.name.clone()).or_insert(0) += 1;
+            }
+        }
         for partition in member.held() {
             self.owners.insert(partition, member.id.clone());
         }
@@ -114,7 +124,13 @@ impl Index {
         if let Some(regex) = &member.regex {
             count_down(&mut self.patterns, regex);
         }
-        self.classic_count -= usize::from(member.classic.is_some());
+        if let Some(classic) = &member.classic {
+            self.classic_count -= 1;
+            self.protocols_bytes -= protocols_bytes(classic);
+            for protocol in &classic.supported_protocols {
+                count_down(&mut self.protocols, &protocol.name);
+            }
+        }
         for partition in member.held() {
             // In a compacted log the next owner's record may come before this one's.
             if self.owners.get(&partition) == Some(&member.id) {
@@ -124,8 +140,14 @@ impl Index {
     }
 }
 
+/// Bytes of what a member of the classic protocol offers.
+pub(super) fn protocols_bytes(classic: &ClassicValue) -> usize {
+    let protocols = classic.supported_protocols.iter();
+    protocols.map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
+}
+
 fn count_down(counts: &mut BTreeMap<String, usize>, name: &str) {
-    let count = counts.get_mut(name).expect("every member's names are counted");
+    let count = counts.get_mut(name).expect("everything a member has is counted");
     *count -= 1;
     if *count == 0 {
         counts.remove(name);

@@ -25,7 +25,7 @@ struct Client {
     owned: BTreeSet<i32>,
 }
 
-fn joining(id: &str) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn joining(id: &str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: GROUP.into(),
         member_id: id.into(),
@@ -36,7 +36,7 @@ fn joining(id: &str) -> ConsumerGroupHeartbeatRequest {
     }
 }
 
-fn beat(id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn beat(id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: GROUP.into(),
         member_id: id.into(),
@@ -45,25 +45,28 @@ fn beat(id: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     }
 }
 
-fn code(response: &ConsumerGroupHeartbeatResponse) -> ErrorCode {
+pub(super) fn code(response: &ConsumerGroupHeartbeatResponse) -> ErrorCode {
     ErrorCode::from_i16(response.error_code).expect("a code of Kafka's")
 }
 
-fn assigned(response: &ConsumerGroupHeartbeatResponse) -> Option<BTreeSet<i32>> {
+pub(super) fn assigned(response: &ConsumerGroupHeartbeatResponse) -> Option<BTreeSet<i32>> {
     let assignment = response.assignment.as_ref()?;
     let parts = assignment.topic_partitions.iter();
     Some(parts.flat_map(|topic| topic.partitions.iter().copied()).collect())
 }
 
 impl Rig {
-    fn beat(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse {
+    pub(super) fn beat(
+        &mut self,
+        request: ConsumerGroupHeartbeatRequest,
+    ) -> ConsumerGroupHeartbeatResponse {
         match self.ask(1, GroupRequest::ConsumerGroupHeartbeat(request)) {
             GroupResponse::ConsumerGroupHeartbeat(response) => response,
             other => panic!("not a heartbeat: {other:?}"),
         }
     }
 
-    fn describe_consumers(&mut self) -> DescribedGroup {
+    pub(super) fn describe_consumers(&mut self) -> DescribedGroup {
         let request = ConsumerGroupDescribeRequest {
             group_ids: vec![GROUP.into()],
             ..ConsumerGroupDescribeRequest::default()
@@ -434,21 +437,6 @@ fn a_consumer_takes_the_place_of_an_empty_classic_group_and_its_offsets() {
     rig.restart();
     assert_eq!(rig.beat(beat("m1", 2)).error_code, 0);
     assert_eq!(rig.committed("a", 1), 5);
-}
-
-#[test]
-fn a_classic_member_is_refused_by_a_consumer_group_and_the_other_way_round() {
-    let mut rig = Rig::new();
-    rig.beat(joining("m1"));
-    let reply = rig.join(9, "", &[("range", b"m")]);
-    assert_eq!(rig.take_join(reply).error_code, ErrorCode::InconsistentGroupProtocol as i16);
-    assert_eq!(rig.heartbeat("m1", 2), ErrorCode::UnknownMemberId);
-    rig.beat(beat("m1", -1));
-    let mut rig = Rig::new();
-    let (_, reply) = rig.join_anew(&[("range", b"m")]);
-    assert_eq!(code(&rig.beat(joining("m1"))), ErrorCode::GroupIdNotFound);
-    rig.advance(10_000);
-    assert_eq!(rig.take_join(reply).error_code, 0);
 }
 
 #[test]

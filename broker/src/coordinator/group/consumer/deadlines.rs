@@ -1,0 +1,142 @@
+//! Deadlines of the members of a consumer group.
+//!
+//! Every member has a session. One of the consumer protocol that has to give partitions back has
+//! its rebalance timeout for it; one of the classic protocol has it to join again once it was told
+//! to, and to ask for its assignment once it has joined. Source: Kafka 4.3.
+
+use std::sync::Arc;
+
+use super::Consumer;
+use super::member::{Member, MemberState};
+use crate::coordinator::group::effects::Env;
+use crate::coordinator::group::timers::{Timer, TimerHandle, Timers};
+
+/// Something that a classic member has to do in time.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) enum Wait {
+    /// Nothing.
+    #[default]
+    None,
+    /// Until then.
+    Until(TimerHandle),
+    /// It did not; its removal waits for its turn.
+    Over,
+}
+
+impl Wait {
+    fn stop(&mut self, timers: &mut Timers) {
+        if let Self::Until(timer) = std::mem::take(self) {
+            timers.cancel(timer);
+        }
+    }
+}
+
+/// Deadlines of one member.
+#[derive(Default, Debug)]
+pub(super) struct Deadlines {
+    pub(super) session: Option<TimerHandle>,
+    /// With the epoch in which the member began to give partitions back.
+    pub(super) rebalance: Option<(i32, TimerHandle)>,
+    /// A classic member's next JoinGroup.
+    join: Wait,
+    /// A classic member's SyncGroup.
+    sync: Wait,
+}
+
+impl Deadlines {
+    pub(super) fn cancel(mut self, timers: &mut Timers) {
+        self.session.into_iter().for_each(|timer| timers.cancel(timer));
+        self.rebalance.into_iter().for_each(|(_, timer)| timers.cancel(timer));
+        self.join.stop(timers);
+        self.sync.stop(timers);
+    }
+
+    /// A deadline of a classic member has passed.
+    pub(super) fn classic_over(&mut self, of_join: bool) {
+        let wait = if of_join { &mut self.join } else { &mut self.sync };
+        *wait = Wait::Over;
+    }
+
+    /// Whether a classic member has let a deadline pass.
+    pub(super) fn is_classic_over(&self) -> bool {
+        self.join == Wait::Over || self.sync == Wait::Over
+    }
+}
+
+fn timeout_ms(member: &Member) -> u64 {
+    u64::try_from(member.rebalance_timeout_ms).unwrap_or(0)
+}
+
+impl Consumer {
+    /// Starts a member's session anew, and its time to give partitions back if it has to; cancels
+    /// everything when it is gone.
+    pub(super) fn set_deadlines(&mut self, group: &Arc<str>, env: &mut Env<'_>, id: &Arc<str>) {
+        let timers = &mut env.effects.timers;
+        let Some(member) = self.state.members.get(id) else {
+            if let Some(deadlines) = self.deadlines.remove(id) {
+                deadlines.cancel(timers);
+            }
+            return;
+        };
+        let deadlines = self.deadlines.entry(member.id.clone()).or_default();
+        let session_ms = match &member.classic {
+            Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
+            None => env.config.consumer.of_group(group).session_timeout_ms,
+        };
+        let timer = Timer::ConsumerSession { group: group.clone(), member: member.id.clone() };
+        let session = timers.set(env.now.mono_ns, session_ms, timer);
+        if let Some(before) = deadlines.session.replace(session) {
+            timers.cancel(before);
+        }
+        if member.classic.is_none() {
+            deadlines.join.stop(timers);
+            deadlines.sync.stop(timers);
+        }
+        let gives_back = member.state == MemberState::Unrevoked && member.classic.is_none();
+        let wanted = gives_back.then_some(member.epoch);
+        if wanted == deadlines.rebalance.map(|(epoch, _)| epoch) {
+            return;
+        }
+        if let Some((_, before)) = deadlines.rebalance.take() {
+            timers.cancel(before);
+        }
+        if let Some(epoch) = wanted {
+            let (group, member_id) = (group.clone(), member.id.clone());
+            let timer = Timer::ConsumerRebalance { group, member: member_id, epoch };
+            deadlines.rebalance =
+                Some((epoch, timers.set(env.now.mono_ns, timeout_ms(member), timer)));
+        }
+    }
+
+    /// A classic member was told to join again: it has its rebalance timeout, from the first time
+    /// it is told.
+    pub(super) fn expect_join(&mut self, group: &Arc<str>, env: &mut Env<'_>, id: &Arc<str>) {
+        let Some(member) = self.state.members.get(id) else { return };
+        let deadlines = self.deadlines.entry(member.id.clone()).or_default();
+        if deadlines.join == Wait::None {
+            let (group, member_id) = (group.clone(), member.id.clone());
+            let timer = Timer::ConsumerClassic { group, member: member_id, of_join: true };
+            let timers = &mut env.effects.timers;
+            deadlines.join = Wait::Until(timers.set(env.now.mono_ns, timeout_ms(member), timer));
+        }
+    }
+
+    /// A classic member has joined: it has its rebalance timeout to ask for its assignment.
+    pub(super) fn expect_sync(&mut self, group: &Arc<str>, env: &mut Env<'_>, id: &Arc<str>) {
+        let Some(member) = self.state.members.get(id) else { return };
+        let timers = &mut env.effects.timers;
+        let deadlines = self.deadlines.entry(member.id.clone()).or_default();
+        deadlines.join.stop(timers);
+        deadlines.sync.stop(timers);
+        let (group, member_id) = (group.clone(), member.id.clone());
+        let timer = Timer::ConsumerClassic { group, member: member_id, of_join: false };
+        deadlines.sync = Wait::Until(timers.set(env.now.mono_ns, timeout_ms(member), timer));
+    }
+
+    /// A classic member has its assignment.
+    pub(super) fn synced(&mut self, env: &mut Env<'_>, id: &str) {
+        if let Some(deadlines) = self.deadlines.get_mut(id) {
+            deadlines.sync.stop(&mut env.effects.timers);
+        }
+    }
+}
