@@ -145,6 +145,7 @@ ORDERS = [
     ("DescribeTransactions", "TransactionStates[].Topics", ("Topic",), BY_NAME),
     ("ListTransactions", "TransactionStates", ("TransactionalId",), BY_NAME),
     ("DescribeGroups", "Groups[].Members", ("GroupInstanceId", "MemberId"), BY_NAME),
+    ("ConsumerGroupDescribe", "Groups[].Members", ("MemberType", "InstanceId", "MemberId"), BY_NAME),
     ("ListConfigResources", "ConfigResources", ("ResourceType", "ResourceName"), BY_NAME),
     ("ElectLeaders", "ReplicaElectionResults", ("Topic",), BY_NAME),
     ("AlterReplicaLogDirs", "Results", ("TopicName",), BY_NAME),
