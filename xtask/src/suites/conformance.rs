@@ -20,7 +20,21 @@ const PROGRAM_SECONDS: u64 = 180;
 struct Client {
     name: &'static str,
     program: fn(&Run) -> Result<Command, Cannot>,
+    /// What its broker has to be told; such a broker is its own.
+    settings: &'static [(&'static str, &'static str)],
 }
+
+impl Client {
+    const fn new(name: &'static str, program: fn(&Run) -> Result<Command, Cannot>) -> Self {
+        Self { name, program, settings: &[] }
+    }
+}
+
+/// Members of consumer groups follow their heartbeats, of which Kafka sends one in five seconds.
+const QUICK_HEARTBEATS: [(&str, &str); 2] = [
+    ("group.consumer.heartbeat.interval.ms", "300"),
+    ("group.consumer.min.heartbeat.interval.ms", "300"),
+];
 
 /// Why a program cannot be started.
 enum Cannot {
@@ -30,16 +44,17 @@ enum Cannot {
     Broken(String),
 }
 
-const CLIENTS: [Client; 9] = [
-    Client { name: "wire", program: |run| python(run, "wire.py") },
-    Client { name: "cli", program: |run| with_cli(run, "cli.py") },
-    Client { name: "kcat", program: |run| with_kcat(run, "kcat_.py") },
-    Client { name: "confluent", program: |run| python(run, "confluent.py") },
-    Client { name: "kafka-python", program: |run| python(run, "kafka_python.py") },
-    Client { name: "aiokafka", program: |run| python(run, "aiokafka_.py") },
-    Client { name: "kafkajs", program: |run| node(run, "kafkajs.mjs") },
-    Client { name: "platformatic", program: |run| node(run, "platformatic.mjs") },
-    Client { name: "java", program: java },
+const CLIENTS: [Client; 10] = [
+    Client::new("wire", |run| python(run, "wire.py")),
+    Client::new("cli", |run| with_cli(run, "cli.py")),
+    Client::new("kcat", |run| with_kcat(run, "kcat_.py")),
+    Client::new("confluent", |run| python(run, "confluent.py")),
+    Client::new("kafka-python", |run| python(run, "kafka_python.py")),
+    Client::new("aiokafka", |run| python(run, "aiokafka_.py")),
+    Client::new("kafkajs", |run| node(run, "kafkajs.mjs")),
+    Client::new("platformatic", |run| node(run, "platformatic.mjs")),
+    Client::new("java", |run| java(run, "Conformance")),
+    Client { name: "java-groups", program: |run| java(run, "Groups"), settings: &QUICK_HEARTBEATS },
 ];
 
 /// Runs the wanted clients, against one Kafka or a fresh Corelane each.
@@ -64,7 +79,10 @@ fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
     if !run.broker_is_there() {
         return;
     }
-    let mut server = match shared.take().map_or_else(|| start(run, client.name), Ok) {
+    let own = !client.settings.is_empty();
+    let running = if own { None } else { shared.take() };
+    let started = running.map_or_else(|| start_with(run, client.name, client.settings), Ok);
+    let mut server = match started {
         Ok(server) => server,
         Err(reason) => return run.tally.fail(client.name, &reason),
     };
@@ -77,14 +95,25 @@ fn run_client(run: &mut Run, client: &Client, shared: &mut Option<Server>) {
         return run.tally.fail(client.name, &format!("the broker died; {tail}"));
     }
     match run.options.server {
-        ServerKind::Kafka => *shared = Some(server),
-        ServerKind::Corelane => stop(server, &mut run.tally),
+        ServerKind::Kafka if !own => *shared = Some(server),
+        ServerKind::Kafka | ServerKind::Corelane => stop(server, &mut run.tally),
     }
 }
 
 /// Starts the broker under test in a folder named after the suite.
 pub fn start(run: &Run, name: &str) -> Result<Server, String> {
+    start_with(run, name, &[])
+}
+
+fn start_with(
+    run: &Run,
+    name: &str,
+    settings: &[(&'static str, &'static str)],
+) -> Result<Server, String> {
     let mut plan = run.plan(name)?;
+    for (key, value) in settings {
+        plan = plan.with(key, *value);
+    }
     let server = plan.start()?;
     println!("    {} ready in {:.0?}", server.bootstrap, server.ready_after);
     Ok(server)
@@ -186,20 +215,20 @@ fn node(run: &Run, file: &str) -> Result<Command, Cannot> {
     Ok(command)
 }
 
-fn java(run: &Run) -> Result<Command, Cannot> {
+fn java(run: &Run, class: &str) -> Result<Command, Cannot> {
     let libs = provision::java(run.workspace).map_err(Cannot::Missing)?.join("*");
     let classes = run.workspace.provision().join("java/classes");
     fs::create_dir_all(&classes).map_err(|error| Cannot::Broken(error.to_string()))?;
     let mut compile = process::command("javac");
     compile.arg("-cp").arg(&libs).arg("-d").arg(&classes);
-    compile.arg(source(run, "java/Conformance.java"));
+    compile.arg(source(run, &format!("java/{class}.java")));
     let done = process::run(&mut compile, Duration::from_secs(120), |_| {})
         .map_err(|error| Cannot::Broken(format!("javac: {error}")))?;
     if !done.success() {
         return Err(Cannot::Broken(format!("javac: {}", done.reason())));
     }
     let mut command = jvm(run, &classes);
-    command.arg("Conformance");
+    command.arg(class);
     Ok(command)
 }
 

@@ -18,7 +18,7 @@ use crate::{ServerKind, TestOptions};
 
 /// The suites by name; the seven clients answer to `conformance`, too, and what is built on them
 /// to `ecosystem`.
-const SUITES: [&str; 27] = [
+const SUITES: [&str; 28] = [
     "rust",
     "tidy",
     "pure",
@@ -33,6 +33,7 @@ const SUITES: [&str; 27] = [
     "kafkajs",
     "platformatic",
     "java",
+    "java-groups",
     "tools",
     "streams",
     "connect",
