@@ -86,6 +86,10 @@ impl Segment {
             times: blocks(times_from as usize + image.times.len()),
             max: Some(image.max_timestamp),
         };
+        // Only a finished segment's indexes are never written again.
+        if !finished && (offsets_from > written.offsets || times_from > written.times) {
+            return None;
+        }
         let offsets = OffsetIndex::decode(base, bytes_max(offsets_from), image.offsets).ok()?;
         let times = TimeIndex::decode(base, bytes_max(times_from), image.times).ok()?;
         let last = offsets.last().map_or(0, |entry| entry.position);
@@ -177,10 +181,39 @@ impl Segment {
 
 /// The end of an index of which memory holds `bytes` from `on_disk` on, so that the file's whole
 /// blocks below `synced`, less one entry, need not be carried.
+///
+/// The file may be ahead of `bytes`: a block is written when it is whole, also when its last entries
+/// are of batches that the log's file does not have yet. Such a block is written again, so all of
+/// it that `bytes` has is carried.
 fn remainder(bytes: &[u8], on_disk: u32, synced: u32, entry_bytes: usize) -> (u32, &[u8]) {
-    let blocks = synced as usize - synced as usize % BLOCK_BYTES;
+    let whole = (synced as usize).min(on_disk as usize + bytes.len());
+    let blocks = whole - whole % BLOCK_BYTES;
     let keep_from = (blocks / entry_bytes).saturating_sub(1) * entry_bytes;
     let last = (on_disk as usize + bytes.len()).saturating_sub(entry_bytes);
     let from = keep_from.min(last).max(on_disk as usize);
     (from as u32, &bytes[from - on_disk as usize..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_file_ahead_of_its_log_is_carried_from_a_block_that_is_written_again() {
+        for entry_bytes in [offset_index::ENTRY_BYTES, time_index::ENTRY_BYTES] {
+            let entries = vec![7; 3 * BLOCK_BYTES / entry_bytes * entry_bytes];
+            for synced in (0..=3 * BLOCK_BYTES).step_by(BLOCK_BYTES) {
+                for count in 0..=entries.len() / entry_bytes {
+                    let total = count * entry_bytes;
+                    let (from, carried) =
+                        remainder(&entries[..total], 0, synced as u32, entry_bytes);
+                    assert_eq!(from as usize + carried.len(), total, "all of it is somewhere");
+                    // Where a life that begins with this image writes next.
+                    let written = total - total % BLOCK_BYTES;
+                    assert!(from as usize <= written, "{synced} {count}: {from} above {written}");
+                    assert!(from as usize <= synced, "what is not carried is in the file");
+                }
+            }
+        }
+    }
 }
