@@ -182,9 +182,9 @@ impl Segment {
 /// The end of an index of which memory holds `bytes` from `on_disk` on, so that the file's whole
 /// blocks below `synced`, less one entry, need not be carried.
 ///
-/// The file may be ahead of `bytes`: a block is written when it is whole, also when its last entries
-/// are of batches that the log's file does not have yet. Such a block is written again, so all of
-/// it that `bytes` has is carried.
+/// The file may be ahead of `bytes`: a block is written when it is whole, also when its last
+/// entries are of batches that the log's file does not have yet. Such a block is written again, so
+/// all of it that `bytes` has is carried.
 fn remainder(bytes: &[u8], on_disk: u32, synced: u32, entry_bytes: usize) -> (u32, &[u8]) {
     let whole = (synced as usize).min(on_disk as usize + bytes.len());
     let blocks = whole - whole % BLOCK_BYTES;
