@@ -51,7 +51,8 @@ const SUITES: [&str; 28] = [
 
 /// Suites of programs with time limits of their own, which a machine that stands still for some
 /// seconds can break. In CI they get a second try when they fail; so do the faults in
-/// [`faults::TIMED`]. None is among them that looks for lost or doubled records.
+/// [`faults::TIMED`]. A client compares what it reads, too: what is reported as unstable is a
+/// finding, not noise. None is among them whose purpose is to look for lost or doubled records.
 const TIMED: [&str; 9] = [
     "cli",
     "kcat",
