@@ -102,14 +102,10 @@ fn questions(
         ApiKey::DescribeGroups => {
             let mut request = shard.decode::<DescribeGroupsRequest>(tag, body)?;
             let groups = std::mem::take(&mut request.groups);
-            groups
-                .into_iter()
-                .map(|group| {
-                    let to = owner(shard, &group);
-                    let one = DescribeGroupsRequest { groups: vec![group], ..request.clone() };
-                    (to, GroupRequest::DescribeGroups(one))
-                })
-                .collect()
+            each(shard, groups, |group| {
+                let one = DescribeGroupsRequest { groups: vec![group], ..request.clone() };
+                GroupRequest::DescribeGroups(one)
+            })
         }
         ApiKey::ConsumerGroupHeartbeat => {
             let request = shard.decode::<ConsumerGroupHeartbeatRequest>(tag, body)?;
@@ -118,18 +114,12 @@ fn questions(
         }
         ApiKey::ConsumerGroupDescribe => {
             let mut request = shard.decode::<ConsumerGroupDescribeRequest>(tag, body)?;
-            let mut groups = std::mem::take(&mut request.group_ids);
-            // Those that can be no groups are answered first, as by Kafka.
-            groups.sort_by_key(|group| !group.is_empty());
-            groups
-                .into_iter()
-                .map(|group| {
-                    let to = owner(shard, &group);
-                    let one =
-                        ConsumerGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
-                    (to, GroupRequest::ConsumerGroupDescribe(one))
-                })
-                .collect()
+            let groups = std::mem::take(&mut request.group_ids);
+            each(shard, possible_last(groups), |group| {
+                let one =
+                    ConsumerGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
+                GroupRequest::ConsumerGroupDescribe(one)
+            })
         }
         ApiKey::StreamsGroupHeartbeat => {
             let request = shard.decode::<StreamsGroupHeartbeatRequest>(tag, body)?;
@@ -138,33 +128,21 @@ fn questions(
         }
         ApiKey::StreamsGroupDescribe => {
             let mut request = shard.decode::<StreamsGroupDescribeRequest>(tag, body)?;
-            let mut groups = std::mem::take(&mut request.group_ids);
-            // Those that can be no groups are answered first, as by Kafka.
-            groups.sort_by_key(|group| !group.is_empty());
-            groups
-                .into_iter()
-                .map(|group| {
-                    let to = owner(shard, &group);
-                    let one =
-                        StreamsGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
-                    (to, GroupRequest::StreamsGroupDescribe(one))
-                })
-                .collect()
+            let groups = std::mem::take(&mut request.group_ids);
+            each(shard, possible_last(groups), |group| {
+                let one = StreamsGroupDescribeRequest { group_ids: vec![group], ..request.clone() };
+                GroupRequest::StreamsGroupDescribe(one)
+            })
         }
         ApiKey::DeleteGroups => {
             let mut request = shard.decode::<DeleteGroupsRequest>(tag, body)?;
-            let groups = std::mem::take(&mut request.groups_names);
+            let mut groups = std::mem::take(&mut request.groups_names);
+            // A group named twice is deleted, and answered, once.
             let mut seen = BTreeSet::new();
-            groups
-                .into_iter()
-                // A group named twice is deleted, and answered, once.
-                .filter(|group| seen.insert(group.clone()))
-                .map(|group| {
-                    let to = owner(shard, &group);
-                    let one = DeleteGroupsRequest { groups_names: vec![group] };
-                    (to, GroupRequest::DeleteGroups(one))
-                })
-                .collect()
+            groups.retain(|group| seen.insert(group.clone()));
+            each(shard, groups, |group| {
+                GroupRequest::DeleteGroups(DeleteGroupsRequest { groups_names: vec![group] })
+            })
         }
         ApiKey::ListGroups => {
             let request = shard.decode::<ListGroupsRequest>(tag, body)?;
@@ -174,6 +152,21 @@ fn questions(
         }
         other => unreachable!("{other:?} is not a group request"),
     })
+}
+
+/// A question about each group, and who is asked.
+fn each(
+    shard: &Shard,
+    groups: Vec<String>,
+    question: impl Fn(String) -> GroupRequest,
+) -> Vec<(ShardId, GroupRequest)> {
+    groups.into_iter().map(|group| (owner(shard, &group), question(group))).collect()
+}
+
+/// Those that can be no groups are answered first, as by Kafka.
+fn possible_last(mut groups: Vec<String>) -> Vec<String> {
+    groups.sort_by_key(|group| !group.is_empty());
+    groups
 }
 
 /// The shard that owns a group: that of its partition of the offsets topic.

@@ -11,6 +11,7 @@ use protocol::error_code::ErrorCode;
 use super::classic::Group;
 use super::consumer::Metadata;
 use super::effects::{Env, Then};
+use super::timers::Timers;
 use super::{GroupCoordinator, Partition, errors};
 use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::limits;
@@ -206,15 +207,7 @@ impl GroupCoordinator {
                 group.replay_consumer(*record);
                 // Its own tombstones come before what it becomes: the append's end makes that.
                 if gone && !group.consumer.as_ref().is_some_and(|consumer| consumer.is_busy()) {
-                    group.cancel_timers(&mut self.effects.timers);
-                    group.consumer = None;
-                    if group.offsets.count() == 0 && group.durable.is_none() {
-                        groups.remove(id.as_str());
-                    } else if group.is_dead() {
-                        let mut simple = Group::new(group.id.clone(), index, None);
-                        simple.offsets = std::mem::take(&mut group.offsets);
-                        groups.insert(simple.id.clone(), simple);
-                    }
+                    end_members(groups, &id, &mut self.effects.timers);
                 }
             }
             GroupRecord::Streams { group: id, record } => {
@@ -228,28 +221,37 @@ impl GroupCoordinator {
                 let group = group_or_new(groups, &id, index);
                 group.replay_streams(*record);
                 if gone {
-                    group.cancel_timers(&mut self.effects.timers);
-                    group.streams = None;
-                    if group.offsets.count() == 0 && group.durable.is_none() {
-                        groups.remove(id.as_str());
-                    } else if group.is_dead() {
-                        let mut simple = Group::new(group.id.clone(), index, None);
-                        simple.offsets = std::mem::take(&mut group.offsets);
-                        groups.insert(simple.id.clone(), simple);
-                    }
+                    end_members(groups, &id, &mut self.effects.timers);
                 }
             }
             GroupRecord::Group { key, value: None } => {
-                let Some(mut group) = groups.remove(key.group.as_str()) else { return };
+                let Some(group) = groups.get_mut(key.group.as_str()) else { return };
                 group.cancel_timers(&mut self.effects.timers);
-                if group.offsets.count() > 0 {
-                    // Offsets without a group: consumers that manage their partitions themselves.
-                    let mut simple = Group::new(group.id.clone(), index, None);
-                    simple.offsets = group.offsets;
-                    groups.insert(group.id, simple);
-                }
+                leave_offsets(groups, &key.group);
             }
         }
+    }
+}
+
+/// The last record of a consumer or streams group is a tombstone: it has no members ever since.
+fn end_members(groups: &mut BTreeMap<Arc<str>, Group>, id: &str, timers: &mut Timers) {
+    let Some(group) = groups.get_mut(id) else { return };
+    group.cancel_timers(timers);
+    group.consumer = None;
+    group.streams = None;
+    if group.is_dead() || (group.offsets.count() == 0 && group.durable.is_none()) {
+        leave_offsets(groups, id);
+    }
+}
+
+/// Of a group that is gone offsets may stay: those of consumers that manage their partitions
+/// themselves.
+fn leave_offsets(groups: &mut BTreeMap<Arc<str>, Group>, id: &str) {
+    let Some(group) = groups.remove(id) else { return };
+    if group.offsets.count() > 0 {
+        let mut simple = Group::new(group.id.clone(), group.partition, None);
+        simple.offsets = group.offsets;
+        groups.insert(group.id, simple);
     }
 }
 

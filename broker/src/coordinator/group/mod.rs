@@ -34,6 +34,7 @@ mod streams;
 mod sync;
 mod timers;
 mod transactions;
+mod turns;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use super::Consumer;
 use super::member::{Member, MemberState};
 use crate::coordinator::group::effects::Env;
 use crate::coordinator::group::timers::{Timer, TimerHandle, Timers};
+use crate::coordinator::group::turns::MemberDeadlines;
 
 /// Something that a classic member has to do in time.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -34,9 +35,7 @@ impl Wait {
 /// Deadlines of one member.
 #[derive(Default, Debug)]
 pub(super) struct Deadlines {
-    pub(super) session: Option<TimerHandle>,
-    /// With the epoch in which the member began to give partitions back.
-    pub(super) rebalance: Option<(i32, TimerHandle)>,
+    of_member: MemberDeadlines,
     /// A classic member's next JoinGroup.
     join: Wait,
     /// A classic member's SyncGroup.
@@ -45,10 +44,24 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     pub(super) fn cancel(mut self, timers: &mut Timers) {
-        self.session.into_iter().for_each(|timer| timers.cancel(timer));
-        self.rebalance.into_iter().for_each(|(_, timer)| timers.cancel(timer));
+        self.of_member.cancel(timers);
         self.join.stop(timers);
         self.sync.stop(timers);
+    }
+
+    /// The member's session has ended.
+    pub(super) fn session_over(&mut self) {
+        self.of_member.session_over();
+    }
+
+    /// Whether the member's session has ended and it was not heard of since.
+    pub(super) fn is_silent(&self) -> bool {
+        self.of_member.is_silent()
+    }
+
+    /// The member's time to give partitions back is over.
+    pub(super) fn rebalance_over(&mut self) {
+        self.of_member.rebalance_over();
     }
 
     /// A deadline of a classic member has passed.
@@ -83,29 +96,20 @@ impl Consumer {
             Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
             None => env.config.consumer.of_group(group).session_timeout_ms,
         };
+        let now_ns = env.now.mono_ns;
         let timer = Timer::ConsumerSession { group: group.clone(), member: member.id.clone() };
-        let session = timers.set(env.now.mono_ns, session_ms, timer);
-        if let Some(before) = deadlines.session.replace(session) {
-            timers.cancel(before);
-        }
+        deadlines.of_member.renew_session(timers, now_ns, session_ms, timer);
         if member.classic.is_none() {
             deadlines.join.stop(timers);
             deadlines.sync.stop(timers);
         }
         let gives_back = member.state == MemberState::Unrevoked && member.classic.is_none();
-        let wanted = gives_back.then_some(member.epoch);
-        if wanted == deadlines.rebalance.map(|(epoch, _)| epoch) {
-            return;
-        }
-        if let Some((_, before)) = deadlines.rebalance.take() {
-            timers.cancel(before);
-        }
-        if let Some(epoch) = wanted {
-            let (group, member_id) = (group.clone(), member.id.clone());
-            let timer = Timer::ConsumerRebalance { group, member: member_id, epoch };
-            deadlines.rebalance =
-                Some((epoch, timers.set(env.now.mono_ns, timeout_ms(member), timer)));
-        }
+        let in_epoch = gives_back.then_some(member.epoch);
+        let timer = |epoch| {
+            let (group, member) = (group.clone(), member.id.clone());
+            Timer::ConsumerRebalance { group, member, epoch }
+        };
+        deadlines.of_member.set_rebalance(timers, now_ns, in_epoch, timeout_ms(member), timer);
     }
 
     /// A classic member was told to join again: it has its rebalance timeout, from the first time

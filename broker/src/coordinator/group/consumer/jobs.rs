@@ -20,6 +20,7 @@ use crate::coordinator::group::api::{GroupResponse, ReplyToken, RequestContext};
 use crate::coordinator::group::classic::{join_error, sync_error};
 use crate::coordinator::group::effects::Env;
 use crate::coordinator::group::member_id::clip;
+use crate::coordinator::group::turns;
 use crate::coordinator::limits;
 
 /// Who asked, kept while a request waits.
@@ -84,9 +85,8 @@ pub(in crate::coordinator::group) enum Job {
     },
 }
 
-impl Job {
-    /// Whether a client asks: only clients can ask without end.
-    pub(super) fn is_from_client(&self) -> bool {
+impl turns::Job for Job {
+    fn is_from_client(&self) -> bool {
         match self {
             Self::Heartbeat { .. }
             | Self::Leave { .. }
@@ -99,8 +99,7 @@ impl Job {
         }
     }
 
-    /// Answers it with one code, if somebody waits for it.
-    pub(super) fn fail(self, env: &mut Env<'_>, error: ErrorCode) {
+    fn fail(self, env: &mut Env<'_>, error: ErrorCode) {
         match self {
             Self::Heartbeat { reply, .. } => {
                 let response = refused(error.into());

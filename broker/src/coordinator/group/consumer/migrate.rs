@@ -27,6 +27,7 @@ use crate::coordinator::group::classic::{
 use crate::coordinator::group::effects::{Env, Then};
 use crate::coordinator::group::member::Member;
 use crate::coordinator::group::timers::Timers;
+use crate::coordinator::group::turns::Turns;
 use crate::coordinator::limits;
 use crate::coordinator::records::GroupRecord;
 use crate::time::Now;
@@ -117,8 +118,7 @@ impl Group {
         let mut touched: Vec<Arc<str>> = future.state.members.keys().cloned().collect();
         touched.extend(response.member_id.as_deref().map(Into::into));
         self.upgrading = Some(Box::new(Consumer {
-            is_busy: true,
-            touched,
+            turns: Turns::begun(touched),
             patterns: future.patterns,
             metadata_seen: future.metadata_seen,
             ..Consumer::default()
@@ -203,7 +203,7 @@ impl Group {
     pub(super) fn abort_upgrade(&mut self, env: &mut Env<'_>, metadata: Metadata<'_>) {
         let Some(upgrading) = self.upgrading.take() else { return };
         self.resume(env);
-        for job in upgrading.queue {
+        for job in upgrading.turns.into_waiting() {
             self.consumer_job(env, metadata, job);
         }
     }
@@ -306,7 +306,7 @@ impl Group {
             }
             Becomes::Joined(job) => self.consumer_job(env, metadata, *job),
         }
-        for job in consumer.queue {
+        for job in consumer.turns.into_waiting() {
             self.consumer_job(env, metadata, job);
         }
     }

@@ -26,7 +26,7 @@ mod state;
 mod target;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -45,8 +45,8 @@ use super::classic::{Group, join_error};
 use super::effects::{Env, Then};
 use super::leave as classic_leave;
 use super::timers::Timers;
+use super::turns::{Job as _, Turns};
 use crate::coordinator::consumer_records::ConsumerRecord;
-use crate::coordinator::limits;
 use crate::coordinator::records::GroupRecord;
 use deadlines::Deadlines;
 use member::LEFT;
@@ -99,13 +99,9 @@ pub(super) struct Consumer {
     patterns: Patterns,
     /// Version of the metadata that the group's hash was made from; `None` asks for it anew.
     metadata_seen: Option<u64>,
-    /// Whether an append is under way.
-    is_busy: bool,
-    /// Members that the append under way changes.
-    touched: Vec<Arc<str>>,
+    turns: Turns<Job>,
     /// What the append under way makes of the group, if not the same.
     becomes: Option<Becomes>,
-    queue: VecDeque<Job>,
     /// Whether the record of a classic group has to go with the first append.
     pub(super) replaces_classic: bool,
 }
@@ -117,17 +113,17 @@ impl Consumer {
 
     /// Whether an append of its own is under way.
     pub(super) fn is_busy(&self) -> bool {
-        self.is_busy
+        self.turns.is_busy()
     }
 
     /// Whether nothing of it is durable or on its way.
     pub(super) fn is_vacuous(&self) -> bool {
-        !self.is_busy && self.queue.is_empty() && self.state.is_blank()
+        self.turns.is_idle() && self.state.is_blank()
     }
 
     /// Whether it has no members, and is not about to get one.
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_busy && self.queue.is_empty() && self.state.members.is_empty()
+        self.turns.is_idle() && self.state.members.is_empty()
     }
 
     /// Tombstones of everything that is durable of it.
@@ -176,14 +172,8 @@ impl Group {
         let Some(consumer) = self.upgrading.as_mut().or(self.consumer.as_mut()) else {
             return self.classic_job(env, metadata, job);
         };
-        if !consumer.is_busy {
-            return self.run_job(env, metadata, job);
-        }
-        // Deadlines are bounded by the members; only clients can ask without end.
-        if job.is_from_client() && consumer.queue.len() >= limits::JOBS_PER_GROUP_MAX {
-            job.fail(env, ErrorCode::CoordinatorNotAvailable);
-        } else {
-            consumer.queue.push_back(job);
+        if let Some(job) = consumer.turns.admit(env, job) {
+            self.run_job(env, metadata, job);
         }
     }
 
@@ -292,7 +282,7 @@ impl Group {
             }
             Job::SessionOver { member } => {
                 // It was heard of while this waited, or is gone.
-                let silent = consumer.deadlines.get(&member).is_some_and(|d| d.session.is_none());
+                let silent = consumer.deadlines.get(&member).is_some_and(Deadlines::is_silent);
                 self.expel_if(env, metadata, member, silent);
             }
             Job::RebalanceOver { member, epoch } => {
@@ -368,8 +358,7 @@ impl Group {
             consumer.metadata_seen = None;
             return after.answer(env, Err(error));
         }
-        consumer.is_busy = true;
-        consumer.touched = touched;
+        consumer.turns.begin(touched);
         let mut all = Vec::with_capacity(records.len() + 2);
         if std::mem::take(&mut consumer.replaces_classic) {
             all.push(GroupRecord::group_tombstone(&self.id));
@@ -399,8 +388,7 @@ impl Group {
             after.answer(env, result);
             return self.abort_upgrade(env, metadata);
         };
-        consumer.is_busy = false;
-        let touched = std::mem::take(&mut consumer.touched);
+        let touched = consumer.turns.end();
         match (consumer.becomes.take(), result) {
             (Some(becomes), Ok(())) => return self.become_classic(env, metadata, becomes, after),
             (Some(Becomes::Joined(job)), Err(error)) => job.fail(env, error),
@@ -417,8 +405,7 @@ impl Group {
         }
         after.answer(env, result);
         while let Some(consumer) = self.consumer.as_mut()
-            && !consumer.is_busy
-            && let Some(job) = consumer.queue.pop_front()
+            && let Some(job) = consumer.turns.take_next()
         {
             self.run_job(env, metadata, job);
         }
@@ -443,7 +430,7 @@ impl Group {
     ) {
         let Some(consumer) = self.consumer.as_mut() else { return };
         if let Some(deadlines) = consumer.deadlines.get_mut(&member) {
-            deadlines.session = None;
+            deadlines.session_over();
         }
         self.consumer_job(env, metadata, Job::SessionOver { member });
     }
@@ -458,7 +445,7 @@ impl Group {
     ) {
         let Some(consumer) = self.consumer.as_mut() else { return };
         if let Some(deadlines) = consumer.deadlines.get_mut(&member) {
-            deadlines.rebalance = None;
+            deadlines.rebalance_over();
         }
         self.consumer_job(env, metadata, Job::RebalanceOver { member, epoch });
     }
@@ -482,12 +469,11 @@ impl Group {
     pub(super) fn unload_consumer(&mut self, env: &mut Env<'_>) {
         for mut consumer in [self.consumer.take(), self.upgrading.take()].into_iter().flatten() {
             consumer.cancel_timers(&mut env.effects.timers);
-            let waiting = std::mem::take(&mut consumer.queue).into_iter();
             let joining = match consumer.becomes.take() {
                 Some(Becomes::Joined(job)) => Some(*job),
                 Some(Becomes::Classic { .. }) | None => None,
             };
-            for job in joining.into_iter().chain(waiting) {
+            for job in joining.into_iter().chain(consumer.turns.into_waiting()) {
                 job.fail(env, ErrorCode::NotCoordinator);
             }
         }

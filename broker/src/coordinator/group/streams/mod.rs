@@ -22,7 +22,7 @@ mod status;
 mod target;
 mod topology;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -42,7 +42,7 @@ use super::classic::Group;
 use super::consumer::{Client, MemberState, Metadata};
 use super::effects::{Env, Then};
 use super::timers::{Timer, TimerHandle, Timers};
-use crate::coordinator::limits;
+use super::turns::{self, Job as _, MemberDeadlines, Turns};
 use crate::coordinator::records::GroupRecord;
 use crate::coordinator::streams_records::StreamsRecord;
 use state::Index;
@@ -82,14 +82,6 @@ struct Decision {
     after: After,
 }
 
-/// Deadlines of one member.
-#[derive(Default, Debug)]
-struct Deadlines {
-    session: Option<TimerHandle>,
-    /// With the epoch in which the member began to give tasks back.
-    rebalance: Option<(i32, TimerHandle)>,
-}
-
 /// What a group knows that no record says.
 #[derive(Default, Debug)]
 struct Soft {
@@ -109,14 +101,10 @@ pub(super) struct Streams {
     state: State,
     index: Index,
     soft: Soft,
-    deadlines: BTreeMap<Arc<str>, Deadlines>,
+    deadlines: BTreeMap<Arc<str>, MemberDeadlines>,
     /// Runs while the first members have time to come.
     initial_delay: Option<TimerHandle>,
-    /// Whether an append is under way.
-    is_busy: bool,
-    /// Members that the append under way changes.
-    touched: Vec<Arc<str>>,
-    queue: VecDeque<Job>,
+    turns: Turns<Job>,
     /// Whether the record of a classic group has to go with the first append.
     pub(super) replaces_classic: bool,
 }
@@ -128,12 +116,12 @@ impl Streams {
 
     /// Whether nothing of it is durable or on its way.
     pub(super) fn is_vacuous(&self) -> bool {
-        !self.is_busy && self.queue.is_empty() && self.state.is_blank()
+        self.turns.is_idle() && self.state.is_blank()
     }
 
     /// Whether it has no members, and is not about to get one.
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_busy && self.queue.is_empty() && self.state.members.is_empty()
+        self.turns.is_idle() && self.state.members.is_empty()
     }
 
     /// Tombstones of everything that is durable of it.
@@ -160,13 +148,6 @@ impl Streams {
     }
 }
 
-impl Deadlines {
-    fn cancel(self, timers: &mut Timers) {
-        self.session.into_iter().for_each(|timer| timers.cancel(timer));
-        self.rebalance.into_iter().for_each(|(_, timer)| timers.cancel(timer));
-    }
-}
-
 impl Group {
     /// Applies a record of a streams group.
     pub(super) fn replay_streams(&mut self, record: StreamsRecord) {
@@ -185,15 +166,8 @@ impl Group {
     /// Does a job, or lets it wait for the append under way.
     pub(super) fn streams_job(&mut self, env: &mut Env<'_>, metadata: Metadata<'_>, job: Job) {
         let streams = self.streams.as_mut().expect("a job is for a streams group");
-        if !streams.is_busy {
-            return self.run_streams_job(env, metadata, job);
-        }
-        // Deadlines are bounded by the members; only clients can ask without end.
-        let from_client = matches!(job, Job::Heartbeat { .. });
-        if from_client && streams.queue.len() >= limits::JOBS_PER_GROUP_MAX {
-            job.fail(env, ErrorCode::CoordinatorNotAvailable);
-        } else {
-            streams.queue.push_back(job);
+        if let Some(job) = streams.turns.admit(env, job) {
+            self.run_streams_job(env, metadata, job);
         }
     }
 
@@ -219,7 +193,7 @@ impl Group {
             }
             Job::SessionOver { member } => {
                 // It was heard of while this waited, or is gone.
-                let silent = streams.deadlines.get(&member).is_some_and(|d| d.session.is_none());
+                let silent = streams.deadlines.get(&member).is_some_and(MemberDeadlines::is_silent);
                 if !silent || !streams.state.members.contains_key(&member) {
                     return;
                 }
@@ -260,8 +234,7 @@ impl Group {
             streams.forget_soft();
             return after.answer(env, Err(error));
         }
-        streams.is_busy = true;
-        streams.touched = touched;
+        streams.turns.begin(touched);
         let mut all = Vec::with_capacity(records.len() + 1);
         if std::mem::take(&mut streams.replaces_classic) {
             all.push(GroupRecord::group_tombstone(&self.id));
@@ -286,8 +259,7 @@ impl Group {
         result: Result<(), ErrorCode>,
     ) {
         let Some(streams) = self.streams.as_mut() else { return after.answer(env, result) };
-        streams.is_busy = false;
-        for member in std::mem::take(&mut streams.touched) {
+        for member in streams.turns.end() {
             streams.set_deadlines(&self.id, env, &member);
         }
         if result.is_err() {
@@ -296,8 +268,7 @@ impl Group {
         }
         after.answer(env, result);
         while let Some(streams) = self.streams.as_mut()
-            && !streams.is_busy
-            && let Some(job) = streams.queue.pop_front()
+            && let Some(job) = streams.turns.take_next()
         {
             self.run_streams_job(env, metadata, job);
         }
@@ -322,7 +293,7 @@ impl Group {
     ) {
         let Some(streams) = self.streams.as_mut() else { return };
         if let Some(deadlines) = streams.deadlines.get_mut(&member) {
-            deadlines.session = None;
+            deadlines.session_over();
         }
         self.streams_job(env, metadata, Job::SessionOver { member });
     }
@@ -337,7 +308,7 @@ impl Group {
     ) {
         let Some(streams) = self.streams.as_mut() else { return };
         if let Some(deadlines) = streams.deadlines.get_mut(&member) {
-            deadlines.rebalance = None;
+            deadlines.rebalance_over();
         }
         self.streams_job(env, metadata, Job::RebalanceOver { member, epoch });
     }
@@ -353,7 +324,7 @@ impl Group {
     pub(super) fn unload_streams(&mut self, env: &mut Env<'_>) {
         let Some(mut streams) = self.streams.take() else { return };
         streams.cancel_timers(&mut env.effects.timers);
-        for job in streams.queue {
+        for job in streams.turns.into_waiting() {
             job.fail(env, ErrorCode::NotCoordinator);
         }
     }
@@ -372,29 +343,27 @@ impl Streams {
         };
         let deadlines = self.deadlines.entry(member.id.clone()).or_default();
         let session_ms = env.config.streams.of_group(group).session_timeout_ms;
+        let now_ns = env.now.mono_ns;
         let timer = Timer::StreamsSession { group: group.clone(), member: member.id.clone() };
-        let session = timers.set(env.now.mono_ns, session_ms, timer);
-        if let Some(before) = deadlines.session.replace(session) {
-            timers.cancel(before);
-        }
-        let wanted = (member.state == MemberState::Unrevoked).then_some(member.epoch);
-        if wanted == deadlines.rebalance.map(|(epoch, _)| epoch) {
-            return;
-        }
-        if let Some((_, before)) = deadlines.rebalance.take() {
-            timers.cancel(before);
-        }
-        if let Some(epoch) = wanted {
-            let (group, member_id) = (group.clone(), member.id.clone());
-            let timer = Timer::StreamsRebalance { group, member: member_id, epoch };
-            let timeout_ms = u64::try_from(member.rebalance_timeout_ms).unwrap_or(0);
-            deadlines.rebalance = Some((epoch, timers.set(env.now.mono_ns, timeout_ms, timer)));
-        }
+        deadlines.renew_session(timers, now_ns, session_ms, timer);
+        let in_epoch = (member.state == MemberState::Unrevoked).then_some(member.epoch);
+        let timeout_ms = u64::try_from(member.rebalance_timeout_ms).unwrap_or(0);
+        let timer = |epoch| {
+            let (group, member) = (group.clone(), member.id.clone());
+            Timer::StreamsRebalance { group, member, epoch }
+        };
+        deadlines.set_rebalance(timers, now_ns, in_epoch, timeout_ms, timer);
     }
 }
 
-impl Job {
-    /// Answers it with one code, if somebody waits for it.
+impl turns::Job for Job {
+    fn is_from_client(&self) -> bool {
+        match self {
+            Self::Heartbeat { .. } => true,
+            Self::SessionOver { .. } | Self::RebalanceOver { .. } | Self::DelayOver => false,
+        }
+    }
+
     fn fail(self, env: &mut Env<'_>, error: ErrorCode) {
         match self {
             Self::Heartbeat { reply, .. } => {
