@@ -196,10 +196,8 @@ impl ConsumerRecord {
     /// # Panics
     /// When a string is longer than 32,767 bytes: the coordinator refuses those where they come in.
     pub(super) fn encode(&self, group: &str) -> (Bytes, Option<Bytes>) {
-        let of_group = |kind| versioned(&OfGroupKey { group: group.into() }, kind, 0);
-        let of_member = |member: &str, kind| {
-            versioned(&OfMemberKey { group: group.into(), member: member.into() }, kind, 0)
-        };
+        let of_group = |kind| group_key(group, kind);
+        let of_member = |member: &str, kind| member_key(group, member, kind);
         match self {
             Self::Group(value) => (of_group(KIND_GROUP), body(value.as_ref())),
             Self::Member(member, value) => (of_member(member, KIND_MEMBER), body(value.as_ref())),
@@ -223,26 +221,11 @@ impl ConsumerRecord {
         value: Option<&[u8]>,
     ) -> Result<Option<(String, Self)>, RecordError> {
         Ok(Some(match kind {
-            KIND_GROUP => {
-                let key: OfGroupKey = key(kind, reader)?;
-                (key.group, Self::Group(parse_value(kind, value)?))
-            }
-            KIND_MEMBER => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::Member(key.member, parse_value(kind, value)?))
-            }
-            KIND_TARGET => {
-                let key: OfGroupKey = key(kind, reader)?;
-                (key.group, Self::Target(parse_value(kind, value)?))
-            }
-            KIND_TARGET_MEMBER => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::TargetMember(key.member, parse_value(kind, value)?))
-            }
-            KIND_CURRENT => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::Current(key.member, parse_value(kind, value)?))
-            }
+            KIND_GROUP => of_group(kind, reader, value, Self::Group)?,
+            KIND_MEMBER => of_member(kind, reader, value, Self::Member)?,
+            KIND_TARGET => of_group(kind, reader, value, Self::Target)?,
+            KIND_TARGET_MEMBER => of_member(kind, reader, value, Self::TargetMember)?,
+            KIND_CURRENT => of_member(kind, reader, value, Self::Current)?,
             KIND_REGEX => {
                 let key: OfRegexKey = key(kind, reader)?;
                 (key.group, Self::Regex(key.regex, parse_value(kind, value)?))
@@ -252,8 +235,41 @@ impl ConsumerRecord {
     }
 }
 
-fn body<M: Message>(value: Option<&M>) -> Option<Bytes> {
+/// The key of what a group has once.
+pub(super) fn group_key(group: &str, kind: i16) -> Bytes {
+    versioned(&OfGroupKey { group: group.into() }, kind, 0)
+}
+
+/// The key of what each member has.
+pub(super) fn member_key(group: &str, member: &str, kind: i16) -> Bytes {
+    versioned(&OfMemberKey { group: group.into(), member: member.into() }, kind, 0)
+}
+
+/// A value; `None` is a tombstone.
+pub(super) fn body<M: Message>(value: Option<&M>) -> Option<Bytes> {
     value.map(|value| versioned(value, 0, 0))
+}
+
+/// Reads what a group has once, after its kind: the group, and what changes in it.
+pub(super) fn of_group<V: Message, R>(
+    kind: i16,
+    reader: &mut Reader<'_>,
+    value: Option<&[u8]>,
+    record: fn(Option<V>) -> R,
+) -> Result<(String, R), RecordError> {
+    let key: OfGroupKey = key(kind, reader)?;
+    Ok((key.group, record(parse_value(kind, value)?)))
+}
+
+/// Reads what a member has, after its kind: the group, and what changes in it.
+pub(super) fn of_member<V: Message, R>(
+    kind: i16,
+    reader: &mut Reader<'_>,
+    value: Option<&[u8]>,
+    record: fn(String, Option<V>) -> R,
+) -> Result<(String, R), RecordError> {
+    let key: OfMemberKey = key(kind, reader)?;
+    Ok((key.group, record(key.member, parse_value(kind, value)?)))
 }
 
 fn key<M: Message>(kind: i16, reader: &mut Reader<'_>) -> Result<M, RecordError> {

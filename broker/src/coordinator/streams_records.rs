@@ -5,13 +5,11 @@
 //! here. Kind 18 belongs to what Kafka wrote before 4.1: it is skipped. Source: the `StreamsGroup*`
 //! schemas of Kafka 4.3.1.
 
-use protocol::message::Message;
+use bytes::Bytes;
 use protocol::primitive::Reader;
 
-use bytes::Bytes;
-
-use super::consumer_records::{OfGroupKey, OfMemberKey};
-use super::records::{RecordError, parse_value, versioned};
+use super::consumer_records::{body, group_key, member_key, of_group, of_member};
+use super::records::RecordError;
 
 const KIND_GROUP: i16 = 17;
 const KIND_MEMBER: i16 = 19;
@@ -173,10 +171,8 @@ impl StreamsRecord {
     /// # Panics
     /// When a string is longer than 32,767 bytes: the coordinator refuses those where they come in.
     pub(super) fn encode(&self, group: &str) -> (Bytes, Option<Bytes>) {
-        let of_group = |kind| versioned(&OfGroupKey { group: group.into() }, kind, 0);
-        let of_member = |member: &str, kind| {
-            versioned(&OfMemberKey { group: group.into(), member: member.into() }, kind, 0)
-        };
+        let of_group = |kind| group_key(group, kind);
+        let of_member = |member: &str, kind| member_key(group, member, kind);
         match self {
             Self::Group(value) => (of_group(KIND_GROUP), body(value.as_ref())),
             Self::Member(member, value) => (of_member(member, KIND_MEMBER), body(value.as_ref())),
@@ -197,30 +193,12 @@ impl StreamsRecord {
         value: Option<&[u8]>,
     ) -> Result<Option<(String, Self)>, RecordError> {
         Ok(Some(match kind {
-            KIND_GROUP => {
-                let key: OfGroupKey = key(kind, reader)?;
-                (key.group, Self::Group(parse_value(kind, value)?))
-            }
-            KIND_MEMBER => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::Member(key.member, parse_value(kind, value)?))
-            }
-            KIND_TOPOLOGY => {
-                let key: OfGroupKey = key(kind, reader)?;
-                (key.group, Self::Topology(parse_value(kind, value)?))
-            }
-            KIND_TARGET => {
-                let key: OfGroupKey = key(kind, reader)?;
-                (key.group, Self::Target(parse_value(kind, value)?))
-            }
-            KIND_TARGET_MEMBER => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::TargetMember(key.member, parse_value(kind, value)?))
-            }
-            KIND_CURRENT => {
-                let key: OfMemberKey = key(kind, reader)?;
-                (key.group, Self::Current(key.member, parse_value(kind, value)?))
-            }
+            KIND_GROUP => of_group(kind, reader, value, Self::Group)?,
+            KIND_MEMBER => of_member(kind, reader, value, Self::Member)?,
+            KIND_TOPOLOGY => of_group(kind, reader, value, Self::Topology)?,
+            KIND_TARGET => of_group(kind, reader, value, Self::Target)?,
+            KIND_TARGET_MEMBER => of_member(kind, reader, value, Self::TargetMember)?,
+            KIND_CURRENT => of_member(kind, reader, value, Self::Current)?,
             _ => return Ok(None),
         }))
     }
@@ -236,12 +214,4 @@ impl StreamsRecord {
             Self::Current(_, value) => value.is_none(),
         }
     }
-}
-
-fn body<M: Message>(value: Option<&M>) -> Option<Bytes> {
-    value.map(|value| versioned(value, 0, 0))
-}
-
-fn key<M: Message>(kind: i16, reader: &mut Reader<'_>) -> Result<M, RecordError> {
-    M::decode(reader, 0).map_err(|source| RecordError::Key { kind, source })
 }
