@@ -10,6 +10,7 @@
 //! `HISTORIES=10000 SEED=0 cargo test --release -p storage --test histories` runs more of them; a
 //! failure prints its seed, and `HISTORIES=1 SEED=<it> TRACE=1` shows what led to it.
 
+mod clients;
 mod crash;
 mod model;
 mod reads;
