@@ -9,8 +9,9 @@ use std::fmt;
 use crate::segment::format::{
     BatchError, BatchMeta, BatchScanner, CrcCheck, ScanError, ScannedBatch, batch_crc,
 };
+use crate::segment::index::IndexError;
 use crate::segment::offset_index::{OffsetIndex, OffsetPosition};
-use crate::segment::time_index::{IndexError, TimeIndex, TimestampOffset};
+use crate::segment::time_index::{TimeIndex, TimestampOffset};
 
 /// One batch of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,6 +4,7 @@
 //! them.
 
 pub mod format;
+pub mod index;
 pub mod indexes;
 pub mod log_names;
 pub mod offset_index;

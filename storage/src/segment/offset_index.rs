@@ -1,11 +1,10 @@
 //! `.index`: where in a segment a batch starts, for some of its batches.
 //!
 //! Entries of 8 bytes, big endian: offset of the batch's last record less the segment's base
-//! offset, position of the batch. Both grow from entry to entry. Held as the file's bytes, so that
-//! writing it is a copy and reading it a validation. `indexes.rs` decides when an entry is due.
-//! Source: Kafka 4.3's `OffsetIndex`.
+//! offset, position of the batch. Both grow from entry to entry. `indexes.rs` decides when an entry
+//! is due. Source: Kafka 4.3's `OffsetIndex`.
 
-use super::time_index::IndexError;
+use super::index::{Entry, Index};
 
 /// Bytes of an entry.
 pub const ENTRY_BYTES: usize = 8;
@@ -20,70 +19,60 @@ pub struct OffsetPosition {
 }
 
 /// The offset index of one segment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OffsetIndex {
-    base_offset: i64,
-    /// At most this many entries; more make the segment roll.
-    entries_max: usize,
-    bytes: Vec<u8>,
+pub type OffsetIndex = Index<OffsetPosition>;
+
+impl Entry for OffsetPosition {
+    const BYTES: usize = ENTRY_BYTES;
+
+    fn read(base_offset: i64, bytes: &[u8]) -> Self {
+        let bytes: &[u8; ENTRY_BYTES] = bytes.first_chunk().expect("an entry has its size");
+        let [a, b, c, d, e, f, g, h] = *bytes;
+        Self {
+            offset: base_offset.wrapping_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
+            position: u32::from_be_bytes([e, f, g, h]),
+        }
+    }
+
+    fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    fn is_possible(&self) -> bool {
+        self.position <= i32::MAX as u32
+    }
+
+    fn follows(&self, before: &Self) -> bool {
+        before.offset < self.offset && before.position < self.position
+    }
 }
 
 impl OffsetIndex {
-    /// An empty index of at most `bytes_max` bytes (`segment.index.bytes`).
-    pub fn new(base_offset: i64, bytes_max: u32) -> Self {
-        assert!(base_offset >= 0, "a segment starts at an offset");
-        Self { base_offset, entries_max: bytes_max as usize / ENTRY_BYTES, bytes: Vec::new() }
-    }
-
-    /// The index a file holds. An error means: build it again from the log.
-    pub fn decode(base_offset: i64, bytes_max: u32, bytes: Vec<u8>) -> Result<Self, IndexError> {
-        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
-            return Err(IndexError::Length { bytes: bytes.len(), entry_bytes: ENTRY_BYTES });
-        }
-        let index = Self { bytes, ..Self::new(base_offset, bytes_max) };
-        let mut before: Option<OffsetPosition> = None;
-        for slot in 0..index.len() {
-            let entry = index.entry(slot);
-            // A relative offset is signed in Kafka: one with the sign bit lies below the base.
-            let in_range = (base_offset..=base_offset.saturating_add(i64::from(i32::MAX)))
-                .contains(&entry.offset)
-                && entry.position <= i32::MAX as u32;
-            let grows = before.is_none_or(|before| {
-                before.offset < entry.offset && before.position < entry.position
-            });
-            if !in_range || !grows {
-                return Err(IndexError::Entry { slot });
-            }
-            before = Some(entry);
-        }
-        Ok(index)
-    }
-
     /// Adds an entry. The caller rolls the segment before the index is full, offsets grow and stay
     /// within `i32::MAX` of the base.
     pub fn append(&mut self, offset: i64, position: u32) {
         assert!(!self.is_full(), "a segment rolls before its offset index is full");
         assert!(self.last().is_none_or(|last| last.offset < offset), "indexed offsets grow");
         assert!(self.can_index(offset), "a segment rolls before its relative offsets end");
-        self.bytes.extend_from_slice(&((offset - self.base_offset) as u32).to_be_bytes());
-        self.bytes.extend_from_slice(&position.to_be_bytes());
+        let relative = (offset - self.base_offset()) as u32;
+        self.push([&relative.to_be_bytes(), &position.to_be_bytes()]);
     }
 
     /// Whether `offset` can stand in this segment at all.
     pub fn can_index(&self, offset: i64) -> bool {
-        offset.checked_sub(self.base_offset).is_some_and(|o| (0..=i64::from(i32::MAX)).contains(&o))
+        let relative = offset.checked_sub(self.base_offset());
+        relative.is_some_and(|relative| (0..=i64::from(i32::MAX)).contains(&relative))
     }
 
     /// Whether the next entry would not fit.
     pub fn is_full(&self) -> bool {
-        self.len() >= self.entries_max
+        self.len() >= self.entries_max()
     }
 
     /// The last entry with an offset of at most `target`; the start of the segment when there is
     /// none.
     pub fn lookup(&self, target: i64) -> OffsetPosition {
         match self.count_until(|entry| entry.offset <= target) {
-            0 => OffsetPosition { offset: self.base_offset, position: 0 },
+            0 => OffsetPosition { offset: self.base_offset(), position: 0 },
             count => self.entry(count - 1),
         }
     }
@@ -94,69 +83,15 @@ impl OffsetIndex {
         (count < self.len()).then(|| self.entry(count))
     }
 
-    /// Removes the entries at `offset` and above.
-    pub fn truncate_to(&mut self, offset: i64) {
-        let count = self.count_until(|entry| entry.offset < offset);
-        self.bytes.truncate(count * ENTRY_BYTES);
-    }
-
-    /// Removes every entry.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-    }
-
-    /// Entries.
-    pub fn len(&self) -> usize {
-        self.bytes.len() / ENTRY_BYTES
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The entry in `slot`, which is below `len`.
-    pub fn entry(&self, slot: usize) -> OffsetPosition {
-        let bytes: &[u8; ENTRY_BYTES] =
-            self.bytes[slot * ENTRY_BYTES..].first_chunk().expect("the slot is below the length");
-        let [a, b, c, d, e, f, g, h] = *bytes;
-        OffsetPosition {
-            offset: self.base_offset.wrapping_add(i64::from(i32::from_be_bytes([a, b, c, d]))),
-            position: u32::from_be_bytes([e, f, g, h]),
-        }
-    }
-
     /// The last entry.
     pub fn last(&self) -> Option<OffsetPosition> {
-        self.len().checked_sub(1).map(|slot| self.entry(slot))
-    }
-
-    /// The file's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// First offset of the segment.
-    pub fn base_offset(&self) -> i64 {
-        self.base_offset
-    }
-
-    fn count_until(&self, holds: impl Fn(OffsetPosition) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if holds(self.entry(middle)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        self.newest()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::index::IndexError;
     use super::*;
 
     fn index() -> OffsetIndex {

@@ -5,18 +5,10 @@
 //! younger than its timestamp. The last slot is kept free for the entry written when the segment
 //! closes, which holds the segment's largest timestamp. Source: Kafka 4.3's `TimeIndex`.
 
+use super::index::{Entry, Index};
+
 /// Bytes of an entry.
 pub const ENTRY_BYTES: usize = 12;
-
-/// An index file that cannot be used: it is built again from the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum IndexError {
-    #[error("{bytes} bytes are not whole entries of {entry_bytes}")]
-    Length { bytes: usize, entry_bytes: usize },
-    /// It does not grow from the one before it, or lies outside the segment.
-    #[error("entry {slot} does not follow the one before it")]
-    Entry { slot: usize },
-}
 
 /// An entry, or where a search must start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,42 +20,34 @@ pub struct TimestampOffset {
 }
 
 /// The time index of one segment.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TimeIndex {
-    base_offset: i64,
-    entries_max: usize,
-    bytes: Vec<u8>,
+pub type TimeIndex = Index<TimestampOffset>;
+
+impl Entry for TimestampOffset {
+    const BYTES: usize = ENTRY_BYTES;
+
+    fn read(base_offset: i64, bytes: &[u8]) -> Self {
+        let bytes: &[u8; ENTRY_BYTES] = bytes.first_chunk().expect("an entry has its size");
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+        Self {
+            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+            offset: base_offset.wrapping_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
+        }
+    }
+
+    fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    fn is_possible(&self) -> bool {
+        true
+    }
+
+    fn follows(&self, before: &Self) -> bool {
+        before.timestamp < self.timestamp && before.offset <= self.offset
+    }
 }
 
 impl TimeIndex {
-    /// An empty index of at most `bytes_max` bytes (`segment.index.bytes`).
-    pub fn new(base_offset: i64, bytes_max: u32) -> Self {
-        assert!(base_offset >= 0, "a segment starts at an offset");
-        Self { base_offset, entries_max: bytes_max as usize / ENTRY_BYTES, bytes: Vec::new() }
-    }
-
-    /// The index a file holds. An error means: build it again from the log.
-    pub fn decode(base_offset: i64, bytes_max: u32, bytes: Vec<u8>) -> Result<Self, IndexError> {
-        if !bytes.len().is_multiple_of(ENTRY_BYTES) {
-            return Err(IndexError::Length { bytes: bytes.len(), entry_bytes: ENTRY_BYTES });
-        }
-        let index = Self { bytes, ..Self::new(base_offset, bytes_max) };
-        let mut before: Option<TimestampOffset> = None;
-        for slot in 0..index.len() {
-            let entry = index.entry(slot);
-            let in_range = (base_offset..=base_offset.saturating_add(i64::from(i32::MAX)))
-                .contains(&entry.offset);
-            let grows = before.is_none_or(|before| {
-                before.timestamp < entry.timestamp && before.offset <= entry.offset
-            });
-            if !in_range || !grows {
-                return Err(IndexError::Entry { slot });
-            }
-            before = Some(entry);
-        }
-        Ok(index)
-    }
-
     /// Adds an entry when its timestamp is above the last one's; otherwise nothing is to be said.
     ///
     /// `closing` may use the slot that is kept for the end of the segment.
@@ -74,15 +58,14 @@ impl TimeIndex {
         }
         assert!(closing || !self.is_full(), "a segment rolls before its time index is full");
         assert!(last.offset <= offset, "indexed offsets do not fall");
-        let relative = offset - self.base_offset;
+        let relative = offset - self.base_offset();
         assert!(relative <= i64::from(i32::MAX), "a segment rolls before its relative offsets end");
-        self.bytes.extend_from_slice(&timestamp.to_be_bytes());
-        self.bytes.extend_from_slice(&(relative as u32).to_be_bytes());
+        self.push([&timestamp.to_be_bytes(), &(relative as u32).to_be_bytes()]);
     }
 
     /// Whether only the slot for the end of the segment is free.
     pub fn is_full(&self) -> bool {
-        self.len() + 1 >= self.entries_max
+        self.len() + 1 >= self.entries_max()
     }
 
     /// The last entry with a timestamp of at most `target`: nothing before its offset is younger.
@@ -94,73 +77,19 @@ impl TimeIndex {
         }
     }
 
-    /// Removes the entries at `offset` and above.
-    pub fn truncate_to(&mut self, offset: i64) {
-        let count = self.count_until(|entry| entry.offset < offset);
-        self.bytes.truncate(count * ENTRY_BYTES);
-    }
-
-    /// Removes every entry.
-    pub fn clear(&mut self) {
-        self.bytes.clear();
-    }
-
-    /// Entries.
-    pub fn len(&self) -> usize {
-        self.bytes.len() / ENTRY_BYTES
-    }
-
-    /// Whether there is no entry.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The entry in `slot`, which is below `len`.
-    pub fn entry(&self, slot: usize) -> TimestampOffset {
-        let bytes: &[u8; ENTRY_BYTES] =
-            self.bytes[slot * ENTRY_BYTES..].first_chunk().expect("the slot is below the length");
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
-        TimestampOffset {
-            timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            offset: self.base_offset.wrapping_add(i64::from(i32::from_be_bytes([i, j, k, l]))),
-        }
-    }
-
     /// The last entry; timestamp -1 at the base offset when there is none.
     pub fn last(&self) -> TimestampOffset {
-        self.len().checked_sub(1).map_or(self.unknown(), |slot| self.entry(slot))
-    }
-
-    /// The file's bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// First offset of the segment.
-    pub fn base_offset(&self) -> i64 {
-        self.base_offset
+        self.newest().unwrap_or(self.unknown())
     }
 
     fn unknown(&self) -> TimestampOffset {
-        TimestampOffset { timestamp: -1, offset: self.base_offset }
-    }
-
-    fn count_until(&self, holds: impl Fn(TimestampOffset) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if holds(self.entry(middle)) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
+        TimestampOffset { timestamp: -1, offset: self.base_offset() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::index::IndexError;
     use super::*;
 
     fn index() -> TimeIndex {
