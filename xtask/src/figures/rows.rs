@@ -74,6 +74,14 @@ const fn shown(label: &'static str, at: &'static [&'static str], scale: f64) -> 
     Metric { label, at, scale, bound: Bound::None }
 }
 
+const MB_PER_SECOND: Metric = shown("MB/s", &["load", "megabytes_per_second"], 1.0);
+
+/// Of a load that reads: what a GB costs Corelane at most.
+const fn reading(cpu_most: f64) -> [Metric; 2] {
+    let bound = Bound::Own(cpu_most);
+    [Metric { label: "CPU-s per GB", at: CPU_PER_GB, scale: 1.0, bound }, MB_PER_SECOND]
+}
+
 const LONE: [Metric; 3] = [
     at_most("CPU-s per million requests", CPU_PER_MILLION, 1.0, 1.0 / 12.0),
     shown("requests/s", REQUESTS, 1.0),
@@ -116,10 +124,7 @@ pub const ROWS: [Row; 12] = [
             "--batch-bytes",
             "65536",
         ],
-        metrics: &[
-            at_most("CPU-s per GB", CPU_PER_GB, 1.0, 1.0 / 4.0),
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
+        metrics: &[at_most("CPU-s per GB", CPU_PER_GB, 1.0, 1.0 / 4.0), MB_PER_SECOND],
         // After 16 s of everything its cost per GB was still falling.
         kafka_warm_seconds: 40,
         fresh: true,
@@ -202,15 +207,7 @@ pub const ROWS: [Row; 12] = [
         name: "fetch-hot",
         what: "reading the last 128 MB again and again, 2 connections",
         load: &["consume", "--connections", "2", "--read-again"],
-        metrics: &[
-            Metric {
-                label: "CPU-s per GB",
-                at: CPU_PER_GB,
-                scale: 1.0,
-                bound: Bound::Own(FETCH_HOT_MOST),
-            },
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
+        metrics: &reading(FETCH_HOT_MOST),
         data: Some(&["--rate", "2000", "--batch-bytes", "65536", "--duration", "1s"]),
         ..Row::EMPTY
     },
@@ -218,15 +215,7 @@ pub const ROWS: [Row; 12] = [
         name: "fetch-cold",
         what: "reading 1 GB from the start after the page cache was dropped, 1 connection",
         load: &["consume", "--connections", "1", "--duration", "1s", "--warm-up", "100ms"],
-        metrics: &[
-            Metric {
-                label: "CPU-s per GB",
-                at: CPU_PER_GB,
-                scale: 1.0,
-                bound: Bound::Own(FETCH_COLD_MOST),
-            },
-            shown("MB/s", &["load", "megabytes_per_second"], 1.0),
-        ],
+        metrics: &reading(FETCH_COLD_MOST),
         data: Some(&["--rate", "4000", "--batch-bytes", "65536", "--duration", "4s"]),
         ..Row::EMPTY
     },
