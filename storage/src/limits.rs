@@ -11,7 +11,7 @@ pub const PRODUCER_BATCHES_COUNT: usize = 5;
 
 /// Producers a partition remembers: at about 200 bytes each, 13 MiB. At the bound the sixteenth
 /// whose last batches are oldest is forgotten, as if expired, open transactions excepted; when all
-/// have one, an unknown producer is refused.
+/// have one, an unknown producer is refused, and its marker is written but not remembered.
 pub const PRODUCERS_PER_PARTITION_MAX: usize = 65_536;
 
 /// Leader epochs a log remembers. At the bound the oldest goes: a question about it is answered

@@ -165,11 +165,7 @@ impl ProducerStates {
             return Ok(Verdict::Append);
         }
         let Some(Slot { producer, .. }) = self.producers.get(&batch.producer_id) else {
-            let count = self.producers.len();
-            if count >= PRODUCERS_PER_PARTITION_MAX && self.open.len() == count {
-                return Err(SequenceError::TooManyProducers { count });
-            }
-            return Ok(Verdict::Append);
+            return self.check_room().map(|()| Verdict::Append);
         };
         if batch.producer_epoch == producer.epoch {
             let (first, last) = (batch.base_sequence, batch.last_sequence());
@@ -229,12 +225,29 @@ impl ProducerStates {
     /// Whether a coordinator of this process may append its batch: those of transactions carry a
     /// producer's epoch, and no sequence.
     pub fn check_coordinator(&self, batch: &BatchMeta) -> Result<(), SequenceError> {
-        let current = self.get(batch.producer_id).map_or(-1, |known| known.epoch);
-        if batch.has_producer_id() && batch.producer_epoch < current {
-            let epoch = batch.producer_epoch;
+        if !batch.has_producer_id() {
+            return Ok(());
+        }
+        let Some(known) = self.get(batch.producer_id) else { return self.check_room() };
+        let (epoch, current) = (batch.producer_epoch, known.epoch);
+        if epoch < current {
             return Err(SequenceError::InvalidProducerEpoch { epoch, current });
         }
         Ok(())
+    }
+
+    /// Whether one more producer can be remembered.
+    fn check_room(&self) -> Result<(), SequenceError> {
+        if self.is_full_of_open() {
+            return Err(SequenceError::TooManyProducers { count: self.producers.len() });
+        }
+        Ok(())
+    }
+
+    /// Whether the table is full, and nobody in it can be forgotten.
+    fn is_full_of_open(&self) -> bool {
+        self.producers.len() >= PRODUCERS_PER_PARTITION_MAX
+            && self.open.len() == self.producers.len()
     }
 
     /// Whether a marker may be appended: Kafka 4.3's `ProducerAppendInfo.checkProducerEpoch`.
@@ -290,6 +303,9 @@ impl ProducerStates {
 
     /// A transaction marker stands in the log. Gives where the transaction it ends began; `None`
     /// when none was open here.
+    ///
+    /// Its coordinator must get rid of it though the table be full. Nobody is forgotten for a
+    /// producer that has nothing open here: it is not remembered, as if it had expired.
     pub fn record_end_of_transaction(
         &mut self,
         producer_id: i64,
@@ -298,6 +314,9 @@ impl ProducerStates {
         timestamp: i64,
         now_ms: i64,
     ) -> Option<i64> {
+        if self.is_full_of_open() && !self.producers.contains_key(&producer_id) {
+            return None;
+        }
         let slot = self.slot(producer_id);
         slot.seen_ms = now_ms;
         let producer = &mut slot.producer;

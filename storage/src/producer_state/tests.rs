@@ -259,18 +259,43 @@ fn a_full_table_forgets_those_whose_last_batch_is_oldest() {
     assert!(states.get(max).is_some());
 }
 
-#[test]
-fn a_table_full_of_open_transactions_refuses_another_producer() {
+/// As many producers as a partition remembers, each with a transaction open.
+fn full_of_open_transactions() -> ProducerStates {
     let mut states = ProducerStates::default();
-    let max = PRODUCERS_PER_PARTITION_MAX;
-    for id in 0..max as i64 {
+    for id in 0..PRODUCERS_PER_PARTITION_MAX as i64 {
         let sample = Sample { producer_id: id, producer_epoch: 0, ..Sample::default() };
         let sample = Sample { base_sequence: 0, attributes: TRANSACTIONAL, ..sample };
         states.record(&meta(sample), id, 0);
     }
+    states
+}
+
+#[test]
+fn a_table_full_of_open_transactions_refuses_another_producer() {
+    let states = full_of_open_transactions();
+    let max = PRODUCERS_PER_PARTITION_MAX;
     let full = SequenceError::TooManyProducers { count: max };
-    assert_eq!(states.check(&produced(max as i64, 0, 0, 1)), Err(full));
+    let another = produced(max as i64, 0, 0, 1);
+    assert_eq!(states.check(&another), Err(full));
+    assert_eq!(states.check_coordinator(&another), Err(full));
+    assert_eq!(states.check_coordinator(&produced(0, 0, 1, 1)), Ok(()));
     assert!(!matches!(check(&states, 0, 1, 1), Some(SequenceError::TooManyProducers { .. })));
+}
+
+/// WriteTxnMarkers names any producer: each was remembered, though nobody could be forgotten.
+#[test]
+fn a_marker_of_a_stranger_does_not_grow_a_table_full_of_open_transactions() {
+    let mut states = full_of_open_transactions();
+    let max = PRODUCERS_PER_PARTITION_MAX;
+    for stranger in 0..3 {
+        let ended = states.record_end_of_transaction(max as i64 + stranger, 5, 0, 0, 0);
+        assert_eq!(ended, None);
+    }
+    assert_eq!(states.len(), max);
+    assert_eq!(states.record_end_of_transaction(7, 0, 0, 0, 0), Some(7), "its own is ended");
+    assert_eq!(states.record_end_of_transaction(max as i64, 5, 0, 0, 0), None);
+    assert!(states.get(max as i64).is_some(), "one without a transaction made room");
+    assert!(states.len() <= max);
 }
 
 #[test]
