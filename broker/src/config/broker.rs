@@ -13,6 +13,7 @@ use super::layers::{Configs, Layers};
 use super::listener::{Listener, SecurityProtocol, parse_listeners, protocol_of};
 use super::reader::Reader;
 use super::registry;
+use super::start;
 use super::topic::{Durability, TopicConfig, apply_broker_default};
 use super::value::Value;
 use crate::quota::Window;
@@ -180,8 +181,9 @@ impl BrokerConfig {
             })
             .collect();
         let none = Configs::new();
-        let config =
-            BrokerConfig::resolve(&Layers { broker: &none, cluster: &none, fixed: &fixed })?;
+        let layers = Layers { broker: &none, cluster: &none, fixed: &fixed };
+        let config = BrokerConfig::resolve(&layers)?;
+        start::check(&layers).map_err(|unfit| unfit.to_operator())?;
         let dirs = fixed.get("log.dirs").or_else(|| fixed.get("log.dir"));
         let others =
             dirs.map_or(0, |dirs| dirs.split(',').filter(|dir| !dir.trim().is_empty()).count());
@@ -512,7 +514,7 @@ fn topic_defaults(layers: &Layers<'_>, read: &Reader<'_>) -> Result<TopicConfig,
     for key in registry::topic_keys() {
         for (name, unit) in key.synonyms {
             let Some(value) = read.value(name)? else { continue };
-            let value = in_milliseconds(name, &value, *unit)?;
+            let value = in_milliseconds(name, &value, *unit);
             apply_broker_default(&mut config, key.name, &value);
             break;
         }
@@ -527,25 +529,18 @@ fn topic_defaults(layers: &Layers<'_>, read: &Reader<'_>) -> Result<TopicConfig,
     Ok(config)
 }
 
-/// A time in its key's unit to milliseconds. Below zero means for ever, as -1 does; retention of
-/// zero
-/// is refused, as Kafka refuses it at start.
-fn in_milliseconds(name: &str, value: &Value, unit: Unit) -> Result<Value, ConfigError> {
+/// A time in its key's unit to milliseconds. Retention below zero means for ever, as -1 does.
+fn in_milliseconds(name: &str, value: &Value, unit: Unit) -> Value {
     let factor = match unit {
         Unit::Same => 1,
         Unit::Minutes => 60_000,
         Unit::Hours => 3_600_000,
     };
-    let Value::Integer(number) = value else { return Ok(value.clone()) };
-    if name.starts_with("log.retention.") && name != "log.retention.bytes" {
-        if *number == 0 {
-            return Err(ConfigError::conflict(name, 0, "must be -1 for ever, or at least 1"));
-        }
-        if *number < 0 {
-            return Ok(Value::Integer(-1));
-        }
+    let Value::Integer(number) = value else { return value.clone() };
+    if name.starts_with("log.retention.") && name != "log.retention.bytes" && *number < 0 {
+        return Value::Integer(-1);
     }
-    Ok(Value::Integer(number.saturating_mul(factor)))
+    Value::Integer(number.saturating_mul(factor))
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 use super::layers::Layers;
 use super::listener::Listener;
 use super::registry;
-use super::value::{InvalidValue, Value};
+use super::start;
+use super::value::Value;
 
 /// Pools of threads: a new size is at most twice and at least half of the present one. None has an
 /// effect here; a tool that alters them sees the bounds it knows.
@@ -29,7 +30,7 @@ pub fn check(
     after: &Layers<'_>,
     listeners: &[Listener],
 ) -> Result<(), String> {
-    as_at_start(after)?;
+    start::check(after).map_err(|unfit| unfit.to_client())?;
     connections(after, listeners)?;
     pools(before, after)?;
     cleaner_threads(before, after)?;
@@ -39,36 +40,6 @@ pub fn check(
         if local(before)? != (whole, here) {
             local_retention(name, unit, whole.unwrap_or(-1), here.unwrap_or(-2))?;
         }
-    }
-    Ok(())
-}
-
-/// What Kafka does not start with, either.
-fn as_at_start(after: &Layers<'_>) -> Result<(), String> {
-    let fails = |why: &str| Err(format!("requirement failed: {why}"));
-    if number(after, "log.roll.ms")?.is_some_and(|ms| ms < 1) {
-        return fails("log.roll.ms must be greater than or equal to 1");
-    }
-    if number(after, "log.roll.jitter.ms")?.is_some_and(|ms| ms < 0) {
-        return fails("log.roll.jitter.ms must be greater than or equal to 0");
-    }
-    if retention(after, "ms")? == Some(0) {
-        return fails("log.retention.ms must be unlimited (-1) or, greater than or equal to 1");
-    }
-    let threads = number(after, "log.cleaner.threads")?.unwrap_or(1);
-    if threads < 1 {
-        // Kafka says "/ by zero".
-        return Err("Log cleaner threads should be at least 1".to_owned());
-    }
-    let map_bytes = number(after, "log.cleaner.dedupe.buffer.size")?.unwrap_or(i64::MAX);
-    if map_bytes / threads <= 1 << 20 {
-        return fails("log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.");
-    }
-    let overrides = "max.connections.per.ip.overrides";
-    let nobody_else = after.text(overrides).is_none_or(|(text, _)| text.trim().is_empty());
-    if number(after, "max.connections.per.ip")? == Some(0) && nobody_else {
-        let why = format!("max.connections.per.ip can be set to zero only if {overrides} property");
-        return fails(&(why + " is set."));
     }
     Ok(())
 }
@@ -148,24 +119,12 @@ fn retention(layers: &Layers<'_>, unit: &str) -> Result<Option<i64>, String> {
     if unit == "bytes" {
         return number(layers, "log.retention.bytes");
     }
-    for (name, ms) in [
-        ("log.retention.ms", 1),
-        ("log.retention.minutes", 60_000),
-        ("log.retention.hours", 3_600_000),
-    ] {
-        if let Some(number) = number(layers, name)? {
-            return Ok(Some(number.saturating_mul(ms)));
-        }
-    }
-    Ok(None)
+    let found = start::retention_ms(layers).map_err(|unfit| unfit.to_client())?;
+    Ok(found.map(|(_, ms)| ms))
 }
 
 fn number(layers: &Layers<'_>, name: &str) -> Result<Option<i64>, String> {
-    let key = registry::broker_key(name).unwrap_or_else(|| panic!("{name} is in no table"));
-    match layers.value(key).map_err(|error: InvalidValue| error.to_string())? {
-        Some(Value::Integer(number)) => Ok(Some(number)),
-        _ => Ok(None),
-    }
+    start::number(layers, name).map_err(|unfit| unfit.to_client())
 }
 
 #[cfg(test)]

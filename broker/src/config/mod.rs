@@ -21,6 +21,7 @@ pub mod properties;
 mod reader;
 pub mod reason;
 pub mod registry;
+mod start;
 pub mod topic;
 pub mod value;
 
