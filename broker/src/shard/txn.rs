@@ -98,10 +98,27 @@ impl Shard {
         }
     }
 
-    /// Asks whether offsets of a group of this shard are part of their transaction.
+    /// Asks whether offsets of a group of this shard are part of their transaction, where the
+    /// group's log does not say so. Source: Kafka 4.3.1's answers.
     pub(super) fn verify_offsets(&mut self, token: VerificationToken, asked: Verification) {
-        let owner = crate::api::transactions::owner(self, &asked.transactional_id);
         let offsets_topic = crate::controller::internal::CONSUMER_OFFSETS;
+        let topic = self.topics.find_name(offsets_topic);
+        let place = topic.and_then(|topic| self.topics.partition(topic, asked.partition));
+        let log = place.and_then(|place| place.log);
+        if let Some(log) = log {
+            let (producer_id, epoch) = (asked.producer_id, asked.producer_epoch);
+            let known = self.store.producer_epoch(log, producer_id);
+            // The group's own log knows better than the coordinator of whatever id was given.
+            let word = if known.is_some_and(|known| epoch < known) {
+                Some(ErrorCode::InvalidProducerEpoch)
+            } else {
+                self.store.has_open_transaction(log, producer_id, epoch).then_some(ErrorCode::None)
+            };
+            if let Some(error) = word {
+                return self.coordinator.handle_verified(self.now, token, error);
+            }
+        }
+        let owner = crate::api::transactions::owner(self, &asked.transactional_id);
         let ask = TxnAsk::Verify {
             transactional_id: asked.transactional_id,
             producer_id: asked.producer_id,

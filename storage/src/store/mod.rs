@@ -298,6 +298,11 @@ impl Store {
         self.logs.get(log).is_some_and(|log| log.producers.is_open(producer_id, epoch))
     }
 
+    /// The epoch that the log last heard of a producer in.
+    pub fn producer_epoch(&self, log: LogId, producer_id: i64) -> Option<i16> {
+        self.logs.get(log)?.producers.get(producer_id).map(|producer| producer.epoch)
+    }
+
     /// Largest timestamp of the log and the last offset of the first batch that has it.
     pub fn max_timestamp(&self, log: LogId) -> Option<TimestampOffset> {
         let segments = self.logs.get(log)?.segments.iter();

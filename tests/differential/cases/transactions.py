@@ -300,6 +300,44 @@ def offsets_in_transactions(b, v):
         fetch(f"{what}: done, stable", True)
 
 
+@case("TxnOffsetCommit", versions="all")
+def offsets_of_producers_that_the_group_knows(b, v):
+    """By a producer of an epoch, of some transactional id, to a group whose log knows the producer
+    at the same or a newer epoch, with and without a transaction there."""
+    name, group = b.topic(partitions=2), b.name("group")
+    tx, other = Transaction(b, v).begin(), Transaction(b, v, "other").begin()
+    b.until("the group", lambda: b.quiet("OffsetFetch", 7, {
+        "GroupId": group, "Topics": None, "RequireStable": False}).get("ErrorCode") == 0)
+
+    def asked(what):
+        for epoch in (-1, 0, tx.epoch - 1, tx.epoch, tx.epoch + 1):
+            for note, more in (("", {}), ("of another id, ", {"TransactionalId": other.id}),
+                               ("of an unknown id, ", {"TransactionalId": b.name("nobody")}),
+                               ("of no id, ", {"TransactionalId": ""})):
+                # In an open transaction of its own it would be taken, and stay.
+                if more or epoch != tx.epoch:
+                    tx.commit_offsets(f"{what}: {note}epoch {epoch - tx.epoch:+}", group, (0, 1),
+                                      ProducerEpoch=epoch, **more)
+        tx.commit_offsets(f"{what}: an unknown topic", group, (0, 1), topic=b.name("unknown"),
+                          ProducerEpoch=tx.epoch - 1)
+        tx.commit_offsets(f"{what}: no group", "", (0, 1), ProducerEpoch=tx.epoch - 1)
+        tx.commit_offsets(f"{what}: a generation", group, (0, 1), ProducerEpoch=tx.epoch - 1,
+                          **({"GenerationId": 3, "MemberId": "m"} if v >= 3 else {}))
+    for _ in range(3):
+        tx.begin()
+    asked("never heard of")
+    for commit in (True, False):
+        answer = b.quiet("AddOffsetsToTxn", 3, {**tx.named(), "GroupId": group})
+        assert answer["ErrorCode"] == 0, f"{b.kind}: {answer}"
+        tx.commit_offsets("its own", group, (0, 5))
+        asked("open")
+        tx.end("ends", commit)
+        tx.settle()
+        asked("ended")
+        tx.begin()
+        asked("a newer producer that the log has not seen")
+
+
 def marked(b, v, note, *markers):
     """`markers`: (producer, epoch, commit, coordinator's epoch, version, topics) each. Kafka never
     answers one that names a partition twice, or none beside others."""

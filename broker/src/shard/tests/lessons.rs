@@ -14,16 +14,13 @@ use protocol::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 use protocol::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
-use protocol::messages::txn_offset_commit::{
-    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
-};
 use protocol::messages::{
     AddOffsetsToTxnRequest, CreateTopicsRequest, EndTxnRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, InitProducerIdResponse, OffsetFetchRequest, TxnOffsetCommitRequest,
+    InitProducerIdRequest, InitProducerIdResponse, OffsetFetchRequest,
 };
 
 use super::produce::{only, produce};
-use super::transactions::{ADDS, begin, end, write};
+use super::transactions::{ADDS, begin, commit_offset, end, write};
 use super::{CONN, Event, Rig};
 
 fn producer_id(rig: &mut Rig) -> i64 {
@@ -162,20 +159,7 @@ fn redpanda_9571_an_offset_is_not_told_while_a_transaction_may_change_it() {
         group_id: "g".to_owned(),
     };
     assert_eq!(rig.request(0, 4, &add).error_code, 0);
-    let part = TxnOffsetCommitRequestPartition {
-        committed_offset: 5,
-        ..TxnOffsetCommitRequestPartition::default()
-    };
-    let commit = TxnOffsetCommitRequest {
-        transactional_id: "id".to_owned(),
-        group_id: "g".to_owned(),
-        producer_id: producer.producer_id,
-        producer_epoch: producer.producer_epoch,
-        topics: vec![TxnOffsetCommitRequestTopic { name: "t".to_owned(), partitions: vec![part] }],
-        ..TxnOffsetCommitRequest::default()
-    };
-    let answer = rig.request(0, 4, &commit);
-    assert_eq!(answer.topics[0].partitions[0].error_code, 0, "{answer:?}");
+    assert_eq!(commit_offset(&mut rig, 4, "id", &producer), 0);
     let stable = |rig: &mut Rig| {
         let topics = OffsetFetchRequestTopics {
             name: "t".to_owned(),

@@ -9,9 +9,13 @@ use protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
 use protocol::messages::produce::{ProduceRequest, ProduceResponse};
+use protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
-    EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse, WriteTxnMarkersRequest,
+    EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse, TxnOffsetCommitRequest,
+    WriteTxnMarkersRequest,
 };
 
 use super::produce::{only, produce};
@@ -220,4 +224,53 @@ fn an_operators_marker_ends_a_transaction_in_the_partitions_it_names() {
         assert_eq!(codes, [(0, 0), (1, refused), (2, 0), (7, unknown)]);
         assert_eq!(stable(&mut rig, 3), [2, 0, 2]);
     }
+}
+
+/// Commits offset 5 for the group `g` in a transaction of an id's producer; the code.
+pub fn commit_offset(
+    rig: &mut Rig,
+    version: i16,
+    id: &str,
+    producer: &InitProducerIdResponse,
+) -> i16 {
+    let part = TxnOffsetCommitRequestPartition {
+        committed_offset: 5,
+        ..TxnOffsetCommitRequestPartition::default()
+    };
+    let request = TxnOffsetCommitRequest {
+        transactional_id: id.to_owned(),
+        group_id: "g".to_owned(),
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch,
+        topics: vec![TxnOffsetCommitRequestTopic { name: "t".to_owned(), partitions: vec![part] }],
+        ..TxnOffsetCommitRequest::default()
+    };
+    let answer = rig.request(0, version, &request);
+    answer.topics[0].partitions[0].error_code
+}
+
+/// As Kafka, asked case by case (`tests/differential/cases/transactions.py`): the id is looked at
+/// only where the group's log knows nothing of this epoch.
+#[test]
+fn what_the_groups_log_knows_of_a_producer_counts_before_its_transactional_id() {
+    let mut rig = Rig::new(3);
+    rig.create_topic("t", 1);
+    let find = FindCoordinatorRequest {
+        coordinator_keys: vec!["g".to_owned()],
+        ..FindCoordinatorRequest::default()
+    };
+    rig.send(0, 6, &find);
+    rig.take::<FindCoordinatorRequest>(6).expect("the topic is made and the answer comes");
+    let mut producer = begin(&mut rig);
+    let unknown = ErrorCode::InvalidProducerIdMapping.code();
+    assert_eq!(commit_offset(&mut rig, 5, "nobody", &producer), unknown, "never heard of");
+    assert_eq!(commit_offset(&mut rig, 5, "id", &producer), 0);
+    assert_eq!(commit_offset(&mut rig, 5, "nobody", &producer), 0, "its transaction is open");
+    let before = producer.clone();
+    end(&mut rig, &mut producer, true);
+    let old = ErrorCode::InvalidProducerEpoch.code();
+    for id in ["id", "nobody", ""] {
+        assert_eq!(commit_offset(&mut rig, 5, id, &before), old, "after its end, as {id:?}");
+    }
+    assert_eq!(commit_offset(&mut rig, 5, "nobody", &producer), unknown, "nothing is open");
 }
