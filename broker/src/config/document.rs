@@ -14,7 +14,8 @@ pub fn markdown() -> String {
          `corelane start --config FILE` takes a `server.properties` of Kafka 4.3, and\n\
          `--override key=value` counts more than the file. A key that changes nothing here is\n\
          accepted and named once at start, with the reason that stands below under *no effect*.\n\
-         A value that its key does not take ends the start with one line and exit code 2.\n\n\
+         A value that its key does not take, or that Kafka does not start with beside the\n\
+         others, ends the start with one line and exit code 2.\n\n\
          Defaults are Kafka 4.3.1's, except where a broker must start without a file:\n\
          `listeners` (127.0.0.1 only), `log.dir` (`./data`), `node.id`, `process.roles`,\n\
          `controller.listener.names`. *Changes* says when a broker takes another value: `start`\n\
