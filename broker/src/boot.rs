@@ -11,7 +11,7 @@ use std::sync::Arc;
 use protocol::compress::Codecs;
 use protocol::types::Uuid;
 use storage::buffer::RegionSource;
-use storage::op::{BlockingDisk, DiskError, DiskOk, DiskOp, DiskPath, OpId};
+use storage::op::{BlockingDisk, DiskError, DiskOk, DiskOp, DiskPath, Durability, OpId};
 use storage::prng::Prng;
 use storage::recovery::{RecoverConfig, RecoverError, Recovery};
 use storage::store::StoreConfig;
@@ -275,7 +275,12 @@ fn identify(disk: &mut Steps<'_>, node_id: i32, ids: &mut Prng) -> Result<String
     };
     let text = format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\n");
     let bytes = text.into_bytes();
-    disk.run(&path, |op| DiskOp::ReplaceFile { op, path: path.clone(), bytes })?;
+    disk.run(&path, |op| DiskOp::ReplaceFile {
+        op,
+        path: path.clone(),
+        bytes,
+        durability: Durability::Synced,
+    })?;
     Ok(cluster_id)
 }
 

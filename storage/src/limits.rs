@@ -67,9 +67,16 @@ pub const PREPARE_BYTES: usize = 1 << 20;
 /// Partitions one shard may hold. Beyond, `create_partition` errs.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 
-/// Partitions flushed at the same time. Each has one operation under way, so that the journal's
-/// write never waits behind more than these.
+/// Partitions flushed, and things removed, at the same time. Each has one operation under way, so
+/// that the journal's write never waits behind more than these.
 pub const FLUSH_JOBS_MAX: usize = 4;
+
+/// The same when nobody is served, at a stop and in recovery: a file system commits what is to be
+/// made durable at the same time together.
+pub const FLUSH_JOBS_ALONE_MAX: usize = 64;
+
+/// Threads on which recovery has the disk at most.
+pub const BLOCKING_THREADS_MAX: usize = 16;
 
 /// Files of growing segments that stay open between rounds, per shard. A log beyond them has its
 /// file opened, synced and closed in each round; at the end of a round that found no place, files

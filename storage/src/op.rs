@@ -154,8 +154,9 @@ pub enum DiskOp {
     /// Names in a folder (empty for a missing one), sorted. Used by recovery.
     List { op: OpId, path: DiskPath },
     /// Writes a small file whole (buffered, not block-aligned), replacing it: temporary file, sync,
-    /// rename, folder sync. Used for checkpoints in Kafka's text formats and producer snapshots.
-    ReplaceFile { op: OpId, path: DiskPath, bytes: Vec<u8> },
+    /// rename, folder sync. `Volatile` leaves the syncs out: for what no start reads and only
+    /// Kafka's tools look at (epochs, producer snapshots), because they are most of its cost.
+    ReplaceFile { op: OpId, path: DiskPath, bytes: Vec<u8>, durability: Durability },
     /// Reads a small file whole; `DiskOk::Contents(None)` when it does not exist.
     ReadFile { op: OpId, path: DiskPath, bytes_max: u64 },
     /// No I/O: calls `work.run()` where it does not hold up the shard, and gives it back.
@@ -262,4 +263,9 @@ pub enum DiskError {
 pub trait BlockingDisk {
     /// Executes `op` to its completion.
     fn execute(&mut self, op: DiskOp) -> DiskDone;
+
+    /// Executes operations that do not depend on each other to their completions, in any order.
+    fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
+        ops.into_iter().map(|op| self.execute(op)).collect()
+    }
 }

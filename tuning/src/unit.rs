@@ -72,7 +72,7 @@ RestartSec=1
 # 2: the configuration is wrong, which trying again does not mend.
 RestartPreventExitStatus=2
 # The broker gives itself 10 s to write out what is in memory and stops with code 0.
-TimeoutStopSec=20
+TimeoutStopSec=70
 
 LimitNOFILE=1048576
 # io_uring's queues and buffers count as locked memory.

@@ -30,6 +30,9 @@ const OVERRIDES: [(&str, &str); 9] = [
 const CORELANE_READY_SECONDS: u64 = 20;
 const KAFKA_READY_SECONDS: u64 = 90;
 
+/// How long a stop may take: what Corelane itself allows, and time to end.
+const STOP_MAX: Duration = Duration::from_secs(65);
+
 /// A broker that serves.
 #[derive(Debug)]
 pub struct Server {
@@ -308,9 +311,10 @@ impl Server {
     fn end(self, signal: i32) -> Result<(), String> {
         coverage::note(&self);
         let tail = self.service.tail();
-        match (self.kind, self.service.stop(signal, Duration::from_secs(15))) {
+        match (self.kind, self.service.stop(signal, STOP_MAX)) {
             (_, None) => {
-                Err(format!("still ran 15 s after signal {signal} and was killed; {tail}"))
+                let seconds = STOP_MAX.as_secs();
+                Err(format!("still ran {seconds} s after signal {signal} and was killed; {tail}"))
             }
             // A JVM that ended by SIGTERM says 143 when all went well.
             (ServerKind::Kafka, Some(_)) => Ok(()),

@@ -98,6 +98,8 @@ counters! {
     disk_written_bytes: Counter;
     /// Separate disk syncs.
     disk_syncs: Counter;
+    /// Files opened, closed, cut, renamed and removed, folders synced, small files replaced.
+    disk_names: Counter;
     /// Disk operations that failed.
     disk_errors: Counter;
 }

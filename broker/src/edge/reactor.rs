@@ -527,6 +527,7 @@ impl<C: Core> Reactor<C> {
         counters.disk_writes.set(disk.writes);
         counters.disk_written_bytes.set(disk.written_bytes);
         counters.disk_syncs.set(disk.syncs);
+        counters.disk_names.set(disk.helped);
         counters.disk_errors.set(disk.errors);
     }
 

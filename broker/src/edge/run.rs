@@ -21,6 +21,7 @@ use storage::op::BlockingDisk;
 use super::admin::Admin;
 use super::clock;
 use super::config::{EdgeConfig, Endpoint};
+use super::counters::Counters;
 use super::cpu;
 use super::handle::Process;
 use super::listener::Bound;
@@ -34,8 +35,18 @@ use crate::config::BrokerConfig;
 use crate::shard::event::{Core, LogLevel, LogLine};
 use crate::time::Now;
 
-/// A stop that takes longer than this ends the process with code 1.
-const STOP_MAX: Duration = Duration::from_secs(10);
+/// A stop during which the disk completes nothing for this long ends the process with code 1.
+const STOP_STILL_MAX: Duration = Duration::from_secs(10);
+
+/// The same for one that goes on longer than this altogether. Thousands of partitions that all have
+/// something to be written take as many files' time.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// How often a stop looks whether it got on.
+const STOP_LOOK: Duration = Duration::from_millis(500);
+
+/// How often a long stop says that it gets on.
+const STOP_TOLD: Duration = Duration::from_secs(5);
 
 /// Stop signals this soon after the first are the same wish: what sends one to a process and one to
 /// its group (`timeout`, some init processes) sends two.
@@ -334,19 +345,7 @@ fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: 
     };
     log.info("stopping: answering what is under way, flushing");
     process.stop();
-    // A second wish, or no end in time: the next start recovers what is missing here.
-    #[expect(clippy::disallowed_methods, reason = "how long a stop takes is the process's time")]
-    let asked = Instant::now();
-    let why = loop {
-        let since = asked.elapsed();
-        if since >= STOP_MAX {
-            break "10 s passed";
-        }
-        match signals::wait(Some(STOP_MAX - since)) {
-            Some(Signal::Stop) if asked.elapsed() > SAME_WISH => break "a second signal",
-            Some(Signal::Stop | Signal::HangUp) | None => {}
-        }
-    };
+    let why = watch_stop(process, log);
     let waits: Vec<String> = process
         .shards
         .iter()
@@ -356,6 +355,42 @@ fn handle_signals(running: &OnceLock<Arc<Process>>, on_hang_up: &OnHangUp, log: 
     let text = format!("stopped without flushing: {why} ({})", waits.join(", "));
     log::print(&LogLine { level: LogLevel::Error, text });
     std::process::exit(1);
+}
+
+/// Waits until a stop under way is to be given up; gives why. The next start recovers what is
+/// missing then. A stop that ends ends the process, and this with it.
+fn watch_stop(process: &Process, log: &Logger) -> &'static str {
+    let completed = || -> u64 {
+        let shards = process.shards.iter().map(|handle| &handle.counters);
+        let of_disk =
+            |of: &Counters| of.disk_writes.get() + of.disk_syncs.get() + of.disk_names.get();
+        shards.map(of_disk).sum()
+    };
+    #[expect(clippy::disallowed_methods, reason = "how long a stop takes is the process's time")]
+    let asked = Instant::now();
+    let before = completed();
+    let (mut last, mut last_at, mut told_at) = (before, Duration::ZERO, Duration::ZERO);
+    loop {
+        match signals::wait(Some(STOP_LOOK)) {
+            Some(Signal::Stop) if asked.elapsed() > SAME_WISH => return "a second signal",
+            Some(Signal::Stop | Signal::HangUp) | None => {}
+        }
+        let (now, since) = (completed(), asked.elapsed());
+        if now != last {
+            (last, last_at) = (now, since);
+        }
+        if since >= STOP_MAX {
+            return "60 s passed";
+        }
+        if since - last_at >= STOP_STILL_MAX {
+            return "the disk completed nothing for 10 s";
+        }
+        if since - told_at >= STOP_TOLD {
+            told_at = since;
+            let (seconds, count) = (since.as_secs(), now - before);
+            log.info(format!("stopping: {seconds} s, {count} operations of the disk so far"));
+        }
+    }
 }
 
 /// A panic in any thread ends the process: no broker stays half alive.

@@ -7,7 +7,7 @@
 //! snapshot that does not check is ignored: the one before it is removed only after the newer one
 //! is durable.
 
-use storage::op::{DiskDone, DiskOp, DiskPath, OpId};
+use storage::op::{DiskDone, DiskOp, DiskPath, Durability, OpId};
 
 use super::Shard;
 use super::event::LogLevel;
@@ -144,7 +144,12 @@ impl Shard {
         snapshots.records_since = 0;
         snapshots.writing = Some(offset);
         let op = snapshots.op();
-        self.push_disk(DiskOp::ReplaceFile { op, path: path(offset), bytes });
+        self.push_disk(DiskOp::ReplaceFile {
+            op,
+            path: path(offset),
+            bytes,
+            durability: Durability::Synced,
+        });
     }
 
     /// A disk operation of the shard itself is done.

@@ -1,4 +1,5 @@
-//! A disk that makes the caller wait: plain system calls, one operation at a time.
+//! A disk that makes the caller wait: plain system calls, one operation at a time, or several on
+//! threads of their own.
 //!
 //! Recovery runs on it before the shards exist. Not for a shard's core: every call may block.
 
@@ -12,7 +13,7 @@ use rustc_hash::FxBuildHasher;
 
 use super::files::{self, Folders, PathOp, disk_error};
 use crate::buffer::AlignedBuf;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, BLOCKING_THREADS_MAX};
 use crate::op::{BlockingDisk, DiskDone, DiskError, DiskOk, DiskOp, DiskTimes, Durability, FileId};
 
 /// `BlockingDisk` on the operating system.
@@ -56,22 +57,18 @@ impl PlainDisk {
     }
 }
 
-impl BlockingDisk for PlainDisk {
-    fn execute(&mut self, op: DiskOp) -> DiskDone {
+impl PlainDisk {
+    /// Executes an operation that opens or closes no file.
+    fn execute_shared(&self, op: DiskOp) -> DiskDone {
         let id = op.id();
         let path_op = |op| files::execute(&self.folders, op);
+        let done = |result: io::Result<()>| match result {
+            Ok(()) => Ok(DiskOk::Done),
+            Err(error) => Err(disk_error(&error)),
+        };
         let result = match op {
-            DiskOp::Open { file, path, mode, .. } => {
-                files::open(&self.folders, &path, mode).map(|opened| {
-                    let before = self.files.insert(file, opened.file);
-                    assert!(before.is_none(), "a file id is used once");
-                    DiskOk::Opened { bytes: opened.bytes }
-                })
-            }
-            DiskOp::Close { file, .. } => {
-                let closed = self.files.remove(&file);
-                assert!(closed.is_some(), "only an open file is closed");
-                Ok(DiskOk::Done)
+            DiskOp::Open { .. } | DiskOp::Close { .. } => {
+                unreachable!("the set of open files is not shared")
             }
             DiskOp::Write { file, position, buffer, durability, .. } => self
                 .write(file, position, &mut std::iter::once(buffer.as_slice()), durability)
@@ -89,21 +86,17 @@ impl BlockingDisk for PlainDisk {
                     Err(error) => Err(disk_error(&error)),
                 }
             }
-            DiskOp::Sync { file, .. } => match self.file(file).sync_data() {
-                Ok(()) => Ok(DiskOk::Done),
-                Err(error) => Err(disk_error(&error)),
-            },
-            DiskOp::Truncate { file, bytes, .. } => match self.file(file).set_len(bytes) {
-                Ok(()) => Ok(DiskOk::Done),
-                Err(error) => Err(disk_error(&error)),
-            },
+            DiskOp::Sync { file, .. } => done(self.file(file).sync_data()),
+            DiskOp::Truncate { file, bytes, .. } => done(self.file(file).set_len(bytes)),
             DiskOp::Rename { from, to, .. } => path_op(PathOp::Rename { from, to }),
             DiskOp::Remove { path, .. } => path_op(PathOp::Remove { path }),
             DiskOp::RemoveTree { path, .. } => path_op(PathOp::RemoveTree { path }),
             DiskOp::CreateDir { path, .. } => path_op(PathOp::CreateDir { path }),
             DiskOp::SyncDir { path, .. } => path_op(PathOp::SyncDir { path }),
             DiskOp::List { path, .. } => path_op(PathOp::List { path }),
-            DiskOp::ReplaceFile { path, bytes, .. } => path_op(PathOp::ReplaceFile { path, bytes }),
+            DiskOp::ReplaceFile { path, bytes, durability, .. } => {
+                path_op(PathOp::ReplaceFile { path, bytes, durability })
+            }
             DiskOp::Clean { mut work, .. } => {
                 work.run();
                 Ok(DiskOk::Cleaned(work))
@@ -113,6 +106,57 @@ impl BlockingDisk for PlainDisk {
             }
         };
         DiskDone { op: id, result, times: DiskTimes::default() }
+    }
+}
+
+impl BlockingDisk for PlainDisk {
+    fn execute(&mut self, op: DiskOp) -> DiskDone {
+        let id = op.id();
+        let result = match op {
+            DiskOp::Open { file, path, mode, .. } => {
+                files::open(&self.folders, &path, mode).map(|opened| {
+                    let before = self.files.insert(file, opened.file);
+                    assert!(before.is_none(), "a file id is used once");
+                    DiskOk::Opened { bytes: opened.bytes }
+                })
+            }
+            DiskOp::Close { file, .. } => {
+                let closed = self.files.remove(&file);
+                assert!(closed.is_some(), "only an open file is closed");
+                Ok(DiskOk::Done)
+            }
+            op => return self.execute_shared(op),
+        };
+        DiskDone { op: id, result, times: DiskTimes::default() }
+    }
+
+    /// Those that wait for the device do so on threads: what is to be made durable at the same time
+    /// the file system commits together.
+    fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
+        let shares = |op: &DiskOp| !matches!(op, DiskOp::Open { .. } | DiskOp::Close { .. });
+        let (shared, own): (Vec<_>, Vec<_>) = ops.into_iter().partition(shares);
+        let mut done: Vec<DiskDone> = own.into_iter().map(|op| self.execute(op)).collect();
+        if shared.len() < 2 {
+            done.extend(shared.into_iter().map(|op| self.execute(op)));
+            return done;
+        }
+        let threads = shared.len().min(BLOCKING_THREADS_MAX);
+        let mut shares: Vec<Vec<DiskOp>> = (0..threads).map(|_| Vec::new()).collect();
+        for (index, op) in shared.into_iter().enumerate() {
+            shares[index % threads].push(op);
+        }
+        let disk = &*self;
+        std::thread::scope(|scope| {
+            let run = |share: Vec<DiskOp>| {
+                scope.spawn(move || share.into_iter().map(|op| disk.execute_shared(op)).collect())
+            };
+            let running: Vec<_> = shares.into_iter().map(run).collect();
+            for thread in running {
+                let of_thread: Vec<DiskDone> = thread.join().expect("a disk operation panics not");
+                done.extend(of_thread);
+            }
+        });
+        done
     }
 }
 

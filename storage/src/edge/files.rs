@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, OpenMode, Root};
+use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, Durability, OpenMode, Root};
 
 /// How a durable write is made (`Durability::Synced`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -155,7 +155,7 @@ pub enum PathOp {
     CreateDir { path: DiskPath },
     SyncDir { path: DiskPath },
     List { path: DiskPath },
-    ReplaceFile { path: DiskPath, bytes: Vec<u8> },
+    ReplaceFile { path: DiskPath, bytes: Vec<u8>, durability: Durability },
     ReadFile { path: DiskPath, bytes_max: u64 },
 }
 
@@ -180,7 +180,9 @@ pub fn execute(folders: &Folders, op: PathOp) -> Result<DiskOk, DiskError> {
             Ok(names) => Ok(DiskOk::Names(names)),
             Err(error) => Err(disk_error(&error)),
         },
-        PathOp::ReplaceFile { path, bytes } => done(replace(&folders.resolve(&path), &bytes)),
+        PathOp::ReplaceFile { path, bytes, durability } => {
+            done(replace(&folders.resolve(&path), &bytes, durability))
+        }
         PathOp::ReadFile { path, bytes_max } => match read(&folders.resolve(&path), bytes_max) {
             Ok(contents) => Ok(DiskOk::Contents(contents)),
             Err(error) => Err(disk_error(&error)),
@@ -223,7 +225,7 @@ fn list(folder: &Path) -> io::Result<Vec<DirEntry>> {
     Ok(names)
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
@@ -236,7 +238,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         }
         result => result?,
     };
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let sync = |file: &File| match durability {
+        Durability::Synced => file.sync_all(),
+        Durability::Volatile => Ok(()),
+    };
+    let written = file.write_all(bytes).and_then(|()| sync(&file));
     drop(file);
     if let Err(error) = written {
         // Without this a full disk would keep the half-written copy and stay full.
@@ -244,7 +250,10 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     fs::rename(&temporary, path)?;
-    sync_dir(folder)
+    match durability {
+        Durability::Synced => sync_dir(folder),
+        Durability::Volatile => Ok(()),
+    }
 }
 
 fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {

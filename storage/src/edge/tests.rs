@@ -79,6 +79,12 @@ impl BlockingDisk for OnRing {
         self.disk.submit(&mut self.ring, op);
         self.wait()
     }
+
+    fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
+        let count = ops.len();
+        ops.into_iter().for_each(|op| self.disk.submit(&mut self.ring, op));
+        (0..count).map(|_| self.wait()).collect()
+    }
 }
 
 /// Runs a test on every executor.
@@ -225,6 +231,50 @@ fn opening_says_what_is_missing_or_there_already() {
 }
 
 #[test]
+fn independent_operations_executed_together_have_each_their_own_result() {
+    on_each(|disk| {
+        let each = |of: &mut dyn BlockingDisk, make: &dyn Fn(u32) -> DiskOp| {
+            let mut done = of.execute_all((0..40).map(make).collect());
+            done.sort_by_key(|done| done.op.0);
+            done.into_iter().map(|done| done.result).collect::<Vec<_>>()
+        };
+        let (op, file) = (|of: u32| OpId(u64::from(of)), |of: u32| FileId(of));
+        let path = |of: u32| DiskPath::data(format!("many/{of}"));
+        each(disk, &|of| {
+            let mode = OpenMode::Create;
+            DiskOp::Open { op: op(of), file: file(of), path: path(of), mode }
+        });
+        each(disk, &|of| DiskOp::Write {
+            op: op(of),
+            file: file(of),
+            position: 0,
+            buffer: WriteBuf::Owned(block_of(of as u8, 1)),
+            durability: Durability::Volatile,
+        });
+        each(disk, &|of| match of % 2 {
+            0 => DiskOp::Sync { op: op(of), file: file(of) },
+            _ => DiskOp::SyncDir { op: op(of), path: DiskPath::data("many") },
+        });
+        let read = each(disk, &|of| {
+            let buffer = AlignedBuf::new(BLOCK_BYTES);
+            DiskOp::Read { op: op(of), file: file(of), position: 0, buffer }
+        });
+        for (of, result) in read.into_iter().enumerate() {
+            let Ok(DiskOk::Read { buffer, .. }) = result else { panic!("{result:?}") };
+            assert_eq!(buffer.as_slice(), block_of(of as u8, 1).as_slice());
+        }
+        let missing = |of: u32| match of {
+            7 => DiskOp::SyncDir { op: op(of), path: DiskPath::data("nowhere") },
+            of => DiskOp::Truncate { op: op(of), file: file(of), bytes: 0 },
+        };
+        let results = each(disk, &missing);
+        let failed: Vec<_> = (0..40).filter(|of| results[*of].is_err()).collect();
+        assert_eq!(failed, [7]);
+        each(disk, &|of| DiskOp::Close { op: op(of), file: file(of) });
+    });
+}
+
+#[test]
 fn names_are_created_listed_renamed_and_removed() {
     on_each(|disk| {
         let path = |text: &str| DiskPath::journal(text);
@@ -237,9 +287,24 @@ fn names_are_created_listed_renamed_and_removed() {
         let mut done = |op| assert!(matches!(ok(disk.execute(op)), DiskOk::Done));
         done(DiskOp::CreateDir { op: OP, path: path("one/two") });
         done(DiskOp::CreateDir { op: OP, path: path("one/two") });
-        done(DiskOp::ReplaceFile { op: OP, path: path("one/file"), bytes: vec![5; 10] });
-        done(DiskOp::ReplaceFile { op: OP, path: path("one/file"), bytes: vec![6; 20] });
-        done(DiskOp::ReplaceFile { op: OP, path: path("new/folder/file"), bytes: vec![] });
+        done(DiskOp::ReplaceFile {
+            op: OP,
+            path: path("one/file"),
+            bytes: vec![5; 10],
+            durability: Durability::Synced,
+        });
+        done(DiskOp::ReplaceFile {
+            op: OP,
+            path: path("one/file"),
+            bytes: vec![6; 20],
+            durability: Durability::Synced,
+        });
+        done(DiskOp::ReplaceFile {
+            op: OP,
+            path: path("new/folder/file"),
+            bytes: vec![],
+            durability: Durability::Synced,
+        });
         done(DiskOp::SyncDir { op: OP, path: path("one") });
         done(DiskOp::Rename { op: OP, from: path("one/file"), to: path("one/renamed") });
         assert_eq!(names(disk, "nowhere"), []);

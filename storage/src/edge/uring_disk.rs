@@ -52,6 +52,8 @@ pub struct DiskCounters {
     pub writes: u64,
     pub written_bytes: u64,
     pub syncs: u64,
+    /// What the helpers did: opening, closing, lengths, names, small files.
+    pub helped: u64,
     pub errors: u64,
 }
 
@@ -226,8 +228,8 @@ impl UringDisk {
             DiskOp::CreateDir { op, path } => self.help_path(ring, op, PathOp::CreateDir { path }),
             DiskOp::SyncDir { op, path } => self.help_path(ring, op, PathOp::SyncDir { path }),
             DiskOp::List { op, path } => self.help_path(ring, op, PathOp::List { path }),
-            DiskOp::ReplaceFile { op, path, bytes } => {
-                self.help_path(ring, op, PathOp::ReplaceFile { path, bytes });
+            DiskOp::ReplaceFile { op, path, bytes, durability } => {
+                self.help_path(ring, op, PathOp::ReplaceFile { path, bytes, durability });
             }
             DiskOp::Clean { op, work } => self.help(ring, Job::Clean { op, work }),
             DiskOp::ReadFile { op, path, bytes_max } => {
@@ -446,6 +448,7 @@ impl UringDisk {
         self.bell_armed = false;
         while let Some(answer) = self.helper.poll() {
             self.helper_waiting -= 1;
+            self.counters.helped += 1;
             let done = match answer {
                 JobDone::Opened { op, file, result } => {
                     let result = result.map(|opened| self.adopt(ring, file, opened));

@@ -53,9 +53,8 @@ pub(crate) struct Log {
     pub synced_end: i64,
     /// Segments below are finished in a durable checkpoint: a start knows them whole.
     pub described_end: i64,
-    /// Folders to be synced, because a file may have been created: bits for its own, the topic's,
-    /// `topics`.
-    pub folders_unsynced: u8,
+    /// Its folder is to be synced, because a file may have been created.
+    pub folder_unsynced: bool,
     /// It is in the store's list of logs to flush.
     pub dirty: bool,
     /// Batches of a failed log that only the journal holds: they are appended to it again before it
@@ -96,7 +95,7 @@ impl Log {
             written_end: 0,
             synced_end: 0,
             described_end: 0,
-            folders_unsynced: 0,
+            folder_unsynced: false,
             dirty: false,
             salvage: Vec::new(),
             salvage_saved: false,

@@ -312,6 +312,7 @@ impl Recovery {
                 op: ids.op(),
                 path: DiskPath::data(path),
                 bytes: bytes.clone(),
+                durability: Durability::Synced,
             };
             execute(disk, path, op)?;
         }
@@ -359,9 +360,15 @@ fn prepare_files(
 /// Writes everything replayed into segments.
 fn flush(disk: &mut dyn BlockingDisk, store: &mut Store) -> Result<(), RecoverError> {
     store.start_replay_flush();
-    while let Some(op) = store.poll_op() {
-        let done = disk.execute(op);
-        store.handle_disk(done, 0, 0);
+    loop {
+        // What waits at the same time belongs to different partitions.
+        let ops: Vec<DiskOp> = std::iter::from_fn(|| store.poll_op()).collect();
+        if ops.is_empty() {
+            break;
+        }
+        for done in disk.execute_all(ops) {
+            store.handle_disk(done, 0, 0);
+        }
     }
     assert!(store.operations_under_way() == 0, "every operation was executed");
     if let Some(file) = store.starved_file() {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use super::{Ids, RecoverError, execute, list, read_file};
-use crate::op::{BlockingDisk, DiskOp, DiskPath};
+use crate::op::{BlockingDisk, DiskOp, DiskPath, Durability};
 use crate::salvage::{self, Salvage};
 use crate::types::{PartitionId, TopicId};
 
@@ -47,7 +47,11 @@ pub(super) fn write_replaying(
         bytes.extend_from_slice(&id.partition.to_le_bytes());
     }
     seal(&mut bytes);
-    execute(disk, REPLAYING, DiskOp::ReplaceFile { op: ids.op(), path, bytes })?;
+    execute(
+        disk,
+        REPLAYING,
+        DiskOp::ReplaceFile { op: ids.op(), path, bytes, durability: Durability::Synced },
+    )?;
     Ok(())
 }
 
@@ -83,7 +87,11 @@ pub(super) fn write_salvage(
     let name = salvage::path(life, None);
     let bytes = salvage::encode(salvage.iter().map(|(id, batches)| (*id, batches.as_slice())));
     let path = DiskPath::data(&name);
-    execute(disk, &name, DiskOp::ReplaceFile { op: ids.op(), path, bytes })?;
+    execute(
+        disk,
+        &name,
+        DiskOp::ReplaceFile { op: ids.op(), path, bytes, durability: Durability::Synced },
+    )?;
     Ok(())
 }
 

@@ -91,7 +91,9 @@ impl SimDisk {
                 Ok(DiskOk::Done)
             }
             DiskOp::List { path, .. } => Ok(DiskOk::Names(self.list(&path))),
-            DiskOp::ReplaceFile { path, bytes, .. } => self.replace(&path, bytes),
+            DiskOp::ReplaceFile { path, bytes, durability, .. } => {
+                self.replace(&path, bytes, durability)
+            }
             DiskOp::Clean { mut work, .. } => {
                 work.run();
                 Ok(DiskOk::Cleaned(work))
@@ -178,17 +180,32 @@ impl SimDisk {
         self.names.list(path).into_iter().map(entry).collect()
     }
 
-    fn replace(&mut self, path: &DiskPath, bytes: Vec<u8>) -> Result<DiskOk, DiskError> {
+    fn replace(
+        &mut self,
+        path: &DiskPath,
+        bytes: Vec<u8>,
+        durability: Durability,
+    ) -> Result<DiskOk, DiskError> {
         // The old file is there until the new one is whole.
         let fits = |space: u64| self.used_bytes() + bytes.len() as u64 <= space;
         if path.root != Root::Memory && !self.config.space_bytes.is_none_or(fits) {
             return Err(self.no_space());
         }
-        let node = self.add_node(SimFile::durable(bytes));
-        self.names.link(path, node);
-        let folder = names::parent(path).expect("a file has a name");
-        let mark = self.names.mark();
-        self.names.sync(&folder, mark);
+        match durability {
+            Durability::Volatile => {
+                let mut file = SimFile::default();
+                file.write(0, &bytes);
+                let node = self.add_node(file);
+                self.names.link(path, node);
+            }
+            Durability::Synced => {
+                let node = self.add_node(SimFile::durable(bytes));
+                self.names.link(path, node);
+                let folder = names::parent(path).expect("a file has a name");
+                let mark = self.names.mark();
+                self.names.sync(&folder, mark);
+            }
+        }
         Ok(DiskOk::Done)
     }
 

@@ -76,7 +76,8 @@ impl Rig {
 
     fn replace(&mut self, path: &DiskPath, bytes: &[u8]) -> Result<DiskOk, DiskError> {
         let op = self.op();
-        self.run(DiskOp::ReplaceFile { op, path: path.clone(), bytes: bytes.to_vec() })
+        let (bytes, durability) = (bytes.to_vec(), Durability::Synced);
+        self.run(DiskOp::ReplaceFile { op, path: path.clone(), bytes, durability })
     }
 
     fn cut(&mut self, seed: u64) {

@@ -15,9 +15,12 @@ use super::flush_job::{FlushJob, JobState, KeptFile};
 use super::ops::Purpose;
 use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader};
-use crate::limits::{FLUSH_FILES_MAX, FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES, RETRY_NS};
+use crate::limits::{
+    FLUSH_FILES_MAX, FLUSH_JOBS_ALONE_MAX, FLUSH_JOBS_MAX, FLUSH_LOG_BYTES, FLUSH_RUN_BYTES,
+    RETRY_NS,
+};
 use crate::log::Log;
-use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
+use crate::op::{DiskDone, DiskError, DiskOp, DiskPath, Durability};
 use crate::salvage::{self, Salvaged};
 use crate::types::{LogId, StoreEvent};
 
@@ -223,8 +226,13 @@ impl Store {
     }
 
     fn start_jobs(&mut self, mono_ns: u64) {
-        while self.flusher.jobs.len() < FLUSH_JOBS_MAX {
+        loop {
             let Some(round) = &mut self.flusher.round else { return };
+            let alone = round.closing || self.replaying;
+            if self.flusher.jobs.len() >= if alone { FLUSH_JOBS_ALONE_MAX } else { FLUSH_JOBS_MAX }
+            {
+                return;
+            }
             if !matches!(round.phase, Phase::Jobs) {
                 return;
             }
@@ -348,7 +356,12 @@ impl Store {
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Salvaging { logs: ids };
         let path = DiskPath::data(salvage::path(self.journal.life(), Some(self.journal.shard())));
-        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile { op, path, bytes });
+        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile {
+            op,
+            path,
+            bytes,
+            durability: Durability::Synced,
+        });
         true
     }
 
@@ -397,7 +410,12 @@ impl Store {
         round.phase = Phase::Writing;
         let generation = self.flusher.generation + 1;
         let path = DiskPath::data(checkpoint::shard_path(self.journal.shard(), generation));
-        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile { op, path, bytes });
+        self.ops.submit(Purpose::Checkpoint, |op| DiskOp::ReplaceFile {
+            op,
+            path,
+            bytes,
+            durability: Durability::Synced,
+        });
     }
 
     /// The checkpoint is written, or could not be.

@@ -86,11 +86,6 @@ pub(crate) enum JobState {
     Failed { file: String, error: DiskError },
 }
 
-/// Bits of `Log::folders_unsynced`, in the order they are synced.
-const OWN: u8 = 1;
-const TOPIC: u8 = 2;
-const TOPICS: u8 = 4;
-
 const KINDS: [LogFileKind; 3] =
     [LogFileKind::Log, LogFileKind::OffsetIndex, LogFileKind::TimeIndex];
 
@@ -250,12 +245,10 @@ impl FlushJob {
             (Step::Snapshot, _) => segment.snapshot = None,
             (Step::Epochs, _) => self.epochs_written = true,
             (Step::Folder, _) => {
-                log.folders_unsynced &= log.folders_unsynced - 1;
-                if log.folders_unsynced == 0 {
-                    // No file is open: all that was written is synced.
-                    segment.synced = segment.written;
-                    log.synced_end = log.written_end;
-                }
+                // No file is open: all that was written is synced.
+                log.folder_unsynced = false;
+                segment.synced = segment.written;
+                log.synced_end = log.written_end;
             }
             (Step::Start, _) => {}
             (
@@ -309,7 +302,7 @@ impl FlushJob {
                 }
                 continue;
             }
-            if log.folders_unsynced > 0 {
+            if log.folder_unsynced {
                 self.sync_folder(slot, log, ops);
                 return JobState::UnderWay;
             }
@@ -324,6 +317,7 @@ impl FlushJob {
                         op,
                         path,
                         bytes,
+                        durability: Durability::Synced,
                     });
                     return JobState::UnderWay;
                 }
@@ -335,13 +329,19 @@ impl FlushJob {
                     op,
                     path,
                     bytes,
+                    durability: Durability::Volatile,
                 });
                 return JobState::UnderWay;
             }
             if closing && !self.epochs_written {
                 let path = DiskPath::data(format!("{}/{LEADER_EPOCHS}", log.id.folder()));
                 let bytes = log.epochs.encode().into_bytes();
-                self.submit(slot, Step::Epochs, ops, |op| DiskOp::ReplaceFile { op, path, bytes });
+                self.submit(slot, Step::Epochs, ops, |op| DiskOp::ReplaceFile {
+                    op,
+                    path,
+                    bytes,
+                    durability: Durability::Volatile,
+                });
                 return JobState::UnderWay;
             }
             if closing && !last {
@@ -483,9 +483,7 @@ impl FlushJob {
             _ => written.log,
         };
         if bytes == 0 {
-            // A partition's first file may have created the folders above it too.
-            let first = log.segments[0].synced.log == 0;
-            log.folders_unsynced |= if first { OWN | TOPIC | TOPICS } else { OWN };
+            log.folder_unsynced = true;
         }
     }
 
@@ -568,17 +566,10 @@ impl FlushJob {
         Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
     }
 
-    /// New names become durable from the inside out: the file's in its folder, then, for a
-    /// partition's first file, the folders' own names.
+    /// New names become durable: the files' in their folder, and its own and its topic's with them,
+    /// which a partition's first file may have created (`DiskOp::SyncDir`).
     fn sync_folder(&mut self, slot: usize, log: &Log, ops: &mut Ops) {
-        let folder = log.id.folder();
-        let topic = folder.rsplit_once('/').map_or("", |(topic, _)| topic);
-        let lowest = log.folders_unsynced & log.folders_unsynced.wrapping_neg();
-        let path = DiskPath::data(match lowest {
-            OWN => &folder,
-            TOPIC => topic,
-            _ => "topics",
-        });
+        let path = DiskPath::data(log.id.folder());
         self.submit(slot, Step::Folder, ops, |op| DiskOp::SyncDir { op, path });
     }
 
@@ -623,7 +614,7 @@ impl FlushJob {
 
 /// What was written to a file is on stable storage. A file whose name may be lost is not there yet.
 fn note_synced(log: &mut Log, base: i64, kind: LogFileKind) {
-    if log.folders_unsynced > 0 {
+    if log.folder_unsynced {
         return;
     }
     let segment = log.segments.iter_mut().find(|segment| segment.base == base);

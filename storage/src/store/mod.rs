@@ -393,7 +393,7 @@ impl Store {
             Purpose::Flush { slot } => self.handle_flush(slot, done, mono_ns),
             Purpose::Load { slot } => self.handle_load(slot, done),
             Purpose::Checkpoint => self.handle_checkpoint(done, mono_ns),
-            Purpose::Waste => self.handle_waste(done, mono_ns),
+            Purpose::Waste { at } => self.handle_waste(at, done, mono_ns),
             Purpose::Clean => self.handle_clean(done, mono_ns),
             Purpose::Tidy => self.handle_tidy(done),
             Purpose::Ignored => {}

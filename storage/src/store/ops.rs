@@ -21,8 +21,8 @@ pub(crate) enum Purpose {
     Load { slot: usize },
     /// A shard's checkpoint.
     Checkpoint,
-    /// A file's removal.
-    Waste,
+    /// A removal's; the place in the list of what is to be removed.
+    Waste { at: usize },
     /// The cleaner's.
     Clean,
     /// One of the last of a stop.

@@ -3,8 +3,8 @@
 use super::Store;
 use super::ops::Purpose;
 use crate::checkpoint::Garbage;
-use crate::limits::FLUSH_JOBS_MAX;
-use crate::op::{DiskDone, DiskOp, DiskPath};
+use crate::limits::FLUSH_JOBS_ALONE_MAX;
+use crate::op::{DiskDone, DiskOp, DiskPath, Durability};
 use crate::recovery::memory_path;
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::types::{LogId, StoreEvent};
@@ -60,7 +60,7 @@ impl Store {
     }
 
     fn write_stop_snapshots(&mut self) {
-        while self.tidying < FLUSH_JOBS_MAX
+        while self.tidying < FLUSH_JOBS_ALONE_MAX
             && let Some(log_id) = self.stop_snapshots.pop()
         {
             let Some(log) = self.logs.get(log_id) else { continue };
@@ -68,7 +68,12 @@ impl Store {
             let path = DiskPath::data(format!("{}/{name}", log.id.folder()));
             let bytes = log.producers.encode_snapshot();
             self.tidying += 1;
-            self.ops.submit(Purpose::Tidy, |op| DiskOp::ReplaceFile { op, path, bytes });
+            self.ops.submit(Purpose::Tidy, |op| DiskOp::ReplaceFile {
+                op,
+                path,
+                bytes,
+                durability: Durability::Volatile,
+            });
         }
     }
 

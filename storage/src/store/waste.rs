@@ -5,10 +5,13 @@
 //! It stays in the list until it is gone, so that a crash leaves no file behind that nobody knows.
 //! No removal waits for a checkpoint, because a full disk may have no room for one.
 
+use std::collections::BTreeMap;
+
 use super::Store;
 use super::ops::Purpose;
 use crate::checkpoint::Garbage;
-use crate::op::{DiskDone, DiskError, DiskOp, DiskPath};
+use crate::limits::{FLUSH_JOBS_ALONE_MAX, FLUSH_JOBS_MAX};
+use crate::op::{DiskDone, DiskError, DiskOp, DiskPath, OpId};
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::types::StoreEvent;
 
@@ -31,14 +34,13 @@ pub(super) const BY_CHECKPOINT: u64 = u64::MAX;
 pub(crate) struct Wastes {
     items: Vec<Waste>,
     unarmed: usize,
-    /// Operations under way for the item `item_removed`.
+    /// Operations under way for the items of `removed`.
     removing: usize,
-    item_removed: usize,
-    /// Its files are removed; the folder is synced, because a power cut could bring them back when
-    /// no list knows them any more.
+    /// Places of the items that are being removed, with whether one of their operations failed.
+    removed: BTreeMap<usize, bool>,
+    /// Their files are removed; the folders are synced, because a power cut could bring them back
+    /// when no list knows them any more.
     syncing: bool,
-    /// One of its operations failed.
-    failed: bool,
     /// When the first armed item is due: asked at every turn, so not searched for.
     next_due: Option<u64>,
 }
@@ -111,64 +113,74 @@ impl Wastes {
 }
 
 impl Store {
-    /// Starts to remove what is due, an item at a time.
+    /// Starts to remove what is due, several items at a time: their folders' syncs are most of the
+    /// time it takes, and a file system commits them together.
     pub(super) fn remove_waste(&mut self, mono_ns: u64) {
         // An item's place must not change between a checkpoint's encoding and its completion.
         if self.waste.removing > 0 || self.replaying || self.flusher.busy() {
             return;
         }
-        let due = |item: &Waste| item.armed && item.due_ns <= mono_ns;
-        let Some(at) = self.waste.items.iter().position(due) else { return };
-        self.waste.item_removed = at;
-        match self.waste.items[at].garbage.clone() {
-            Garbage::Partition { id } => {
-                let path = DiskPath::data(id.folder());
-                self.waste.removing = 1;
-                self.ops.submit(Purpose::Waste, |op| DiskOp::RemoveTree { op, path });
-            }
-            Garbage::Snapshot { id, offset } => {
-                let name = LogName::new(offset, LogFileKind::Snapshot);
-                let path = DiskPath::data(format!("{}/{name}", id.folder()));
-                self.waste.removing = 1;
-                self.ops.submit(Purpose::Waste, |op| DiskOp::Remove { op, path });
-            }
-            Garbage::Segment { id, base } => {
-                for kind in LogFileKind::ALL {
-                    let name = LogName::new(base, kind);
+        if self.waste.next_due.is_none_or(|at| at > mono_ns) {
+            return;
+        }
+        let count_max = if self.stopped { FLUSH_JOBS_ALONE_MAX } else { FLUSH_JOBS_MAX };
+        let items = self.waste.items.iter().enumerate();
+        let due = items.filter(|(_, item)| item.armed && item.due_ns <= mono_ns);
+        let due: Vec<(usize, Garbage)> =
+            due.take(count_max).map(|(at, item)| (at, item.garbage.clone())).collect();
+        for (at, garbage) in due {
+            self.waste.removed.insert(at, false);
+            match garbage {
+                Garbage::Partition { id } => {
+                    let path = DiskPath::data(id.folder());
+                    self.submit_waste(at, |op| DiskOp::RemoveTree { op, path });
+                }
+                Garbage::Snapshot { id, offset } => {
+                    let name = LogName::new(offset, LogFileKind::Snapshot);
                     let path = DiskPath::data(format!("{}/{name}", id.folder()));
-                    self.waste.removing += 1;
-                    self.ops.submit(Purpose::Waste, |op| DiskOp::Remove { op, path });
+                    self.submit_waste(at, |op| DiskOp::Remove { op, path });
+                }
+                Garbage::Segment { id, base } => {
+                    for kind in LogFileKind::ALL {
+                        let name = LogName::new(base, kind);
+                        let path = DiskPath::data(format!("{}/{name}", id.folder()));
+                        self.submit_waste(at, |op| DiskOp::Remove { op, path });
+                    }
                 }
             }
         }
     }
 
-    /// A removal completed.
-    pub(super) fn handle_waste(&mut self, done: DiskDone, mono_ns: u64) {
+    fn submit_waste(&mut self, at: usize, make: impl FnOnce(OpId) -> DiskOp) {
+        self.waste.removing += 1;
+        self.ops.submit(Purpose::Waste { at }, make);
+    }
+
+    /// A removal, or the sync after it, of the item at `at` completed.
+    pub(super) fn handle_waste(&mut self, at: usize, done: DiskDone, mono_ns: u64) {
         self.waste.removing -= 1;
         // A folder that is gone has nothing in it.
         let gone = self.waste.syncing && matches!(done.result, Err(DiskError::NotFound));
         if let (Err(error), false) = (done.result, gone) {
-            let item = &self.waste.items[self.waste.item_removed].garbage;
+            let item = &self.waste.items[at].garbage;
             let text = format!("could not remove {item:?}: {error}; it will be tried again");
             self.events.push_back(StoreEvent::Notice(text));
-            self.waste.failed = true;
+            self.waste.fail(at);
         }
-        if self.waste.removing == 0 && !self.waste.syncing {
-            self.waste.syncing = true;
-            self.waste.removing = 1;
-            let folder = match &self.waste.items[self.waste.item_removed].garbage {
-                Garbage::Partition { id } => format!("topics/{}", id.topic_id),
-                Garbage::Segment { id, .. } | Garbage::Snapshot { id, .. } => id.folder(),
-            };
-            let path = DiskPath::data(folder);
-            self.ops.submit(Purpose::Waste, |op| DiskOp::SyncDir { op, path });
+        if self.waste.removing > 0 {
             return;
         }
-        if self.waste.removing == 0 {
-            self.waste.syncing = false;
-            let at = self.waste.item_removed;
-            if std::mem::take(&mut self.waste.failed) {
+        if !std::mem::replace(&mut self.waste.syncing, true) {
+            for (folder, at) in self.waste.folders_removed_from() {
+                let path = DiskPath::data(folder);
+                self.submit_waste(at, |op| DiskOp::SyncDir { op, path });
+            }
+            return;
+        }
+        self.waste.syncing = false;
+        // From the last on: the others' places stay what they are.
+        for (at, failed) in std::mem::take(&mut self.waste.removed).into_iter().rev() {
+            if failed {
                 // After the next checkpoint, which lists it.
                 let item = &mut self.waste.items[at];
                 (item.armed, item.sequence) = (false, BY_CHECKPOINT);
@@ -179,9 +191,38 @@ impl Store {
             } else {
                 self.waste.items.remove(at);
             }
-            self.waste.note_due();
-            self.remove_waste(mono_ns);
-            self.end_stop();
+        }
+        self.waste.note_due();
+        self.remove_waste(mono_ns);
+        self.end_stop();
+    }
+}
+
+impl Wastes {
+    /// The folders that items under way are in, each with the first of its items.
+    fn folders_removed_from(&self) -> BTreeMap<String, usize> {
+        let mut folders = BTreeMap::new();
+        for at in self.removed.keys() {
+            folders.entry(self.items[*at].folder()).or_insert(*at);
+        }
+        folders
+    }
+
+    /// The item at `at`, and those that share its folder's sync, are not known to be gone.
+    fn fail(&mut self, at: usize) {
+        let folder = self.items[at].folder();
+        for (other, failed) in &mut self.removed {
+            *failed |= *other == at || self.syncing && self.items[*other].folder() == folder;
+        }
+    }
+}
+
+impl Waste {
+    /// The folder whose names change when it goes.
+    fn folder(&self) -> String {
+        match &self.garbage {
+            Garbage::Partition { id } => format!("topics/{}", id.topic_id),
+            Garbage::Segment { id, .. } | Garbage::Snapshot { id, .. } => id.folder(),
         }
     }
 }

@@ -149,7 +149,12 @@ impl Store {
         };
         let path = DiskPath::data(ledger::path(self.journal.shard()));
         let bytes = ledger.encode(self.journal.life());
-        self.submit(round, step, |op| DiskOp::ReplaceFile { op, path, bytes });
+        self.submit(round, step, |op| DiskOp::ReplaceFile {
+            op,
+            path,
+            bytes,
+            durability: Durability::Synced,
+        });
     }
 
     /// Writes what is pending: whole blocks, or all of it.
@@ -260,7 +265,12 @@ impl Store {
     /// Replacing it also syncs the folder, and with it the name of the log file.
     fn write_index(&mut self, round: Box<Round>, kind: LogFileKind, bytes: Vec<u8>) {
         let path = path(round.id, round.group[0], kind, true);
-        self.submit(round, Step::Index(kind), |op| DiskOp::ReplaceFile { op, path, bytes });
+        self.submit(round, Step::Index(kind), |op| DiskOp::ReplaceFile {
+            op,
+            path,
+            bytes,
+            durability: Durability::Synced,
+        });
     }
 
     /// Makes the swap: from its completion on the group is the one segment.
