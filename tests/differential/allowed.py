@@ -55,9 +55,6 @@ OWN_SENTENCE = "What is wrong with a broker's setting is said in other words"
 
 ONE_OF_SEVERAL = "Of several features that are wrong, Kafka names the first of its hash map"
 
-TAKEN_OVER = ("A static member that takes the place of a group's last consumer while an assignment "
-              "is due is told the generation it joins again from, by Kafka sometimes 0")
-
 ALLOWED = [
     Allowed(OWN_SENTENCE, "IncrementalAlterConfigs", r".*ErrorMessage",
             case="incrementalalterconfigs-dynamic-keys",
@@ -78,8 +75,6 @@ ALLOWED = [
             note="bad names"),
     Allowed(NAMED_CODE, "Produce", "_outcome", note="null", kafka="no answer"),
     Allowed(NAMED_CODE, "CreatePartitions", r".*ErrorMessage", note="to 2000000000", kafka=None),
-    Allowed(TAKEN_OVER, "JoinGroup", "GenerationId", case="joingroup-static-member-joins",
-            note="takes a live consumer", kafka=0),
     Allowed(GROUPS_STAY, "CreatePartitions", r".*ErrorCode", note="internal|grows", corelane=37),
     Allowed(GROUPS_STAY, "CreatePartitions", r".*ErrorMessage", note="internal|grows", kafka=None),
     Allowed(OWN_CONFIG, "DescribeConfigs|CreateTopics", r".*\[corelane\..*"),

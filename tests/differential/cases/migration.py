@@ -312,8 +312,39 @@ def static_member_joins_a_mixed_group(b):
     group.send_join("comes back under a new id", topic, "", "two")
     group.send_join("the old id", topic, member, "two")
     group.heartbeat("the old id", joined.get("GenerationId", -1), member, "two")
-    group.send_join("takes a live consumer's instance", topic, "", "one")
+    taken = group.send_join("takes a live consumer's instance", topic, "", "one")
     group.describe("what is left")
+    generation, member = taken.get("GenerationId", -1), taken.get("MemberId", "")
+    group.sync("in the generation it was told", generation, member, (), "one")
+    group.heartbeat("in the generation it was told", generation, member, "one")
+
+
+@case("JoinGroup")
+def static_classic_takes_the_place_of_the_last_consumer(b):
+    topic, other = b.topic("t", 2), b.topic("other", 3)
+
+    def taken(group, what, name):
+        joined = group.send_join(f"{what}: takes it", name, "", "one")
+        generation, member = joined.get("GenerationId", -1), joined.get("MemberId", "")
+        group.describe_classic(f"{what}: a classic group")
+        group.sync(f"{what}: what it has", generation, member, (), "one")
+        group.heartbeat(f"{what}: in its generation", generation, member, "one")
+    for what, name in (("alone", topic), ("alone, another topic", other)):
+        group = Mixed(b, what.replace(", ", "-").replace(" ", "-"))
+        group.join("", topic, "c1", quiet=True, InstanceId="one")
+        taken(group, what, name)
+    for what, name in (("beside another", topic), ("beside another, another topic", other)):
+        group = Mixed(b, what.replace(", ", "-").replace(" ", "-"))
+        first = group.join("", topic, "c1", quiet=True, InstanceId="one")
+        two = group.send_join("", topic, "", "two", quiet=True)
+        owned = [{"TopicId": b.topic_id(topic), "Partitions": [0]}]
+        epoch = first.get("MemberEpoch", -1)
+        end = time.monotonic() + PATIENCE_SECONDS
+        while epoch < 2 and time.monotonic() < end:
+            told = group.beat("", "c1", epoch, quiet=True, InstanceId="one", TopicPartitions=owned)
+            epoch = told.get("MemberEpoch", epoch)
+        group.rejoined(topic, two.get("MemberId", ""), "two")
+        taken(group, what, name)
 
 
 @case("JoinGroup")

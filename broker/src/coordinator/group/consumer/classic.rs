@@ -40,10 +40,10 @@ impl Consumer {
         now: Now,
         config: &OfGroup<'_>,
         metadata: Metadata<'_>,
-        asked: (&JoinGroupRequest, i16),
+        asked: (&JoinGroupRequest, i16, bool),
         client: &Client,
     ) -> Result<(Advanced, JoinGroupResponse), Refused> {
-        let (request, version) = asked;
+        let (request, version, may_become_classic) = asked;
         // As with Kafka, who is refused by a consumer group is told no id.
         let refused = |error| Refused { member: String::new(), error };
         let is_known = self.state.members.contains_key(request.member_id.as_str());
@@ -63,7 +63,9 @@ impl Consumer {
             let member = request.member_id.clone();
             return Err(Refused { member, error: ErrorCode::InconsistentGroupProtocol });
         };
-        let sender = self.classic_sender(ids, request).map_err(refused)?;
+        let mut sender = self.classic_sender(ids, request).map_err(refused)?;
+        sender.ends_protocol =
+            may_become_classic && self.is_last_consumer(sender.replaces.as_deref());
         let mut updated = sender.before.clone();
         if let Some(instance) = &request.group_instance_id {
             updated.instance = Some(instance.as_str().into());

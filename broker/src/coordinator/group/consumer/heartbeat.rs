@@ -127,17 +127,20 @@ pub(super) struct Sender {
     pub(super) is_new: bool,
     /// The static member whose place it takes.
     pub(super) replaces: Option<Arc<str>>,
+    /// It was the last of the consumer protocol: the group becomes classic, and its next assignment
+    /// is its leader's to make.
+    pub(super) ends_protocol: bool,
 }
 
 impl Sender {
     /// A member that is in the group.
     pub(super) fn known(member: &Member) -> Self {
-        Self { before: member.clone(), is_new: false, replaces: None }
+        Self { before: member.clone(), is_new: false, replaces: None, ends_protocol: false }
     }
 
     /// A member that nothing is known of.
     pub(super) fn new(id: Arc<str>) -> Self {
-        Self { before: Member::new(id), is_new: true, replaces: None }
+        Self { before: Member::new(id), is_new: true, replaces: None, ends_protocol: false }
     }
 
     /// A static member under another id: it has what it had, and starts from no epoch.
@@ -146,7 +149,8 @@ impl Sender {
         before.id = id;
         before.epoch = 0;
         before.previous_epoch = 0;
-        Self { before, is_new: true, replaces: Some(member.id.clone()) }
+        let replaces = Some(member.id.clone());
+        Self { before, is_new: true, replaces, ends_protocol: false }
     }
 }
 
@@ -326,7 +330,7 @@ impl Consumer {
         updated: &Member,
         reported: Option<&[TopicPartitions]>,
     ) -> Result<Advanced, Refusal> {
-        let Sender { before, is_new, replaces } = sender;
+        let Sender { before, is_new, replaces, ends_protocol } = sender;
         let mut records = Vec::new();
         let kept_target = replaces.as_ref().and_then(|old| self.state.targets.get(old)).cloned();
         if let Some(old) = &replaces {
@@ -376,7 +380,8 @@ impl Consumer {
             _ => state.targets.get(id).cloned(),
         };
         let mut target = old_target(&updated.id).unwrap_or_default();
-        if epoch > target_epoch && is_due(&view, config, now) {
+        let is_behind = epoch > target_epoch;
+        if is_behind && !ends_protocol && is_due(&view, config, now) {
             let replaced = replaces.as_ref().map(|old| (&updated.id, old));
             let mut all = target::assign(&view, metadata, config.assignors, replaced);
             target_epoch = epoch;
@@ -389,7 +394,11 @@ impl Consumer {
                 "The member must abandon all its partitions and rejoin.",
             ));
         }
-        let reconciled = if subscription_changed || !updated.is_reconciled_to(target_epoch) {
+        // Who joins a rebalance has reached no epoch: Kafka's answer says generation 0 then.
+        let waits_for_leader = is_behind && ends_protocol;
+        let reconciled = if !waits_for_leader
+            && (subscription_changed || !updated.is_reconciled_to(target_epoch))
+        {
             let step = Step {
                 target_epoch,
                 target: &target,

@@ -227,7 +227,8 @@ impl Group {
 
     /// The group after a static classic member took the place of the last member of the consumer
     /// protocol, if that makes it classic. `records` are those of its join, and get to be those of
-    /// the whole; the answer's generation is the group's.
+    /// the whole. The answer says the epoch that the member has reached, which is none where an
+    /// assignment is due, and not the group's generation: it joins again, as with Kafka.
     pub(super) fn downgraded_by_replacement(
         &self,
         env: &Env<'_>,
@@ -236,8 +237,7 @@ impl Group {
         records: &mut Vec<ConsumerRecord>,
     ) -> Option<Becomes> {
         let consumer = self.consumer.as_ref()?;
-        let others = consumer.state.members.len() - 1;
-        if consumer.is_classic(replaced?) || consumer.index.classic_count != others {
+        if !consumer.is_last_consumer(replaced.map(|id| &**id)) {
             return None;
         }
         let mut future = Consumer { state: consumer.state.clone(), ..Consumer::default() };
@@ -259,10 +259,7 @@ impl Group {
         state: &ConsumerState,
         gone: &[Arc<str>],
     ) -> Option<Self> {
-        let size_max = env.config.group_size_max.min(limits::MEMBERS_PER_GROUP_MAX);
-        if !env.config.consumer.migration_policy.downgrades()
-            || state.members.len() - gone.len() > size_max
-        {
+        if !may_become_classic(env.config, state.members.len() - gone.len()) {
             return None;
         }
         let mut group = Self::new(self.id.clone(), self.partition, None);
@@ -322,7 +319,19 @@ impl Group {
     }
 }
 
+/// Whether a consumer group with so many members may become classic.
+pub(super) fn may_become_classic(config: &GroupConfig, members_count: usize) -> bool {
+    let size_max = config.group_size_max.min(limits::MEMBERS_PER_GROUP_MAX);
+    config.consumer.migration_policy.downgrades() && members_count <= size_max
+}
+
 impl Consumer {
+    /// Whether a member is the only one of the consumer protocol.
+    pub(super) fn is_last_consumer(&self, member: Option<&str>) -> bool {
+        let others = self.state.members.len().saturating_sub(1);
+        member.is_some_and(|member| !self.is_classic(member)) && self.index.classic_count == others
+    }
+
     fn is_classic(&self, member: &str) -> bool {
         self.state.members.get(member).is_some_and(|member| member.classic.is_some())
     }

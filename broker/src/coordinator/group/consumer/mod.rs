@@ -251,17 +251,16 @@ impl Group {
                     return Job::ClassicJoin { request, client, version, reply }.fail(env, error);
                 }
                 let config = env.config.consumer.of_group(&id);
+                let may_become_classic =
+                    migrate::may_become_classic(env.config, consumer.state.members.len());
                 let ids = &mut env.effects.ids;
-                let asked = (&request, version);
+                let asked = (&request, version, may_become_classic);
                 match consumer.classic_join(ids, env.now, &config, metadata, asked, &client) {
-                    Ok((advanced, mut response)) => {
+                    Ok((advanced, response)) => {
                         let mut records = advanced.records;
                         let replaced = advanced.touched.get(1);
                         let becomes =
                             self.downgraded_by_replacement(env, metadata, replaced, &mut records);
-                        if let Some(Becomes::Classic { group, .. }) = &becomes {
-                            response.generation_id = group.generation;
-                        }
                         let touched = advanced.touched;
                         let after = After::Join { reply, version, response: Box::new(response) };
                         self.carry_out(env, Decision { records, touched, after, becomes });

@@ -424,3 +424,23 @@ fn a_classic_member_takes_the_place_of_an_empty_consumer_group_and_its_offsets()
     rig.restart();
     assert_eq!(rig.committed("a", 1), 5);
 }
+
+/// As Kafka: where an assignment is due it has reached no epoch.
+#[test]
+fn who_takes_the_last_consumers_place_while_an_assignment_is_due_is_told_no_generation() {
+    let mut rig = Rig::new();
+    let joined =
+        rig.beat(ConsumerGroupHeartbeatRequest { instance_id: Some("i".into()), ..joining("c") });
+    assert_eq!(assigned(&joined), Some(BTreeSet::from([0, 1, 2, 3])));
+    let as_instance = |instance: &str, member: &str| JoinGroupRequest {
+        group_instance_id: Some(instance.into()),
+        ..join_request(member, &[("range", &subscribing(&[]))])
+    };
+    let reply = rig.send(9, GroupRequest::JoinGroup(as_instance("j", "")));
+    assert_eq!(rig.take_join(reply).error_code, 0);
+    let reply = rig.send(9, GroupRequest::JoinGroup(as_instance("i", "")));
+    let back = rig.take_join(reply);
+    assert_eq!((back.error_code, back.generation_id), (0, 0));
+    let told = rig.heartbeat(&back.member_id, back.generation_id);
+    assert_eq!(told, ErrorCode::IllegalGeneration, "with which it joins again");
+}
