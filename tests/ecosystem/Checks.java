@@ -1,6 +1,8 @@
-// What the Java programs beside this file share: one line per check, and waiting with a deadline.
+// What the Java programs here and in tests/conformance share: one line per check, and waiting with
+// a deadline. A program may extend it, to write less.
 
 import java.util.Arrays;
+import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
@@ -10,8 +12,9 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
 /** Prints `ok NAME` or `not ok NAME: reason` per check. */
-final class Checks {
-    private Checks() {}
+class Checks {
+    /** Only what is static. */
+    protected Checks() {}
 
     /** A check that may throw anything. */
     interface Check {
@@ -52,6 +55,11 @@ final class Checks {
             executor.shutdownNow();
         }
         return false;
+    }
+
+    /** A name that nothing else has. */
+    static String unique(String name) {
+        return name + "-" + UUID.randomUUID().toString().substring(0, 8);
     }
 
     static void expect(boolean condition, String message) {

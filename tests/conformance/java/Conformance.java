@@ -4,21 +4,16 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
-import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
@@ -62,7 +57,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Every check is a method; `main` runs them in order, each with a bound on its time. */
-public final class Conformance {
+public final class Conformance extends Checks {
     private static final int CHECK_SECONDS = 40;
     private static final int SECONDS = 15;
 
@@ -74,14 +69,8 @@ public final class Conformance {
         this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
     }
 
-    /** A check that may throw anything. */
-    private interface Check {
-        void run() throws Exception;
-    }
-
     public static void main(String[] arguments) {
-        String bootstrap = arguments[Arrays.asList(arguments).indexOf("--bootstrap") + 1];
-        new Conformance(bootstrap).all();
+        new Conformance(option(arguments, "--bootstrap", "127.0.0.1:9092")).all();
         System.exit(0);
     }
 
@@ -119,51 +108,12 @@ public final class Conformance {
     }
 
     private static void check(String name, Check check) {
-        ExecutorService executor = Executors.newSingleThreadExecutor(task -> {
-            Thread thread = new Thread(task);
-            thread.setDaemon(true);
-            return thread;
-        });
-        Future<?> running = executor.submit((Callable<Void>) () -> {
-            check.run();
-            return null;
-        });
-        try {
-            running.get(CHECK_SECONDS, TimeUnit.SECONDS);
-            System.out.println("ok " + name);
-        } catch (TimeoutException timeout) {
-            System.out.println("not ok " + name + ": still running after " + CHECK_SECONDS + " s");
-        } catch (ExecutionException | InterruptedException failure) {
-            Throwable cause = failure.getCause() == null ? failure : failure.getCause();
-            String reason = String.valueOf(cause).replaceAll("\\s+", " ");
-            System.out.println("not ok " + name + ": " + reason);
-        } finally {
-            executor.shutdownNow();
-        }
-    }
-
-    private static String unique(String name) {
-        return name + "-" + UUID.randomUUID().toString().substring(0, 8);
-    }
-
-    private static void expect(boolean condition, String message) {
-        if (!condition) {
-            throw new AssertionError(message);
-        }
-    }
-
-    private static void expectEqual(Object got, Object wanted, String what) {
-        expect(String.valueOf(wanted).equals(String.valueOf(got)),
-            what + ": got " + got + ", wanted " + wanted);
+        check(name, CHECK_SECONDS, check);
     }
 
     private static void waitFor(Callable<Boolean> condition, int seconds, String what)
             throws Exception {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
-        while (!condition.call()) {
-            expect(System.nanoTime() < deadline, what + " not within " + seconds + " s");
-            Thread.sleep(20);
-        }
+        waitFor(seconds, what, condition);
     }
 
     private static <T> T get(KafkaFuture<T> future) throws Exception {

@@ -4,7 +4,6 @@
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -12,14 +11,12 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
-import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.NewPartitions;
@@ -36,7 +33,7 @@ import org.apache.kafka.common.errors.InvalidRegularExpression;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-public final class Groups {
+public final class Groups extends Checks {
     private static final int CHECK_SECONDS = 100;
     private static final int SECONDS = 40;
 
@@ -48,14 +45,8 @@ public final class Groups {
         this.admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
     }
 
-    /** A check that may throw anything. */
-    private interface Check {
-        void run() throws Exception;
-    }
-
     public static void main(String[] arguments) throws Exception {
-        String bootstrap = arguments[Arrays.asList(arguments).indexOf("--bootstrap") + 1];
-        new Groups(bootstrap).all();
+        new Groups(option(arguments, "--bootstrap", "127.0.0.1:9092")).all();
         System.exit(0);
     }
 
@@ -71,28 +62,10 @@ public final class Groups {
             thread.setDaemon(true);
             return thread;
         });
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(CHECK_SECONDS);
-        Map<String, Future<?>> running = new LinkedHashMap<>();
-        checks.forEach((name, check) -> running.put(name, executor.submit((Callable<Void>) () -> {
-            check.run();
-            return null;
-        })));
-        for (var one : running.entrySet()) {
-            report(one.getKey(), one.getValue(), deadline);
-        }
-    }
-
-    private static void report(String name, Future<?> check, long deadline)
-            throws InterruptedException {
-        try {
-            check.get(Math.max(0, deadline - System.nanoTime()), TimeUnit.NANOSECONDS);
-            System.out.println("ok " + name);
-        } catch (TimeoutException timeout) {
-            System.out.println("not ok " + name + ": still running after " + CHECK_SECONDS + " s");
-        } catch (ExecutionException failure) {
-            String reason = String.valueOf(failure.getCause()).replaceAll("\\s+", " ");
-            System.out.println("not ok " + name + ": " + reason);
-        }
+        checks.forEach((name, check) -> executor.submit(() -> check(name, CHECK_SECONDS, check)));
+        executor.shutdown();
+        // Each has its own bound.
+        executor.awaitTermination(2 * CHECK_SECONDS, TimeUnit.SECONDS);
     }
 
     private void subscribeAndCommit() throws Exception {
@@ -304,26 +277,7 @@ public final class Groups {
         }
     }
 
-    private static String unique(String name) {
-        return name + "-" + UUID.randomUUID().toString().substring(0, 8);
-    }
-
     private static void waitFor(Callable<Boolean> condition, String what) throws Exception {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(SECONDS);
-        while (!condition.call()) {
-            expect(System.nanoTime() < deadline, what + " not within " + SECONDS + " s");
-            Thread.sleep(20);
-        }
-    }
-
-    private static void expect(boolean condition, String message) {
-        if (!condition) {
-            throw new AssertionError(message);
-        }
-    }
-
-    private static void expectEqual(Object got, Object wanted, String what) {
-        expect(String.valueOf(wanted).equals(String.valueOf(got)),
-            what + ": got " + got + ", wanted " + wanted);
+        waitFor(SECONDS, what, condition);
     }
 }

@@ -221,6 +221,8 @@ fn java(run: &Run, class: &str) -> Result<Command, Cannot> {
     fs::create_dir_all(&classes).map_err(|error| Cannot::Broken(error.to_string()))?;
     let mut compile = process::command("javac");
     compile.arg("-cp").arg(&libs).arg("-d").arg(&classes);
+    // `Checks`, which they extend, is compiled with them.
+    compile.arg("-proc:none").arg("-sourcepath").arg(run.workspace.root.join("tests/ecosystem"));
     compile.arg(source(run, &format!("java/{class}.java")));
     let done = process::run(&mut compile, Duration::from_secs(120), |_| {})
         .map_err(|error| Cannot::Broken(format!("javac: {error}")))?;
