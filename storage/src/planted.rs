@@ -23,6 +23,7 @@ pub enum Bug {
     RecoveredLogNeverWoken,
     DecisionCutOffByFullJournal,
     SwapBeforeCheckpoint,
+    SwapNamesNotSynced,
     TombstoneGoesAtOnce,
     LastBatchOfProducerGoes,
     SwapBeforeItIsNamed,
@@ -72,10 +73,11 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 3] = [
+    pub const FIXED: [(&'static str, Bug); 4] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
         ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
+        ("swap-names-not-synced", Bug::SwapNamesNotSynced),
     ];
 
     /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.

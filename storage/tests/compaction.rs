@@ -592,6 +592,40 @@ fn a_recovery_that_is_cut_while_it_ends_a_swap_does_it_again() {
     assert!(in_recovery > 60, "cut {in_recovery} times while recovering");
 }
 
+/// A process killed while sync number `at` of a cleaning is under way, and the power cut as soon as
+/// the next one has started; gives whether there was such a sync.
+fn run_kill_and_cut(at: u64, seed: u64) -> bool {
+    let mut topic = Topic::new(9, compacted(), cleaner());
+    let mut prng = Prng::new(9);
+    for _ in 0..260 {
+        topic.step(&mut prng, 12);
+    }
+    topic.world.disk.inject(Fault::once(Ops::Sync, at, Effect::Stuck));
+    for _ in 0..60 {
+        topic.world.end_turn();
+        topic.world.complete(64);
+        topic.world.pass_ms(6);
+        topic.note_acks();
+    }
+    let met = topic.world.disk.counts().stuck > 0;
+    topic.world.kill(seed);
+    topic.world.disk.clear_faults();
+    topic.world.recover(1).unwrap_or_else(|error| panic!("killed at {at}: {error}"));
+    topic.world.power_cut(seed);
+    topic.world.recover(1).unwrap_or_else(|error| panic!("killed at {at}, then cut: {error}"));
+    assert!(topic.world.report.quarantined.is_empty(), "{at}: {:?}", topic.world.report);
+    topic.check();
+    met
+}
+
+#[test]
+fn a_power_cut_after_the_start_that_a_kill_in_a_cleaning_led_to_takes_no_name_back() {
+    for seed in 0..4 {
+        let killed = (0..).find(|at| !run_kill_and_cut(*at, seed)).expect("a cleaning ends");
+        assert!(killed > 10, "the cleaning is long: {killed} syncs");
+    }
+}
+
 #[test]
 fn what_the_disk_refuses_the_cleaner_costs_a_round_and_not_the_partition() {
     let (mut uncleanable, mut notices) = (0, 0);

@@ -52,6 +52,14 @@ pub const ALL: &[Pinned] = &[
                 are: a start replayed the rest of an older checkpoint's segment into the cleaned \
                 one, and did not come up",
     },
+    Pinned {
+        bug: Bug::SwapNamesNotSynced,
+        workload: Workload::Mix,
+        first_seed: 183,
+        found: "a start that finds nothing left to rename has still to make durable what the killed \
+                life renamed: a power cut soon after brought the old segment's file back under a \
+                manifest that described the cleaned one",
+    },
 ];
 
 /// What became of a case.
