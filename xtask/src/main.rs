@@ -15,6 +15,7 @@ mod disk;
 mod figures;
 mod process;
 mod provision;
+mod sanitize;
 mod server;
 mod suites;
 mod tally;
@@ -45,6 +46,8 @@ enum Task {
     Ci,
     /// Puts the release binary under faults: hostile bytes, starvation, power cuts, kills, disks
     Faults(suites::faults::Options),
+    /// Runs the tests of what is `unsafe` under AddressSanitizer and LeakSanitizer
+    Sanitize,
     /// Serves a disk that fails when told to: a part of `faults`
     #[command(hide = true)]
     FaultDisk {
@@ -109,6 +112,7 @@ fn main() {
         Task::Differential(options) => differential::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
         Task::Faults(options) => suites::run_faults(&workspace, options),
+        Task::Sanitize => sanitize::run(&workspace),
         Task::FaultDisk { folder, control, bytes } => {
             if let Err(error) = disk::fuse::serve(&folder, &control, bytes) {
                 eprintln!("{error}");
