@@ -90,6 +90,15 @@ pub struct Member {
 }
 
 impl Member {
+    /// What it may be reading: what it has to give back it has not given back.
+    pub(super) fn has(&self) -> Partitions {
+        let mut has = Partitions::new();
+        for (topic, partitions) in self.assigned.iter().chain(&self.revoking) {
+            has.entry(*topic).or_default().extend(partitions.keys());
+        }
+        has
+    }
+
     /// A member that nothing is known of.
     pub(super) fn new(id: Arc<str>) -> Self {
         Self {

@@ -221,7 +221,7 @@ impl Group {
         if gone.is_empty() || stay == 0 || consumer.index.classic_count - classic_gone != stay {
             return None;
         }
-        let group = self.as_classic(env, metadata, &consumer.state, gone)?;
+        let group = self.as_classic(env, metadata, &consumer.state, (gone, true))?;
         Some(Becomes::Classic { group: Box::new(group), rebalance: true })
     }
 
@@ -243,21 +243,22 @@ impl Group {
         let mut future = Consumer { state: consumer.state.clone(), ..Consumer::default() };
         future.index = super::state::Index::of(&future.state);
         records.iter().cloned().for_each(|record| future.replay(record));
-        let group = self.as_classic(env, metadata, &future.state, &[])?;
-        records.extend(future.state.tombstones());
         // What they have is what they should have, unless an assignment is due.
         let rebalance = future.state.epoch > future.state.assignment_epoch;
+        let group = self.as_classic(env, metadata, &future.state, (&[], rebalance))?;
+        records.extend(future.state.tombstones());
         Some(Becomes::Classic { group: Box::new(group), rebalance })
     }
 
     /// A consumer group as a classic one: stable, in a generation that is its epoch, with the
-    /// target assignment.
+    /// target assignment. Who has to join again is taken to have what it had: until it has joined
+    /// it goes on with that, and the group may become a consumer group before.
     fn as_classic(
         &self,
         env: &Env<'_>,
         metadata: Metadata<'_>,
         state: &ConsumerState,
-        gone: &[Arc<str>],
+        (gone, rebalance): (&[Arc<str>], bool),
     ) -> Option<Self> {
         if !may_become_classic(env.config, state.members.len() - gone.len()) {
             return None;
@@ -269,8 +270,11 @@ impl Group {
         let protocol = group.members.elect_protocol()?;
         for member in group.members.iter_mut() {
             let version = embedded::version_of(&member.metadata(&protocol))?;
-            let target = state.targets.get(&member.id);
-            let parts = target.into_iter().flat_map(embedded::of_target);
+            let parts = match rebalance {
+                true => state.members.get(&member.id).map(ConsumerMember::has),
+                false => state.targets.get(&member.id).cloned(),
+            };
+            let parts = parts.iter().flat_map(embedded::of_target);
             member.assignment = embedded::assignment_bytes(parts, version, metadata);
         }
         group.become_converted(env.now, state.epoch, protocol);

@@ -153,6 +153,21 @@ fn the_last_consumer_that_leaves_makes_the_group_classic() {
     assert_eq!(rig.beat(joining("c")).member_epoch, generation + 2, "and back again");
 }
 
+/// A classic member that had not heard yet of what it should give back lost it when its group went
+/// back to the classic protocol: it was taken to have what it should have, and a consumer that
+/// joined at once was given the rest. Found by the simulator, `--workload groups`, seed 223.
+#[test]
+fn a_group_that_goes_back_and_forth_takes_nothing_from_who_has_not_joined_again() {
+    let mut rig = Rig::new();
+    rig.classic_of_one();
+    assert_eq!(assigned(&rig.beat(joining("c"))), Some(BTreeSet::new()));
+    assert_eq!(code(&rig.beat(beat("c", -1))), ErrorCode::None);
+    assert_eq!(rig.state(), "PreparingRebalance");
+    let joined = rig.beat(joining("d"));
+    assert_eq!(code(&joined), ErrorCode::None);
+    assert_eq!(assigned(&joined), Some(BTreeSet::new()), "the classic member has everything");
+}
+
 #[test]
 fn a_consumer_that_falls_silent_makes_the_group_classic_too() {
     let mut rig = Rig::new();
