@@ -1,6 +1,6 @@
 //! `cargo xtask sanitize`: the code that is `unsafe`, under tools that see what a test does not.
 //!
-//! Not part of CI: an instrumented build of the broker takes minutes. The toolchain is the pinned
+//! Not part of CI: an instrumented build of the broker takes minutes. The toolchain is the usual
 //! one: its own runtimes of the sanitizers are linked, and the one switch that asks for them is
 //! unlocked by `RUSTC_BOOTSTRAP`, for this build alone. What is found and what cannot be run is in
 //! `docs/reliability.md`.

@@ -94,8 +94,8 @@ impl Recovery {
                 execute(disk, &cleaned, op)?;
                 changed = true;
             }
-            // A killed life may have given or taken names itself, and a power cut may still undo that:
-            // the manifest that is written next says that they stay as they are.
+            // A killed life may have given or taken names itself, and a power cut may still undo
+            // that: the manifest that is written next says that they stay as they are.
             let uncertain = !found.is_empty() && !planted::is(Bug::SwapNamesNotSynced);
             if changed || uncertain {
                 let op = DiskOp::SyncDir { op: ids.op(), path: DiskPath::data(&folder) };

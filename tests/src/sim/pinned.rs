@@ -56,9 +56,9 @@ pub const ALL: &[Pinned] = &[
         bug: Bug::SwapNamesNotSynced,
         workload: Workload::Mix,
         first_seed: 183,
-        found: "a start that finds nothing left to rename has still to make durable what the killed \
-                life renamed: a power cut soon after brought the old segment's file back under a \
-                manifest that described the cleaned one",
+        found: "a start that finds nothing left to rename has still to make durable what the \
+                killed life renamed: a power cut soon after brought the old segment's file back \
+                under a manifest that described the cleaned one",
     },
 ];
 
