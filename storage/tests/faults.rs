@@ -205,6 +205,32 @@ fn a_rotten_batch_in_a_segment_is_never_served() {
 }
 
 #[test]
+fn a_batch_whose_first_offset_rotted_is_an_error_and_no_end_of_the_log() {
+    // The CRC does not cover it. Further up it would look like the end of what may be read, and a
+    // reader would wait for ever.
+    for bit in 0..7 {
+        let mut world = world(1);
+        fill(&mut world, 0, 20, 700);
+        world.settle();
+        world.stop();
+        world.recover(1).expect("it starts");
+        let path = DiskPath::data(format!("{}/{:020}.log", id(0).folder(), 0));
+        // The second byte of the first batch's offset.
+        assert!(world.disk.flip_bit(&path, 1, bit));
+        world.events.clear();
+        let (store, log) = world.log(id(0));
+        let read = store.read(log, 0, 1 << 20, true, i64::MAX, &mut Vec::new());
+        assert!(matches!(read, Ok(ReadOutcome::Pending(_))));
+        world.end_turn();
+        world.complete(100);
+        assert_eq!(failed_partitions(&world), 1, "bit {bit}");
+        let failed =
+            |event: &StoreEvent| matches!(event, StoreEvent::ReadDone { result: Err(_), .. });
+        assert_eq!(count(&world, failed), 1, "bit {bit}: who reads is told");
+    }
+}
+
+#[test]
 fn damage_in_what_was_durable_in_the_journal_is_quarantine_not_truncation() {
     let mut quarantined = 0;
     for seed in 0..60 {

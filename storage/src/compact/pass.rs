@@ -47,6 +47,8 @@ pub struct Pass {
     pub held: usize,
     /// No batch may start below.
     pub next_offset: i64,
+    /// No batch may end above.
+    pub end_offset: i64,
     /// Bytes of the whole batches that were taken.
     pub consumed: usize,
     /// Bytes that the first batch needs, when `held` has not all of them.
@@ -76,6 +78,7 @@ impl Pass {
             skip: 0,
             held: 0,
             next_offset: 0,
+            end_offset: 0,
             consumed: 0,
             needed: None,
             damage: None,
@@ -96,7 +99,8 @@ impl Pass {
         }
         let Some(input) = self.input.take() else { return };
         let held = &input.as_slice()[self.skip..self.skip + self.held];
-        let mut scanner = BatchScanner::new(held, self.next_offset, CrcCheck::Verify);
+        let mut scanner =
+            BatchScanner::new(held, self.next_offset, CrcCheck::Verify).ending(self.end_offset);
         while let Some(found) = scanner.next() {
             match found {
                 Ok(batch) => match self.take(batch.bytes, &batch.meta) {

@@ -168,6 +168,9 @@ pub enum BatchError {
     /// The batch starts below the end of the one before it.
     #[error("base offset {base_offset} is below {expected}, the end of the batch before")]
     OffsetBack { base_offset: i64, expected: i64 },
+    /// The batch ends above the end of what holds it: the CRC does not cover where a batch starts.
+    #[error("the batch ends at {next_offset}, above {end}, the end of what holds it")]
+    OffsetAhead { next_offset: i64, end: i64 },
     #[error("CRC {stored:#010x} is stored, {computed:#010x} was computed")]
     Crc { stored: u32, computed: u32 },
 }
@@ -211,6 +214,7 @@ pub struct BatchScanner<'a> {
     bytes: &'a [u8],
     position: usize,
     next_offset: i64,
+    end_offset: i64,
     crc: CrcCheck,
     stopped: bool,
 }
@@ -218,7 +222,13 @@ pub struct BatchScanner<'a> {
 impl<'a> BatchScanner<'a> {
     /// Over `bytes`, which start with a batch; no batch may start below `first_offset`.
     pub fn new(bytes: &'a [u8], first_offset: i64, crc: CrcCheck) -> Self {
-        Self { bytes, position: 0, next_offset: first_offset, crc, stopped: false }
+        let (next_offset, end_offset) = (first_offset, i64::MAX);
+        Self { bytes, position: 0, next_offset, end_offset, crc, stopped: false }
+    }
+
+    /// No batch may end above `end_offset`, the first offset after the segment.
+    pub fn ending(self, end_offset: i64) -> Self {
+        Self { end_offset, ..self }
     }
 
     /// Bytes of the good batches so far.
@@ -242,6 +252,10 @@ impl<'a> BatchScanner<'a> {
                 base_offset: meta.base_offset,
                 expected: self.next_offset,
             });
+        }
+        let (next_offset, end) = (meta.next_offset(), self.end_offset);
+        if next_offset > end {
+            return Err(BatchError::OffsetAhead { next_offset, end });
         }
         match self.crc {
             CrcCheck::Verify => {

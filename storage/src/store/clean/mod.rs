@@ -400,9 +400,11 @@ impl Store {
             return self.go_on(round, mono_ns);
         };
         let bytes = segment.bytes;
+        let end_offset = self.logs.get(round.log).map_or(base, |log| log.segment_end(base));
         let file = self.ops.next_file();
         if let Some(pass) = &mut round.pass {
             pass.next_offset = base;
+            pass.end_offset = end_offset;
         }
         let want = CLEAN_READ_BYTES as u32;
         round.source = Some(Source { base, file, open: false, bytes, position: 0, want });

@@ -235,7 +235,8 @@ impl Store {
         let held = (read as usize).min(buffer.len()).saturating_sub(skip).min(durable);
         let buffer = SharedBuf::new(Arc::new(buffer));
         let bytes = &buffer.as_slice()[skip..skip + held];
-        let mut scanner = BatchScanner::new(bytes, want.base, CrcCheck::Verify);
+        let end_offset = log.segment_end(want.base);
+        let mut scanner = BatchScanner::new(bytes, want.base, CrcCheck::Verify).ending(end_offset);
         let (mut first, mut error) = (None, None);
         for batch in scanner.by_ref() {
             match batch {
