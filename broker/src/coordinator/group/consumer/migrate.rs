@@ -245,7 +245,9 @@ impl Group {
         records.iter().cloned().for_each(|record| future.replay(record));
         // What they have is what they should have, unless an assignment is due.
         let rebalance = future.state.epoch > future.state.assignment_epoch;
-        let group = self.as_classic(env, metadata, &future.state, (&[], rebalance))?;
+        let mut group = self.as_classic(env, metadata, &future.state, (&[], rebalance))?;
+        // Nobody has been told of an epoch that this join began: as Kafka's, it ends with it.
+        group.generation = consumer.state.epoch;
         records.extend(future.state.tombstones());
         Some(Becomes::Classic { group: Box::new(group), rebalance })
     }

@@ -459,3 +459,33 @@ fn who_takes_the_last_consumers_place_while_an_assignment_is_due_is_told_no_gene
     let told = rig.heartbeat(&back.member_id, back.generation_id);
     assert_eq!(told, ErrorCode::IllegalGeneration, "with which it joins again");
 }
+
+/// As Kafka: the epoch that the join began ends with the consumer protocol.
+#[test]
+fn the_generation_after_the_last_consumer_is_the_epoch_that_its_members_knew() {
+    let mut rig = Rig::new();
+    let first =
+        rig.beat(ConsumerGroupHeartbeatRequest { instance_id: Some("i".into()), ..joining("c") });
+    let other = ConsumerProtocolSubscription {
+        topics: vec!["b".into()],
+        ..ConsumerProtocolSubscription::default()
+    };
+    let mut bytes = vec![0, 1];
+    other.encode(&mut bytes, 1).expect("short strings");
+    let other = JoinGroupRequest {
+        group_instance_id: Some("i".into()),
+        ..join_request("", &[("range", &bytes)])
+    };
+    let reply = rig.send(9, GroupRequest::JoinGroup(other));
+    let back = rig.take_join(reply);
+    assert_eq!((back.error_code, back.generation_id), (0, 0));
+    let reply = rig.send(
+        9,
+        GroupRequest::JoinGroup(JoinGroupRequest {
+            member_id: back.member_id,
+            group_instance_id: Some("i".into()),
+            ..join_request("", &[("range", &bytes)])
+        }),
+    );
+    assert_eq!(rig.take_join(reply).generation_id, first.member_epoch + 1);
+}
