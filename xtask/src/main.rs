@@ -13,6 +13,7 @@ mod coverage;
 mod differential;
 mod disk;
 mod figures;
+mod fuzz;
 mod process;
 mod provision;
 mod sanitize;
@@ -46,7 +47,9 @@ enum Task {
     Ci,
     /// Puts the release binary under faults: hostile bytes, starvation, power cuts, kills, disks
     Faults(suites::faults::Options),
-    /// Runs the tests of what is `unsafe` under AddressSanitizer and LeakSanitizer
+    /// Feeds hostile bytes to decoders and shards with libFuzzer, a minute each
+    Fuzz(fuzz::Options),
+    /// Runs the tests of what is `unsafe` under AddressSanitizer, and decoders under valgrind
     Sanitize,
     /// Serves a disk that fails when told to: a part of `faults`
     #[command(hide = true)]
@@ -112,6 +115,7 @@ fn main() {
         Task::Differential(options) => differential::run(&workspace, &options),
         Task::Ci => ci::run(&workspace),
         Task::Faults(options) => suites::run_faults(&workspace, options),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Sanitize => sanitize::run(&workspace),
         Task::FaultDisk { folder, control, bytes } => {
             if let Err(error) = disk::fuse::serve(&folder, &control, bytes) {

@@ -58,7 +58,7 @@ pub const NAMES: [&str; 7] = ["hostile", "starve", "power", "disks", "kill", "li
 pub const TIMED: [&str; 2] = ["hostile", "limits"];
 
 const QUICK: Duration = Duration::from_secs(150);
-const FULL: Duration = Duration::from_secs(1800);
+const FULL: Duration = Duration::from_secs(7200);
 
 /// The quick form is the same everywhere; the full one tries what nobody has.
 const QUICK_SEED: u64 = 1;
