@@ -1,21 +1,25 @@
-//! From a data folder to shards that are ready to run.
+//! From data folders to shards that are ready to run.
 //!
 //! Blocking, before any shard's thread starts; the same code runs over the simulator's disk. In
-//! order: who this broker is (`meta.properties`), what its journals and checkpoints hold, the
+//! order: whose folders these are (`directories`), what their journals and checkpoints hold, the
 //! metadata log and with it where every partition belongs, then the replay of the journals into
-//! segments. Source of the file: Kafka keeps the same one in its log folders.
+//! segments. Each folder is recovered by itself; one of several that cannot be is offline, with its
+//! partitions.
 
-use std::collections::BTreeMap;
+mod directories;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::compress::Codecs;
 use protocol::types::Uuid;
 use storage::buffer::RegionSource;
-use storage::op::{BlockingDisk, DiskError, DiskOk, DiskOp, DiskPath, Durability, OpId};
+use storage::op::{BlockingDisk, DiskError, DiskOk, DiskOp, DiskPath, OpId, VolumeDisk};
 use storage::prng::Prng;
 use storage::recovery::{RecoverConfig, RecoverError, Recovery};
-use storage::store::StoreConfig;
-use storage::types::{LogConfig, PartitionId};
+use storage::store::{Store, StoreConfig};
+use storage::types::{LogConfig, PartitionId, Volume};
+use storage::volumes::Volumes;
 
 use crate::api::rules;
 use crate::api::versions::FINALIZED_FEATURES;
@@ -23,17 +27,14 @@ use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::internal;
 use crate::image::{Image, MetadataRecord};
 use crate::shard::Shard;
-use crate::shard::config::ShardConfig;
+use crate::shard::config::{Directory, ShardConfig, volume_of};
 use crate::shard::control::metadata_partition;
 use crate::shard::event::ShardId;
 use crate::shard::topics::topic_uuid;
 use crate::shard::{records, snapshot};
 use crate::time::Now;
 
-/// The file that says whose folder it is.
-const META_PROPERTIES: &str = "meta.properties";
-/// Largest that is read.
-const META_BYTES_MAX: u64 = 64 * 1024;
+pub use directories::META_PROPERTIES;
 /// Largest metadata snapshot that is read.
 const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 
@@ -45,13 +46,22 @@ pub struct Settings {
     /// Where clients reach this broker.
     pub advertised_host: String,
     pub advertised_port: u16,
-    /// As the operator knows it.
-    pub data_dir: String,
+    /// By volume, in the order of the configuration.
+    pub data_dirs: Vec<DataDir>,
     pub now: Now,
     /// Fresh randomness: ids, salts and hash seeds of this life grow from it.
     pub entropy: [u8; 32],
     /// Sizes of journal and tail other than the configuration's, for the simulator.
     pub store: Option<StoreConfig>,
+}
+
+/// A data folder, before anything of it was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DataDir {
+    /// As the operator knows it.
+    pub path: String,
+    /// Why it cannot be used.
+    pub failed: Option<String>,
 }
 
 /// A broker ready to serve.
@@ -71,6 +81,17 @@ pub enum BootError {
     NodeId { found: i32, expected: i32 },
     #[error("{META_PROPERTIES} is damaged: {why}; restore it or move the folder away")]
     Meta { why: String },
+    #[error("the folder of the metadata log cannot be used: {why}")]
+    MetadataFolder { why: String },
+    #[error("{path} holds data and no {META_PROPERTIES}: restore it, or move the folder away")]
+    Nameless { path: String },
+    #[error(
+        "partition {partition} is in {path}, and the metadata log says that it is elsewhere: move \
+         the folder away, or bring the one back that it was copied from"
+    )]
+    Misplaced { partition: String, path: String },
+    #[error("{path}: {error}")]
+    RecoverIn { path: String, error: RecoverError },
     #[error(transparent)]
     Recover(#[from] RecoverError),
     #[error("the metadata log does not replay: {why}")]
@@ -86,20 +107,24 @@ pub struct LentMemory {
     pub arena: Option<Box<dyn RegionSource + Send>>,
 }
 
-/// Recovers the folder and makes its shards. `memory` is lent by the edge, one item per shard or
-/// none.
+/// Recovers the folders and makes the shards. `memory` is lent by the edge, for each shard one item
+/// per volume, or none at all.
 pub fn boot(
     disk: &mut dyn BlockingDisk,
     memory: Vec<LentMemory>,
     settings: &Settings,
 ) -> Result<Booted, BootError> {
-    let mut ids = Prng::new(u64::from_le_bytes(first_8(&settings.entropy)));
-    let mut disk = Steps { disk, next: 0 };
-    let cluster_id = identify(&mut disk, settings.broker.node_id, &mut ids)?;
+    let mut ids = Prng::new(u64::from_le_bytes(part_of(&settings.entropy, 0)));
+    let mut directory_ids = Prng::new(u64::from_le_bytes(part_of(&settings.entropy, 1)));
+    let identified = directories::identify(disk, settings, &mut ids, &mut directory_ids)?;
+    let directories::Identified { cluster_id, mut directories, home } = identified;
+    let several = directories.len() > 1;
 
     let config = RecoverConfig { life: ids.next_u64(), wall_ms: settings.now.wall_ms };
-    let mut recovery = Recovery::open(disk.disk, config)?;
-    let metadata = load_image(&mut disk, &mut recovery)?;
+    let mut recoveries = open_all(disk, config, home, &mut directories)?;
+    let recovery = recoveries[usize::from(home.0)].as_mut();
+    let recovery = recovery.expect("a start without the metadata log's folder has ended by now");
+    let metadata = load_image(&mut VolumeDisk::new(disk, home), recovery)?;
     let mut image = metadata.image;
     // Where clients find this broker is the configuration's to say, at every start anew.
     let address = (settings.advertised_host.as_str(), settings.advertised_port);
@@ -108,34 +133,93 @@ pub fn boot(
     replay(&mut image, &own)?;
 
     let broker = altered(settings, &image);
-    let places = places(&image, &broker, settings.shards_count);
+    let places = places(&image, &broker, settings.shards_count, &directories, home);
     let seed = ids.next_u64();
-    let mut resolve = |id: &PartitionId| {
-        if *id == metadata_partition() {
-            return Some((0, rules::metadata_log_config()));
-        }
-        let (shard, topic) = places.get(id)?;
-        Some((*shard, log_config(topic, &broker, *id, seed)))
-    };
+    let config_of = |topic: &TopicConfig, id: &PartitionId| log_config(topic, &broker, *id, seed);
+    let volumes = directories.len();
     let store = settings.store.unwrap_or_else(|| store_config(&broker, settings.shards_count));
-    let recovered = recovery.finish(disk.disk, settings.shards_count, store, &mut resolve)?;
-
-    // Every decision is a record in it: without it nothing can be changed, and nothing be served.
-    let lost = |(id, _): &&(PartitionId, String)| *id == metadata_partition();
-    if let Some((_, why)) = recovered.report.quarantined.iter().find(lost) {
-        return Err(BootError::Metadata { why: why.clone() });
+    let store = StoreConfig {
+        tail_bytes: store.tail_bytes / volumes,
+        flush_bytes: store.flush_bytes / volumes,
+        ..store
+    };
+    let mut notices = metadata.notices;
+    let mut stores: Vec<Vec<Store>> = (0..settings.shards_count).map(|_| Vec::new()).collect();
+    for (index, recovery) in recoveries.into_iter().enumerate() {
+        let volume = Volume(index as u8);
+        let directory = &mut directories[index];
+        let mut resolve = |id: &PartitionId| {
+            if *id == metadata_partition() {
+                return (volume == home).then(|| (0, rules::metadata_log_config()));
+            }
+            let place = places.get(id).filter(|place| place.volume == volume)?;
+            Some((place.shard, config_of(&place.topic, id)))
+        };
+        let recovered = recovery
+            .map(|recovery| {
+                check_placed(&recovery, (volume, home), &directory.path, &image, &places)?;
+                let disk = &mut VolumeDisk::new(disk, volume);
+                let finished = recovery.finish(disk, settings.shards_count, store, &mut resolve);
+                finished.map_err(|error| recover_error(error, several, &directory.path))
+            })
+            .transpose();
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(error @ BootError::RecoverIn { .. }) if volume != home => {
+                directory.failed = Some(error.to_string());
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let Some(recovered) = recovered else {
+            let why = directory.failed.clone().unwrap_or_default();
+            notices.push(format!("the data folder {} is offline: {why}", directory.path));
+            for (shard, stores) in stores.iter_mut().enumerate() {
+                stores.push(Store::offline(shard as u16, store, &why));
+            }
+            continue;
+        };
+        // Every decision is a record in it: without it nothing can be changed or served.
+        let lost = |(id, _): &&(PartitionId, String)| *id == metadata_partition();
+        if let Some((_, why)) = recovered.report.quarantined.iter().find(lost) {
+            return Err(BootError::Metadata { why: why.clone() });
+        }
+        for (stores, store) in stores.iter_mut().zip(recovered.stores) {
+            stores.push(store);
+        }
+        let told = recovered.report.notices.into_iter();
+        notices.extend(told.map(|notice| match several {
+            true => format!("{}: {notice}", directory.path),
+            false => notice,
+        }));
+        let lost = recovered.report.quarantined.iter();
+        notices.extend(lost.map(|(id, why)| {
+            let name = image.topic_by_id(&topic_uuid(*id)).map_or("?", |topic| &topic.name);
+            format!("{name}-{} ({id}) is offline: {why}", id.partition)
+        }));
+    }
+    let missing = take_missing_offline(&mut image, &directories);
+    for id in &missing {
+        notices.push(format!(
+            "the data folder with directory.id={id} is not there: its partitions are offline"
+        ));
     }
 
     let mut memory = memory.into_iter();
     let mut shards = Vec::new();
-    for (number, mut store) in recovered.stores.into_iter().enumerate() {
-        if let Some(LentMemory { shared, arena }) = memory.next() {
+    for (number, mut stores) in stores.into_iter().enumerate() {
+        for (store, lent) in stores.iter_mut().zip(memory.by_ref()) {
+            let LentMemory { shared, arena } = lent;
             if let Some(shared) = shared {
                 store.set_region_source(shared);
             }
             if let Some(arena) = arena {
                 store.set_arena(arena);
             }
+        }
+        if !missing.is_empty() {
+            let why = "its data folder is not among log.dirs";
+            stores.push(Store::offline(number as u16, store, why));
         }
         let config = ShardConfig {
             shard: ShardId(number as u16),
@@ -144,26 +228,96 @@ pub fn boot(
             cluster_id: cluster_id.clone(),
             advertised_host: settings.advertised_host.clone(),
             advertised_port: settings.advertised_port,
-            data_dir: settings.data_dir.clone(),
+            directories: directories.clone(),
+            metadata_volume: home,
             broker: Arc::clone(&settings.broker),
             seed: ids.next_u64(),
         };
-        let mut shard = Shard::new(config, store, image.clone(), settings.now);
+        let mut shard = Shard::new(config, Volumes::new(stores), image.clone(), settings.now);
         shard.adopt_snapshots(metadata.snapshot, metadata.records_since);
         shards.push(shard);
     }
-    let mut notices = metadata.notices;
-    notices.extend(recovered.report.notices);
-    let lost = recovered.report.quarantined.iter();
-    notices.extend(lost.map(|(id, why)| {
-        let name = image.topic_by_id(&topic_uuid(*id)).map_or("?", |topic| &topic.name);
-        format!("{name}-{} ({id}) is offline: {why}", id.partition)
-    }));
     Ok(Booted { shards, notices })
 }
 
-fn first_8(bytes: &[u8; 32]) -> [u8; 8] {
-    bytes.first_chunk::<8>().copied().expect("32 bytes begin with 8")
+/// Reads what every folder's journals and checkpoints hold.
+fn open_all(
+    disk: &mut dyn BlockingDisk,
+    config: RecoverConfig,
+    home: Volume,
+    directories: &mut [Directory],
+) -> Result<Vec<Option<Recovery>>, BootError> {
+    let several = directories.len() > 1;
+    let mut recoveries = Vec::new();
+    for (volume, directory) in (0..).map(Volume).zip(directories) {
+        if directory.failed.is_some() {
+            recoveries.push(None);
+            continue;
+        }
+        let opened = Recovery::open(&mut VolumeDisk::new(disk, volume), config)
+            .map_err(|error| recover_error(error, several, &directory.path));
+        recoveries.push(match opened {
+            Ok(recovery) => Some(recovery),
+            Err(error @ BootError::RecoverIn { .. }) if volume != home => {
+                directory.failed = Some(error.to_string());
+                None
+            }
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(recoveries)
+}
+
+fn recover_error(error: RecoverError, several: bool, path: &str) -> BootError {
+    match several {
+        true => BootError::RecoverIn { path: path.to_owned(), error },
+        false => BootError::Recover(error),
+    }
+}
+
+/// Errs when the folder holds a partition that the metadata log has elsewhere.
+fn check_placed(
+    recovery: &Recovery,
+    (volume, home): (Volume, Volume),
+    path: &str,
+    image: &Image,
+    places: &BTreeMap<PartitionId, Place>,
+) -> Result<(), BootError> {
+    let elsewhere = |id: &PartitionId| match *id == metadata_partition() {
+        true => volume != home,
+        false => places.get(id).is_some_and(|place| place.volume != volume),
+    };
+    let Some(id) = recovery.partitions().find(elsewhere) else { return Ok(()) };
+    let topic = image.topic_by_id(&topic_uuid(id));
+    let name = topic.map_or("__cluster_metadata", |topic| &topic.name);
+    let partition = format!("{name}-{}", id.partition);
+    Err(BootError::Misplaced { partition, path: path.to_owned() })
+}
+
+/// The image knows which folders are offline, those included that are not there at all, whose ids
+/// are the answer.
+fn take_missing_offline(image: &mut Image, directories: &[Directory]) -> BTreeSet<Uuid> {
+    let offline = directories.iter().filter(|dir| dir.failed.is_some() && !dir.id.is_zero());
+    offline.for_each(|dir| image.take_directory_offline(dir.id));
+    let named = image.topics().flat_map(|topic| &topic.partitions).map(|part| part.directory);
+    let known = |id: &Uuid| id.is_zero() || directories.iter().any(|dir| dir.id == *id);
+    let missing: BTreeSet<Uuid> = named.filter(|id| !known(id)).collect();
+    missing.iter().for_each(|id| image.take_directory_offline(*id));
+    missing
+}
+
+/// A new id, which is never zero.
+fn random_id(ids: &mut Prng) -> Uuid {
+    loop {
+        let bits = u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64());
+        if let Some(id) = Uuid::from_random(bits) {
+            return id;
+        }
+    }
+}
+
+fn part_of(bytes: &[u8; 32], index: usize) -> [u8; 8] {
+    bytes[8 * index..].first_chunk::<8>().copied().expect("32 bytes are four times 8")
 }
 
 /// The settings with what was altered at run time, as the shards will use them.
@@ -201,12 +355,21 @@ fn store_config(broker: &BrokerConfig, shards_count: u16) -> StoreConfig {
     }
 }
 
-/// The shard and settings of every partition that exists.
+/// Where a partition belongs, and its topic's settings.
+struct Place {
+    volume: Volume,
+    shard: u16,
+    topic: TopicConfig,
+}
+
+/// The place of every partition that exists.
 fn places(
     image: &Image,
     broker: &BrokerConfig,
     shards_count: u16,
-) -> BTreeMap<PartitionId, (u16, TopicConfig)> {
+    directories: &[Directory],
+    home: Volume,
+) -> BTreeMap<PartitionId, Place> {
     let mut places = BTreeMap::new();
     for topic in image.topics() {
         let own = image.topic_configs(&topic.name);
@@ -217,7 +380,9 @@ fn places(
                 topic_id: crate::shard::topics::storage_id(topic.id),
                 partition: number as i32,
             };
-            places.insert(id, (partition.shard(shards_count), config));
+            let volume = volume_of(directories, home, &partition.directory);
+            let shard = partition.shard(shards_count);
+            places.insert(id, Place { volume, shard, topic: config });
         }
     }
     places
@@ -249,41 +414,6 @@ impl Steps<'_> {
     }
 }
 
-/// Reads whose folder it is; an empty one becomes this broker's.
-fn identify(disk: &mut Steps<'_>, node_id: i32, ids: &mut Prng) -> Result<String, BootError> {
-    let path = DiskPath::data(META_PROPERTIES);
-    if let Some(bytes) = disk.read(&path, META_BYTES_MAX)? {
-        let text = String::from_utf8_lossy(&bytes);
-        let field = |key: &str| {
-            let lines = text.lines().filter_map(|line| line.split_once('='));
-            lines.filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim()).next_back()
-        };
-        let missing = |key: &str| BootError::Meta { why: format!("no {key} in it") };
-        let found = field("node.id").ok_or_else(|| missing("node.id"))?;
-        let found: i32 =
-            found.parse().map_err(|_| BootError::Meta { why: format!("node.id={found}") })?;
-        if found != node_id {
-            return Err(BootError::NodeId { found, expected: node_id });
-        }
-        return Ok(field("cluster.id").ok_or_else(|| missing("cluster.id"))?.to_owned());
-    }
-    let cluster_id = loop {
-        let bits = u128::from(ids.next_u64()) << 64 | u128::from(ids.next_u64());
-        if let Some(id) = Uuid::from_random(bits) {
-            break id.to_string();
-        }
-    };
-    let text = format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\n");
-    let bytes = text.into_bytes();
-    disk.run(&path, |op| DiskOp::ReplaceFile {
-        op,
-        path: path.clone(),
-        bytes,
-        durability: Durability::Synced,
-    })?;
-    Ok(cluster_id)
-}
-
 #[derive(Default)]
 struct Metadata {
     image: Image,
@@ -293,7 +423,8 @@ struct Metadata {
 }
 
 /// The newest snapshot that checks, and the metadata log after it.
-fn load_image(disk: &mut Steps<'_>, recovery: &mut Recovery) -> Result<Metadata, BootError> {
+fn load_image(disk: &mut VolumeDisk<'_>, recovery: &mut Recovery) -> Result<Metadata, BootError> {
+    let mut disk = Steps { disk, next: 0 };
     let mut metadata = Metadata::default();
     let folder = DiskPath::data(snapshot::FOLDER);
     let listed = disk.run(&folder, |op| DiskOp::List { op, path: folder.clone() })?;

@@ -82,3 +82,11 @@ pub const QUOTA_REPORT_NS: u64 = 10_000_000;
 
 const _: () = assert!(CONNECTION_REQUESTS_MAX <= CONNECTION_HELD_FRAMES_MAX);
 const _: () = assert!(RESPONSE_POOL_BYTES_MAX <= CONNECTION_UNSENT_BYTES_MAX);
+
+/// Partitions that do not exist yet and whose data folder was asked for already. One more is
+/// created in the folder with the fewest partitions.
+pub const PREFERRED_DIRECTORIES_MAX: usize = 10_000;
+
+/// Data folders at most; more are refused at the start. One volume is left for partitions whose
+/// folder is not there.
+pub const DIRECTORIES_MAX: usize = storage::limits::VOLUMES_MAX - 1;

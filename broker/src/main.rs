@@ -26,16 +26,21 @@ fn make_shards(context: BootContext<'_>, config: &BrokerConfig) -> Result<Vec<Sh
         shards_count: context.shards_count,
         advertised_host: host,
         advertised_port: port,
-        data_dir: config.storage.data_dir.clone(),
+        data_dirs: context.data_dirs,
         now: context.now,
         entropy: context.entropy,
         store: None,
     };
     let booted =
         boot::boot(context.disk, context.memory, &settings).map_err(|error| match error {
-            boot::BootError::NodeId { .. } => BootError::usage(error),
+            boot::BootError::NodeId { .. } | boot::BootError::MetadataFolder { .. } => {
+                BootError::usage(error)
+            }
             boot::BootError::Disk { .. }
             | boot::BootError::Meta { .. }
+            | boot::BootError::Nameless { .. }
+            | boot::BootError::Misplaced { .. }
+            | boot::BootError::RecoverIn { .. }
             | boot::BootError::Recover(_)
             | boot::BootError::Metadata { .. } => BootError::failed(error),
         })?;

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use broker::boot::{self, Settings};
+use broker::boot::{self, DataDir, Settings};
 use broker::config::BrokerConfig;
 use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
@@ -88,7 +88,7 @@ impl Rig {
             shards_count: 1,
             advertised_host: "localhost".to_owned(),
             advertised_port: 9092,
-            data_dir: "data".to_owned(),
+            data_dirs: vec![DataDir { path: "data".to_owned(), failed: None }],
             now,
             entropy: [7; 32],
             store: Some(StoreConfig {
@@ -152,6 +152,7 @@ impl Rig {
                     Output::Log(_)
                     | Output::PauseReading { .. }
                     | Output::ResumeReading { .. }
+                    | Output::Halt(_)
                     | Output::Stopped => {}
                 }
             }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::boot::{self, Settings};
+use broker::boot::{self, DataDir, Settings};
 use broker::config::BrokerConfig;
 use broker::edge::clock;
 use broker::edge::config::{Delay, DelayPlace, EdgeConfig};
@@ -54,8 +54,7 @@ impl Broker {
 
     /// In the folder of the configuration, whatever is there.
     fn open(config: &EdgeConfig) -> Self {
-        let folders =
-            Arc::new(Folders::new(&config.data_dir, config.journal_dir(), config.memory_dir()));
+        let folders = Arc::new(Folders::of(config.folders()));
         let (broker, _) = BrokerConfig::from_fixed(Default::default()).expect("valid defaults");
         let any = "127.0.0.1:0".parse().expect("an address");
         let bound = Bound::bind_all(any, 1, config.sockets).expect("a free port");
@@ -64,7 +63,7 @@ impl Broker {
             shards_count: 1,
             advertised_host: "localhost".to_owned(),
             advertised_port: bound[0].address().port(),
-            data_dir: config.data_dir.display().to_string(),
+            data_dirs: vec![DataDir { path: "data".to_owned(), failed: None }],
             now: clock::now(),
             entropy: [7; 32],
             store: None,
@@ -78,7 +77,7 @@ impl Broker {
             Shards::start(config, bound, &folders, booted.shards, &log).expect("it starts");
         let stream = TcpStream::connect(shards.address()).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a valid time");
-        Self { shards: Some(shards), folder: config.data_dir.clone(), stream }
+        Self { shards: Some(shards), folder: config.data_dirs[0].clone(), stream }
     }
 
     /// Stops it and starts it in the same folder, with a delay.

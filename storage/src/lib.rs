@@ -26,7 +26,9 @@ pub mod store;
 mod tail;
 pub mod types;
 mod varint;
+pub mod volumes;
 
 pub use recovery::{RecoverConfig, RecoverError, RecoverReport, Recovered, Recovery};
 pub use store::{Store, StoreConfig};
 pub use types::*;
+pub use volumes::Volumes;

@@ -64,7 +64,11 @@ pub const JOURNAL_FILE_BYTES_MIN: u64 = 256 << 10;
 /// ack.
 pub const PREPARE_BYTES: usize = 1 << 20;
 
-/// Partitions one shard may hold. Beyond, `create_partition` errs.
+/// Volumes a node has at most: four bits of an operation's and of a log's name. More data folders
+/// are refused where they are configured.
+pub const VOLUMES_MAX: usize = 16;
+
+/// Partitions one shard may hold on one volume. Beyond, `create_partition` errs.
 pub const PARTITIONS_MAX: usize = 1 << 20;
 
 /// Partitions flushed, and things removed, at the same time. Each has one operation under way, so

@@ -5,28 +5,64 @@
 //!
 //! Rules both executors keep: operations may complete in any order unless one was submitted after
 //! the other's completion; a buffer belongs to its operation until the completion; every completion
-//! says how many bytes really moved; paths are relative to the data folder (or to the journal
-//! folder for `Root::Journal`) and use `/`.
+//! says how many bytes really moved; paths are relative to a root of their volume and use `/`.
+//!
+//! A store knows of one volume only and names everything as if it were the first: what leaves it
+//! is moved to its own (`DiskOp::relocate`), by `Volumes` or, before there is one, `VolumeDisk`.
 
 use std::fmt;
 
 use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::compact::Pass;
+use crate::types::Volume;
 
 /// Names an operation from submission to completion. Chosen by the store, unique within a shard's
 /// life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OpId(pub u64);
 
+/// Where an operation's name has the volume; bit 63 is for operations of the store's owner.
+const OP_VOLUME_SHIFT: u32 = 59;
+const OP_VOLUME_MASK: u64 = 0xf << OP_VOLUME_SHIFT;
+
+impl OpId {
+    /// Bits of the name a store gives: it counts round within them.
+    pub(crate) const LOCAL_MASK: u64 = (1 << OP_VOLUME_SHIFT) - 1;
+
+    /// The volume whose store asked.
+    pub fn volume(self) -> Volume {
+        Volume(((self.0 & OP_VOLUME_MASK) >> OP_VOLUME_SHIFT) as u8)
+    }
+
+    pub(crate) fn on(self, volume: Volume) -> Self {
+        Self(self.0 | u64::from(volume.0) << OP_VOLUME_SHIFT)
+    }
+
+    /// As the volume's own store calls it.
+    pub(crate) fn local(self) -> Self {
+        Self(self.0 & !OP_VOLUME_MASK)
+    }
+}
+
 /// A file the store has opened. Chosen by the store when it opens, unique within a shard's life;
 /// the executor maps it to a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FileId(pub u32);
+pub struct FileId(pub u64);
 
-/// Which folder a path is relative to.
+/// Where a file's name has the volume.
+const FILE_VOLUME_SHIFT: u32 = 56;
+
+impl FileId {
+    /// The volume whose store opened it.
+    pub fn volume(self) -> Volume {
+        Volume((self.0 >> FILE_VOLUME_SHIFT) as u8)
+    }
+}
+
+/// Which folder of a volume a path is relative to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Root {
-    /// `log.dirs`: topics, checkpoints.
+    /// One of `log.dirs`: topics, checkpoints.
     Data,
     /// `corelane.journal.dir`: the journals. The data folder itself unless configured.
     Journal,
@@ -37,6 +73,7 @@ pub enum Root {
 /// A relative path under a root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskPath {
+    pub volume: Volume,
     pub root: Root,
     pub path: String,
 }
@@ -44,23 +81,31 @@ pub struct DiskPath {
 impl DiskPath {
     /// A path below the data folder.
     pub fn data(path: impl Into<String>) -> Self {
-        Self { root: Root::Data, path: path.into() }
+        Self { volume: Volume::FIRST, root: Root::Data, path: path.into() }
     }
 
     /// A path below the journal folder.
     pub fn journal(path: impl Into<String>) -> Self {
-        Self { root: Root::Journal, path: path.into() }
+        Self { volume: Volume::FIRST, root: Root::Journal, path: path.into() }
     }
 
     /// A path below the shared memory folder.
     pub fn memory(path: impl Into<String>) -> Self {
-        Self { root: Root::Memory, path: path.into() }
+        Self { volume: Volume::FIRST, root: Root::Memory, path: path.into() }
+    }
+
+    /// The same path on another volume.
+    pub fn on(self, volume: Volume) -> Self {
+        Self { volume, ..self }
     }
 }
 
 impl fmt::Debug for DiskPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}:{}", self.root, self.path)
+        match self.volume {
+            Volume::FIRST => write!(f, "{:?}:{}", self.root, self.path),
+            Volume(volume) => write!(f, "{:?}@{volume}:{}", self.root, self.path),
+        }
     }
 }
 
@@ -185,6 +230,47 @@ impl DiskOp {
             | Self::Clean { op, .. } => *op,
         }
     }
+
+    /// Moves an operation of a volume's own store to that volume: its name, files and paths.
+    pub(crate) fn relocate(mut self, volume: Volume) -> Self {
+        if volume == Volume::FIRST {
+            return self;
+        }
+        let place = |file: &mut FileId| file.0 |= u64::from(volume.0) << FILE_VOLUME_SHIFT;
+        match &mut self {
+            Self::Open { op, file, path, .. } => {
+                *op = op.on(volume);
+                place(file);
+                path.volume = volume;
+            }
+            Self::Close { op, file }
+            | Self::Write { op, file, .. }
+            | Self::WriteVectored { op, file, .. }
+            | Self::Read { op, file, .. }
+            | Self::Sync { op, file }
+            | Self::Truncate { op, file, .. } => {
+                *op = op.on(volume);
+                place(file);
+            }
+            Self::Rename { op, from, to } => {
+                *op = op.on(volume);
+                from.volume = volume;
+                to.volume = volume;
+            }
+            Self::Remove { op, path }
+            | Self::RemoveTree { op, path }
+            | Self::CreateDir { op, path }
+            | Self::SyncDir { op, path }
+            | Self::List { op, path }
+            | Self::ReplaceFile { op, path, .. }
+            | Self::ReadFile { op, path, .. } => {
+                *op = op.on(volume);
+                path.volume = volume;
+            }
+            Self::Clean { op, .. } => *op = op.on(volume),
+        }
+        self
+    }
 }
 
 /// A completed operation.
@@ -267,5 +353,37 @@ pub trait BlockingDisk {
     /// Executes operations that do not depend on each other to their completions, in any order.
     fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
         ops.into_iter().map(|op| self.execute(op)).collect()
+    }
+}
+
+/// One volume of a disk, as recovery of its store sees it: as if it were the first.
+pub struct VolumeDisk<'d> {
+    disk: &'d mut dyn BlockingDisk,
+    volume: Volume,
+}
+
+impl<'d> VolumeDisk<'d> {
+    /// `disk` as the store of `volume` sees it.
+    pub fn new(disk: &'d mut dyn BlockingDisk, volume: Volume) -> Self {
+        Self { disk, volume }
+    }
+}
+
+impl fmt::Debug for VolumeDisk<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VolumeDisk").field("volume", &self.volume).finish_non_exhaustive()
+    }
+}
+
+impl BlockingDisk for VolumeDisk<'_> {
+    fn execute(&mut self, op: DiskOp) -> DiskDone {
+        let done = self.disk.execute(op.relocate(self.volume));
+        DiskDone { op: done.op.local(), ..done }
+    }
+
+    fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
+        let ops = ops.into_iter().map(|op| op.relocate(self.volume)).collect();
+        let local = |done: DiskDone| DiskDone { op: done.op.local(), ..done };
+        self.disk.execute_all(ops).into_iter().map(local).collect()
     }
 }

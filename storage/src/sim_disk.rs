@@ -18,11 +18,12 @@ mod requests;
 mod tests;
 mod timed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::limits::BLOCK_BYTES;
 use crate::op::{BlockingDisk, DiskDone, DiskError, DiskOp, DiskPath, DiskTimes, FileId, Root};
 use crate::prng::Prng;
+use crate::types::Volume;
 
 pub use faults::{Effect, Fault, Ops, SimCounts};
 pub use file::SectorCounts;
@@ -66,6 +67,8 @@ pub struct SimDisk {
     handles: BTreeMap<(u16, FileId), Handle>,
     in_flight: Vec<InFlight>,
     faults: Vec<Fault>,
+    /// Volumes whose device is gone.
+    broken: BTreeSet<Volume>,
     read_only: bool,
     powered: bool,
     step: u64,
@@ -104,6 +107,7 @@ impl SimDisk {
             handles: BTreeMap::new(),
             in_flight: Vec::new(),
             faults: Vec::new(),
+            broken: BTreeSet::new(),
             read_only: false,
             powered: true,
             step: 0,
@@ -119,9 +123,10 @@ impl SimDisk {
         self.faults.push(fault);
     }
 
-    /// Takes back every fault that has not acted, and the sticky ones.
+    /// Takes back every fault that has not acted, and the sticky ones; broken volumes are mended.
     pub fn clear_faults(&mut self) {
         self.faults.clear();
+        self.broken.clear();
     }
 
     /// Sets the bytes there are; `None` for plenty.
@@ -248,6 +253,16 @@ impl SimDisk {
         self.forget_process();
     }
 
+    /// A volume's device is gone: nothing below any of its roots can be done, until it is mended.
+    pub fn break_volume(&mut self, volume: Volume) {
+        self.broken.insert(volume);
+    }
+
+    /// The device is back, with what was on it.
+    pub fn mend_volume(&mut self, volume: Volume) {
+        self.broken.remove(&volume);
+    }
+
     /// Switches the machine on again.
     pub fn restart(&mut self) {
         assert!(self.in_flight.is_empty(), "a power cut or a kill comes first");
@@ -354,10 +369,14 @@ impl SimDisk {
     }
 
     fn meet_fault(&mut self, client: u16, op: &DiskOp) -> Option<Effect> {
-        if self.faults.is_empty() {
+        if self.faults.is_empty() && self.broken.is_empty() {
             return None;
         }
         let path = self.path_of(client, op);
+        let harmless = matches!(op, DiskOp::Close { .. } | DiskOp::Clean { .. });
+        if self.broken.contains(&path.volume) && !harmless {
+            return Some(Effect::Fail(DiskError::Io { errno: EIO }));
+        }
         let mut acting = None;
         for (index, fault) in self.faults.iter_mut().enumerate() {
             let named = fault.path.as_ref().is_none_or(|part| path.path.contains(part));
@@ -503,7 +522,7 @@ impl SimDisk {
 
     /// A replacement stopped at one of its stages: temporary file begun, written, renamed.
     fn half_replace(&mut self, path: &DiskPath, bytes: &[u8], prng: &mut Prng, power: bool) {
-        let temporary = DiskPath { root: path.root, path: format!("{}.tmp", path.path) };
+        let temporary = DiskPath { path: format!("{}.tmp", path.path), ..path.clone() };
         match prng.below(4) {
             0 => {}
             1 => {

@@ -51,9 +51,41 @@ impl fmt::Debug for PartitionId {
     }
 }
 
-/// A log of one store. Never used twice in a store's life.
+/// One of a node's data folders (`log.dirs`), counted as they were opened; the metadata log lives
+/// on the first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Volume(pub u8);
+
+impl Volume {
+    /// The one that always is, and the only one a store knows: its own.
+    pub const FIRST: Self = Self(0);
+}
+
+/// A log of one shard. Never used twice in a shard's life.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LogId(pub u32);
+
+/// Where a log's handle has the volume.
+const LOG_VOLUME_SHIFT: u32 = 28;
+
+impl LogId {
+    /// Handles a store gives are below.
+    pub(crate) const LOCAL_END: u32 = 1 << LOG_VOLUME_SHIFT;
+
+    /// The volume that it is on.
+    pub fn volume(self) -> Volume {
+        Volume((self.0 >> LOG_VOLUME_SHIFT) as u8)
+    }
+
+    pub(crate) fn on(self, volume: Volume) -> Self {
+        Self(self.0 | u32::from(volume.0) << LOG_VOLUME_SHIFT)
+    }
+
+    /// As the volume's own store calls it.
+    pub(crate) fn local(self) -> Self {
+        Self(self.0 & (Self::LOCAL_END - 1))
+    }
+}
 
 /// When a durable write of the journal reached what, in monotonic nanoseconds. Only to be shown.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -66,13 +98,42 @@ pub struct WriteTimes {
     pub synced_ns: u64,
 }
 
-/// Names the journal frame an append went into. Grows with time.
+/// Names the journal frame an append went into. Grows with time; those of two volumes have no
+/// order between them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct CommitSeq(pub u64);
+
+/// Where a commit and a read have the volume.
+const VOLUME_SHIFT: u32 = 56;
+
+impl CommitSeq {
+    /// The volume whose journal has the frame.
+    pub fn volume(self) -> Volume {
+        Volume((self.0 >> VOLUME_SHIFT) as u8)
+    }
+
+    pub(crate) fn on(self, volume: Volume) -> Self {
+        Self(self.0 | u64::from(volume.0) << VOLUME_SHIFT)
+    }
+}
 
 /// A read that waits for the disk.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ReadToken(pub u64);
+
+impl ReadToken {
+    pub(crate) fn volume(self) -> Volume {
+        Volume((self.0 >> VOLUME_SHIFT) as u8)
+    }
+
+    pub(crate) fn on(self, volume: Volume) -> Self {
+        Self(self.0 | u64::from(volume.0) << VOLUME_SHIFT)
+    }
+
+    pub(crate) fn local(self) -> Self {
+        Self(self.0 & ((1 << VOLUME_SHIFT) - 1))
+    }
+}
 
 /// What an ack of a partition means (`corelane.durability`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

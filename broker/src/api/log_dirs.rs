@@ -1,5 +1,5 @@
-//! DescribeLogDirs and AlterReplicaLogDirs: bytes per partition in the one data folder, to which
-//! every replica belongs.
+//! DescribeLogDirs and AlterReplicaLogDirs: bytes per partition in every data folder, and the
+//! folder of partitions that are to be created.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,13 @@ use protocol::messages::describe_log_dirs::{
 };
 use protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
 
+use storage::types::Volume;
+
 use super::offsets::partition_ask;
 use crate::shard::Shard;
-use crate::shard::ask::{Answer, GatherRequest, PartitionAsk};
+use crate::shard::ask::{Answer, Ask, GatherRequest, PartitionAsk};
+use crate::shard::control::ControlRequest;
+use crate::shard::event::ShardId;
 use crate::shard::op::RequestTag;
 
 /// Takes a DescribeLogDirs request. Null topics: every partition.
@@ -62,7 +66,7 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     shard.gather(tag, GatherRequest::DescribeLogDirs(request), asks);
 }
 
-/// Writes the DescribeLogDirs answer.
+/// Writes the DescribeLogDirs answer: every folder, with the partitions of those that are online.
 pub(crate) fn finish(
     shard: &mut Shard,
     tag: RequestTag,
@@ -70,65 +74,119 @@ pub(crate) fn finish(
     answers: Vec<Answer>,
 ) {
     let mut answers = answers.into_iter();
-    let topics = request.topics.unwrap_or_default().into_iter().map(|topic| DescribeLogDirsTopic {
-        name: topic.topic,
-        partitions: topic
-            .partitions
-            .iter()
-            .map(|index| match answers.next() {
-                Some(Answer::Size { bytes, .. }) => DescribeLogDirsPartition {
-                    partition_index: *index,
-                    partition_size: bytes,
-                    offset_lag: 0,
-                    is_future_key: false,
-                },
+    let mut folders: Vec<Vec<DescribeLogDirsTopic>> =
+        shard.config.directories.iter().map(|_| Vec::new()).collect();
+    for topic in request.topics.unwrap_or_default() {
+        let image = shard.image.topic(&topic.topic);
+        for partition_index in topic.partitions {
+            let partition_size = match answers.next() {
+                Some(Answer::Size { bytes, .. }) => bytes,
                 other => unreachable!("a size is answered by a size, not {other:?}"),
-            })
-            .collect(),
+            };
+            // A topic that was deleted meanwhile has no place.
+            let Some(place) = image.and_then(|topic| topic.partition(partition_index)) else {
+                continue;
+            };
+            let volume = shard.config.volume_of(&place.directory);
+            let Some(topics) = folders.get_mut(usize::from(volume.0)) else { continue };
+            let described = DescribeLogDirsPartition {
+                partition_index,
+                partition_size,
+                offset_lag: 0,
+                is_future_key: false,
+            };
+            match topics.last_mut().filter(|last| last.name == topic.topic) {
+                Some(last) => last.partitions.push(described),
+                None => topics.push(DescribeLogDirsTopic {
+                    name: topic.topic.clone(),
+                    partitions: vec![described],
+                }),
+            }
+        }
+    }
+    let folders = (0..).map(Volume).zip(folders).zip(&shard.config.directories);
+    let results = folders.map(|((volume, topics), directory)| {
+        let log_dir = directory.path.clone();
+        if shard.is_offline(volume) && shard.config.directories.len() > 1 {
+            return DescribeLogDirsResult {
+                error_code: ErrorCode::KafkaStorageError.code(),
+                log_dir,
+                ..DescribeLogDirsResult::default()
+            };
+        }
+        let (total_bytes, usable_bytes) = shard.disk_space[usize::from(volume.0)];
+        DescribeLogDirsResult {
+            error_code: 0,
+            log_dir,
+            topics,
+            total_bytes,
+            usable_bytes,
+            ..DescribeLogDirsResult::default()
+        }
     });
-    let result = DescribeLogDirsResult {
-        error_code: 0,
-        log_dir: shard.config.data_dir.clone(),
-        topics: topics.collect(),
-        total_bytes: shard.disk_space.0,
-        usable_bytes: shard.disk_space.1,
-        ..DescribeLogDirsResult::default()
+    let response = DescribeLogDirsResponse {
+        results: results.collect(),
+        ..DescribeLogDirsResponse::default()
     };
-    let response =
-        DescribeLogDirsResponse { results: vec![result], ..DescribeLogDirsResponse::default() };
     shard.reply::<DescribeLogDirsRequest>(tag, &response);
 }
 
-/// Takes an AlterReplicaLogDirs request: a replica can stay where it is, there is no other place.
+/// Takes an AlterReplicaLogDirs request. A replica stays in the folder that it was created in; one
+/// that does not exist yet is created where it was asked for.
 pub fn handle_alter(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<AlterReplicaLogDirsRequest>(tag, body) else { return };
     // Of a partition named twice the last place counts.
-    let mut wanted: BTreeMap<String, BTreeMap<i32, bool>> = BTreeMap::new();
+    let mut wanted: BTreeMap<String, BTreeMap<i32, Option<Volume>>> = BTreeMap::new();
     for dir in request.dirs {
-        let known = dir.path == shard.config.data_dir;
+        let folders = (0..).map(Volume).zip(&shard.config.directories);
+        let place = folders.filter(|(_, known)| known.path == dir.path).map(|(at, _)| at).next();
         for topic in dir.topics {
             let partitions = wanted.entry(topic.name).or_default();
-            partitions.extend(topic.partitions.into_iter().map(|partition| (partition, known)));
+            partitions.extend(topic.partitions.into_iter().map(|partition| (partition, place)));
         }
     }
-    let code = |topic: &str, partition: i32, known: bool| {
-        let index = shard.topics.find_name(topic);
-        let there = index.is_some_and(|index| shard.topics.partition(index, partition).is_some());
-        match (known, there) {
-            (false, _) => ErrorCode::LogDirNotFound,
-            (true, false) => ErrorCode::UnknownTopicOrPartition,
-            (true, true) => ErrorCode::None,
-        }
-    };
+    let mut to_come = Vec::new();
     let named = wanted.into_iter().filter(|(_, partitions)| !partitions.is_empty());
     let results = named.map(|(topic_name, partitions)| {
-        let partitions = partitions.into_iter().map(|(partition_index, known)| {
-            let error_code = code(&topic_name, partition_index, known).code();
-            AlterReplicaLogDirPartitionResult { partition_index, error_code }
+        let partitions = partitions.into_iter().map(|(partition_index, place)| {
+            let error = alter_one(shard, &topic_name, partition_index, place);
+            if let (ErrorCode::UnknownTopicOrPartition, Some(volume)) = (error, place)
+                && let Some(directory) = shard.config.directory(volume)
+            {
+                to_come.push((topic_name.clone(), partition_index, directory.id));
+            }
+            AlterReplicaLogDirPartitionResult { partition_index, error_code: error.code() }
         });
         let partitions = partitions.collect();
         AlterReplicaLogDirTopicResult { topic_name, partitions }
     });
-    let response = AlterReplicaLogDirsResponse { throttle_time_ms: 0, results: results.collect() };
-    shard.reply::<AlterReplicaLogDirsRequest>(tag, &response);
+    let results = results.collect();
+    let response = AlterReplicaLogDirsResponse { throttle_time_ms: 0, results };
+    let mut asks = Vec::new();
+    if !to_come.is_empty() && shard.config.directories.len() > 1 {
+        let request = ControlRequest::PreferDirectories(to_come);
+        asks.push((ShardId(0), Ok(Ask::Control { version: tag.version, request })));
+    }
+    shard.gather(tag, GatherRequest::AlterReplicaLogDirs(response), asks);
+}
+
+fn alter_one(shard: &Shard, topic: &str, partition: i32, place: Option<Volume>) -> ErrorCode {
+    let Some(place) = place else { return ErrorCode::LogDirNotFound };
+    // The only folder of a broker is served from, also when its journal failed.
+    let several = shard.config.directories.len() > 1;
+    let offline =
+        |volume| shard.is_offline(volume) && (several || shard.config.directory(volume).is_none());
+    if offline(place) {
+        return ErrorCode::KafkaStorageError;
+    }
+    let topic = shard.image.topic(topic);
+    let Some(partition) = topic.and_then(|topic| topic.partition(partition)) else {
+        return ErrorCode::UnknownTopicOrPartition;
+    };
+    let volume = shard.config.volume_of(&partition.directory);
+    if offline(volume) {
+        return ErrorCode::KafkaStorageError;
+    }
+    // Moving a replica that exists is not offered; the client must not try again.
+    if volume == place { ErrorCode::None } else { ErrorCode::PolicyViolation }
 }

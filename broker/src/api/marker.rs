@@ -111,7 +111,7 @@ pub(super) fn append(
     if shard.is_flushing() {
         return Found::Now(answer(ErrorCode::NotLeaderOrFollower));
     }
-    if shard.journal_failed {
+    if shard.journal_failed(log.volume()) {
         return Found::Now(answer(ErrorCode::KafkaStorageError));
     }
     let how = AppendHow {

@@ -25,6 +25,8 @@ mod streams;
 pub mod transactions;
 pub mod versions;
 
+use protocol::messages::AlterReplicaLogDirsRequest;
+
 use crate::shard::Shard;
 use crate::shard::ask::{Answer, GatherRequest};
 use crate::shard::op::RequestTag;
@@ -43,6 +45,9 @@ pub(crate) fn finish(
         }
         GatherRequest::OffsetForLeaderEpoch(request) => {
             offsets::finish_epoch_end(shard, tag, request, answers);
+        }
+        GatherRequest::AlterReplicaLogDirs(response) => {
+            shard.reply::<AlterReplicaLogDirsRequest>(tag, &response);
         }
         GatherRequest::DescribeLogDirs(request) => log_dirs::finish(shard, tag, request, answers),
         GatherRequest::DescribeProducers(request) => {

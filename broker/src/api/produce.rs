@@ -73,7 +73,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
     if let (Some(first), Some(asked)) = (targets.first(), view.partitions().next()) {
         note_subject(shard, tag, first, asked.index);
     }
-    if transactional || targets.iter().any(|target| matches!(target, Target::Remote(..))) {
+    let remote = targets.iter().any(|target| matches!(target, Target::Remote(..)));
+    if transactional || remote || commits_apart(shard, &view, &targets) {
         append_gathered(shard, tag, &view, &targets);
     } else {
         append_all_local(shard, tag, &view, &targets);
@@ -136,6 +137,24 @@ fn note_subject(shard: &mut Shard, tag: RequestTag, target: &Target, partition: 
     }
 }
 
+/// Whether parts of this shard wait for more than one journal: then no one commit is the answer's.
+fn commits_apart(shard: &Shard, view: &ProduceView<'_>, targets: &[Target]) -> bool {
+    if shard.store.count() == 1 || targets.len() < 2 {
+        return false;
+    }
+    let volumes = view.partitions().zip(targets).filter_map(|(asked, target)| match *target {
+        Target::Local(topic) => Some(shard.topics.partition(topic, asked.index)?.log?.volume()),
+        Target::Remote(..) | Target::Refused(_) => None,
+    });
+    let mut first = None;
+    for volume in volumes {
+        if *first.get_or_insert(volume) != volume {
+            return true;
+        }
+    }
+    false
+}
+
 fn append_all_local(
     shard: &mut Shard,
     tag: RequestTag,
@@ -188,11 +207,13 @@ fn append_all_local(
     match (persisted, memory) {
         (None, None) => shard.complete(tag.slot, Some(response)),
         (None, Some(commit)) => {
-            shard.memory_acks.push(commit, AckAction::Respond { tag, response });
+            let action = AckAction::Respond { tag, response };
+            shard.acks.push(DurabilityClass::Memory, commit, action);
         }
         // A frame's `memory` entries commit before its `persisted` ones.
         (Some(commit), _) => {
-            shard.acks.push(commit, AckAction::Respond { tag, response });
+            let action = AckAction::Respond { tag, response };
+            shard.acks.push(DurabilityClass::Persisted, commit, action);
         }
     }
 }
@@ -364,7 +385,8 @@ impl Shard {
             // The store takes nothing more; the client finds the partition again after the restart.
             return (ProduceOutcome::error(ErrorCode::NotLeaderOrFollower.code()), None);
         }
-        if self.journal_failed || self.topics.log(log).is_none_or(|local| local.failed) {
+        let failed = self.journal_failed(log.volume());
+        if failed || self.topics.log(log).is_none_or(|local| local.failed) {
             return (ProduceOutcome::error(ErrorCode::KafkaStorageError.code()), None);
         }
         let leader = (place.leader_epoch, origin);
@@ -418,7 +440,7 @@ impl Shard {
                 };
                 // The frame of a duplicate may have been committed long ago: no later commit may
                 // ever come to release its answer.
-                let waits = appended.commit > self.store.committed(appended.durability);
+                let waits = !self.store.is_committed(&appended);
                 (outcome, waits.then_some((appended.durability, appended.commit)))
             }
             Err(error) => {

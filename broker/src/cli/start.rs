@@ -28,7 +28,7 @@ pub struct StartArgs {
     /// Kafka's server.properties; keys that cannot apply are named in a warning
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Data folder (log.dirs) [default: ./data]
+    /// Data folder, or several with commas between them (log.dirs) [default: ./data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Where clients connect (listeners); port 0 picks a free one [default: 127.0.0.1:9092]
@@ -196,7 +196,8 @@ fn edge_config(config: &BrokerConfig) -> Result<EdgeConfig, BootError> {
             JournalSync::Dsync => SyncPath::Dsync,
             JournalSync::Fdatasync => SyncPath::LinkedFdatasync,
         },
-        ..EdgeConfig::new(&storage.data_dir)
+        data_dirs: storage.data_dirs.iter().map(PathBuf::from).collect(),
+        ..EdgeConfig::new(&storage.data_dirs[0])
     })
 }
 
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(edge.listen[0].to_string(), "127.0.0.1:9092");
         assert_eq!(edge.admin_listen.to_string(), "127.0.0.1:9644");
         assert_eq!(edge.cores, cpu::available().expect("affinity"));
-        assert_eq!(edge.data_dir, PathBuf::from("./data"));
+        assert_eq!(edge.data_dirs, [PathBuf::from("./data")]);
         assert_eq!(edge.sockets.receive_buffer_bytes, None);
         assert_eq!(edge.connections.per_ip_max, u32::MAX);
         assert_eq!(edge.idle_ms, 600_000);
@@ -262,7 +263,7 @@ mod tests {
             ..StartArgs::default()
         };
         let edge = edge_of(&args).expect("good options");
-        assert_eq!(edge.data_dir, PathBuf::from("/somewhere"));
+        assert_eq!(edge.data_dirs, [PathBuf::from("/somewhere")]);
         assert_eq!(edge.listen, [Endpoint { host: "::1".into(), port: 0 }]);
         assert_eq!(edge.frame_bytes_max, 5_000);
         assert_eq!(edge.sockets.send_buffer_bytes, Some(4_096));

@@ -16,6 +16,7 @@ use super::registry;
 use super::start;
 use super::topic::{Durability, TopicConfig, apply_broker_default};
 use super::value::Value;
+use crate::limits::DIRECTORIES_MAX;
 use crate::quota::Window;
 
 /// How a durable write is made.
@@ -60,8 +61,10 @@ pub struct SocketConfig {
 /// Where data lies and how it is made durable.
 #[derive(Clone, PartialEq, Debug)]
 pub struct StorageConfig {
-    /// The first of `log.dirs`.
-    pub data_dir: String,
+    /// `log.dirs`: at least one, each once.
+    pub data_dirs: Vec<String>,
+    /// `metadata.log.dir`; `None`: the first, unless the metadata log is elsewhere.
+    pub metadata_dir: Option<String>,
     /// The data folder itself when `None`.
     pub journal_dir: Option<String>,
     /// Of one core.
@@ -174,7 +177,7 @@ pub struct Reread {
 impl BrokerConfig {
     /// Resolves what the file and the command line say. Returns with it what has no effect.
     pub fn from_fixed(fixed: Configs) -> Result<(BrokerConfig, Vec<ConfigWarning>), ConfigError> {
-        let mut warnings: Vec<ConfigWarning> = fixed
+        let warnings: Vec<ConfigWarning> = fixed
             .keys()
             .filter_map(|key| {
                 Some(ConfigWarning { key: key.clone(), why: registry::why_ignored(key)? })
@@ -184,15 +187,6 @@ impl BrokerConfig {
         let layers = Layers { broker: &none, cluster: &none, fixed: &fixed };
         let config = BrokerConfig::resolve(&layers)?;
         start::check(&layers).map_err(|unfit| unfit.to_operator())?;
-        let dirs = fixed.get("log.dirs").or_else(|| fixed.get("log.dir"));
-        let others =
-            dirs.map_or(0, |dirs| dirs.split(',').filter(|dir| !dir.trim().is_empty()).count());
-        if others > 1 {
-            warnings.push(ConfigWarning {
-                key: format!("log.dirs beyond {}", config.storage.data_dir),
-                why: "all partitions are in one data folder".into(),
-            });
-        }
         Ok((config, warnings))
     }
 
@@ -408,12 +402,28 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
     if dirs.is_empty() {
         dirs = read.list("log.dir")?;
     }
-    let Some(data_dir) = dirs.into_iter().find(|dir| !dir.is_empty()) else {
+    dirs.retain(|dir| !dir.is_empty());
+    if dirs.is_empty() {
         return Err(ConfigError::conflict("log.dirs", "", "name a folder"));
-    };
+    }
+    if dirs.len() > DIRECTORIES_MAX {
+        let why = format!("name at most {DIRECTORIES_MAX} folders");
+        return Err(ConfigError::conflict("log.dirs", dirs.len(), why));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = dirs.iter().find(|dir| !seen.insert(dir.trim_end_matches('/'))) {
+        return Err(ConfigError::conflict("log.dirs", twice, "name each folder once"));
+    }
+    let metadata_dir = read.text("metadata.log.dir")?.filter(|dir| !dir.is_empty());
+    let journal_dir = read.list("corelane.journal.dir")?.into_iter().find(|dir| !dir.is_empty());
+    if let (Some(dir), true) = (&journal_dir, dirs.len() > 1) {
+        let why = "each of several log.dirs has its own journal";
+        return Err(ConfigError::conflict("corelane.journal.dir", dir, why));
+    }
     Ok(StorageConfig {
-        data_dir,
-        journal_dir: read.list("corelane.journal.dir")?.into_iter().find(|dir| !dir.is_empty()),
+        data_dirs: dirs,
+        metadata_dir,
+        journal_dir,
         journal_bytes: read.long("corelane.journal.bytes")?,
         journal_sync: match read.word("corelane.journal.sync")?.as_str() {
             "fdatasync" => JournalSync::Fdatasync,

@@ -20,7 +20,7 @@ fn error(pairs: &[(&str, &str)]) -> String {
 fn a_broker_without_a_file_serves_on_loopback() {
     let config = BrokerConfig::default();
     assert_eq!(config.socket.listeners[0].to_string(), "PLAINTEXT://127.0.0.1:9092");
-    assert_eq!(config.storage.data_dir, "./data");
+    assert_eq!(config.storage.data_dirs, ["./data"]);
     assert_eq!(config.node_id, 1);
     assert_eq!(config.topic_defaults, TopicConfig::default());
     assert_eq!(config.topic_defaults.retention_ms, 604_800_000);
@@ -46,7 +46,7 @@ fn finer_retention_units_win() {
 #[test]
 fn log_dirs_wins_over_log_dir() {
     let config = resolve(&[("log.dir", "/a"), ("log.dirs", "/b,/c")]).unwrap();
-    assert_eq!(config.storage.data_dir, "/b");
+    assert_eq!(config.storage.data_dirs, ["/b", "/c"]);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn reading_again_changes_what_may_change_and_names_the_rest() {
     assert_eq!(after.topic_defaults.retention_ms, 7);
     let default = BrokerConfig::default().topic_defaults.max_message_bytes;
     assert_eq!(after.topic_defaults.max_message_bytes, default);
-    assert_eq!(after.storage.data_dir, "/a");
+    assert_eq!(after.storage.data_dirs, ["/a"]);
     assert_eq!(reread.applied, ["log.retention.ms", "message.max.bytes"]);
     assert_eq!(reread.at_next_start, ["log.dirs"]);
     assert!(before.reread(&fixed(&[("num.partitions", "0")])).is_err());
@@ -138,15 +138,19 @@ fn keys_without_effect_are_named_with_the_reason() {
 }
 
 #[test]
-fn folders_beyond_the_first_are_named_as_without_effect() {
-    let warnings = |pairs: &[(&str, &str)]| -> Vec<String> {
-        let (_, warnings) = BrokerConfig::from_fixed(fixed(pairs)).unwrap();
-        warnings.iter().map(ToString::to_string).collect()
-    };
-    let why = "log.dirs beyond /a has no effect: all partitions are in one data folder";
-    assert_eq!(warnings(&[("log.dirs", "/a,/b")]), [why]);
-    assert_eq!(warnings(&[("log.dir", "/a, /b")]), [why]);
-    assert!(warnings(&[("log.dirs", "/a,"), ("log.dir", "/b,/c")]).is_empty());
+fn several_folders_are_each_named_once_and_are_not_too_many() {
+    let dirs = |text: &str| resolve(&[("log.dirs", text)]).map(|config| config.storage.data_dirs);
+    assert_eq!(dirs("/a, /b,").unwrap(), ["/a", "/b"]);
+    assert!(error(&[("log.dirs", "/a,/b,/a/")]).contains("name each folder once"));
+    let many: Vec<String> = (0..16).map(|number| format!("/{number}")).collect();
+    assert!(error(&[("log.dirs", &many.join(","))]).contains("name at most 15 folders"));
+}
+
+#[test]
+fn several_folders_leave_no_choice_of_a_journal_folder() {
+    let both = [("log.dirs", "/a,/b"), ("corelane.journal.dir", "/j")];
+    assert!(error(&both).contains("each of several log.dirs has its own journal"));
+    assert!(resolve(&[("log.dirs", "/a"), ("corelane.journal.dir", "/j")]).is_ok());
 }
 
 #[test]

@@ -78,5 +78,6 @@ pub fn partition_record(topic_id: Uuid, partition: i32, replicas: Vec<i32>) -> P
         leader_epoch: 0,
         partition_epoch: 0,
         slot: placement::slot(&topic_id, partition),
+        directory: Uuid::ZERO,
     }
 }

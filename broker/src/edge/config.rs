@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use storage::edge::files::SyncPath;
+use storage::edge::files::{SyncPath, VolumeFolders};
 
 use crate::config::SocketConfig;
 
@@ -114,8 +114,9 @@ pub struct EdgeConfig {
     /// At least one. The first one is the ready line's.
     pub listen: Vec<Endpoint>,
     pub admin_listen: Endpoint,
-    pub data_dir: PathBuf,
-    /// The data folder when not set.
+    /// By volume. At least one.
+    pub data_dirs: Vec<PathBuf>,
+    /// The data folder when not set; with several, never set.
     pub journal_dir: Option<PathBuf>,
     /// A folder in shared memory; the broker makes one of its own in it.
     pub memory_parent_dir: PathBuf,
@@ -170,7 +171,7 @@ impl EdgeConfig {
             cores: vec![0],
             listen: vec![Endpoint { host: "127.0.0.1".into(), port: 9092 }],
             admin_listen: Endpoint { host: "127.0.0.1".into(), port: 9644 },
-            data_dir: data_dir.into(),
+            data_dirs: vec![data_dir.into()],
             journal_dir: None,
             memory_parent_dir: PathBuf::from("/dev/shm"),
             memory: MemorySlots { slot_bytes: 1024 * 1024, slots: 64 },
@@ -197,15 +198,20 @@ impl EdgeConfig {
         }
     }
 
-    /// The folder of the journals.
-    pub fn journal_dir(&self) -> &Path {
-        self.journal_dir.as_deref().unwrap_or(&self.data_dir)
+    /// The folders of every volume.
+    pub fn folders(&self) -> Vec<VolumeFolders> {
+        let volume = |data: &PathBuf| VolumeFolders {
+            data: data.clone(),
+            journal: self.journal_dir.clone().unwrap_or_else(|| data.clone()),
+            memory: self.memory_dir(data),
+        };
+        self.data_dirs.iter().map(volume).collect()
     }
 
-    /// The folder of the shared memory: named after the data folder, so that a restarted process
+    /// The folder of a data folder's shared memory: named after it, so that a restarted process
     /// finds what a killed one left.
-    pub fn memory_dir(&self) -> PathBuf {
-        let absolute = self.data_dir.canonicalize().unwrap_or_else(|_| self.data_dir.clone());
+    fn memory_dir(&self, data_dir: &Path) -> PathBuf {
+        let absolute = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_path_buf());
         // FNV-1a: the name must be the same for every build and every start.
         let hash = absolute
             .as_os_str()

@@ -30,7 +30,7 @@ use super::user_data::{self, Kind};
 use super::{run, space};
 use crate::config::BrokerConfig;
 use crate::ledger::Record;
-use crate::shard::event::{Core, Event, Output, ShardId};
+use crate::shard::event::{Core, Event, LogLevel, LogLine, Output, ShardId};
 use crate::shard::mesh::MeshMessage;
 use crate::time::Now;
 
@@ -412,8 +412,10 @@ impl<C: Core> Reactor<C> {
         if now.mono_ns >= state.sweep_at_ns {
             state.sweep_at_ns = now.mono_ns + SWEEP_NS;
             self.connections.sweep(now.mono_ns);
-            if let Some((total, usable)) = space::of(self.folders.root(Root::Data)) {
-                self.core.note_space(total, usable);
+            for volume in self.folders.volumes() {
+                if let Some((total, usable)) = space::of(self.folders.root(volume, Root::Data)) {
+                    self.core.note_space(volume, total, usable);
+                }
             }
             let core = &self.core;
             handle.publish_readings(|readings| core.probe(&mut |reading| readings.push(reading)));
@@ -464,6 +466,12 @@ impl<C: Core> Reactor<C> {
                 Output::PauseReading { conn } => self.connections.pause(conn),
                 Output::ResumeReading { conn } => self.connections.resume(conn, &mut self.ring),
                 Output::Log(line) => self.log.line(line),
+                Output::Halt(why) => {
+                    // As with a signal that cannot wait: the next start recovers what is missing.
+                    self.log.line(LogLine { level: LogLevel::Error, text: why });
+                    self.log.flush();
+                    std::process::exit(1);
+                }
                 Output::Stopped => {
                     if !state.stopped {
                         state.stopped = true;

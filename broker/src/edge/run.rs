@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 use storage::buffer::RegionSource;
 use storage::edge::arena::Arena;
 use storage::edge::blocking::PlainDisk;
-use storage::edge::files::Folders;
+use storage::edge::files::{Folders, VolumeFolders};
 use storage::edge::region::SharedMemory;
 use storage::op::BlockingDisk;
 
@@ -25,12 +26,12 @@ use super::counters::Counters;
 use super::cpu;
 use super::handle::Process;
 use super::listener::Bound;
-use super::lock::FolderLock;
+use super::lock::{FolderLock, LockError};
 use super::log::{self, Logger};
 use super::memory;
 use super::shards::{Shards, ShardsError};
 use super::signals::{self, Signal};
-use crate::boot::LentMemory;
+use crate::boot::{DataDir, LentMemory};
 use crate::config::BrokerConfig;
 use crate::shard::event::{Core, LogLevel, LogLine};
 use crate::time::Now;
@@ -67,7 +68,9 @@ pub(super) const BUFFERED_NOTICE: &str =
 pub struct BootContext<'a> {
     /// Executes while the caller waits.
     pub disk: &'a mut dyn BlockingDisk,
-    /// One per shard.
+    /// By volume, those that could not be locked marked as failed.
+    pub data_dirs: Vec<DataDir>,
+    /// For each shard one per volume.
     pub memory: Vec<LentMemory>,
     /// How many shards to make.
     pub shards_count: u16,
@@ -149,18 +152,34 @@ fn try_run<C: Core + Send + 'static>(
     signals::block().map_err(BootError::failed)?;
     // A container's limit often starts far below what it may be raised to.
     cpu::raise_open_files().map_err(BootError::failed)?;
-    let _lock = FolderLock::acquire(&config.data_dir).map_err(BootError::usage)?;
+    let locks = lock(config)?;
     let bound = bind(config)?;
     let admin_listener = bind_admin(&config.admin_listen)?;
     let log = Logger::start().map_err(BootError::failed)?;
-    let result = serve(config, on_hang_up, boot, bound, admin_listener, &log);
+    let result = serve(config, &locks, on_hang_up, boot, bound, admin_listener, &log);
     log.flush();
     result
+}
+
+/// Locks every data folder. One of several that cannot be had for the world's fault is left out,
+/// and the start says why; one that another process uses, never.
+fn lock(config: &EdgeConfig) -> Result<Vec<Result<FolderLock, LockError>>, BootError> {
+    let only = config.data_dirs.len() == 1;
+    let mut locks = Vec::new();
+    for folder in &config.data_dirs {
+        match FolderLock::acquire(folder) {
+            Err(error @ LockError::Io { .. }) if !only => locks.push(Err(error)),
+            Err(error) => return Err(BootError::usage(error)),
+            Ok(lock) => locks.push(Ok(lock)),
+        }
+    }
+    Ok(locks)
 }
 
 /// Recovers, serves, and returns when it has stopped.
 fn serve<C: Core + Send + 'static>(
     config: &EdgeConfig,
+    locks: &[Result<FolderLock, LockError>],
     on_hang_up: OnHangUp,
     boot: impl FnOnce(BootContext<'_>) -> Result<Vec<C>, BootError>,
     bound: Vec<Vec<Bound>>,
@@ -169,8 +188,8 @@ fn serve<C: Core + Send + 'static>(
 ) -> Result<(), BootError> {
     let running = Arc::<OnceLock<Arc<Process>>>::default();
     start_signals(Arc::clone(&running), on_hang_up, log.clone()).map_err(BootError::failed)?;
-    let folders =
-        Arc::new(Folders::new(&config.data_dir, config.journal_dir(), config.memory_dir()));
+    let volumes = config.folders();
+    let folders = Arc::new(Folders::of(volumes.clone()));
     let mut disk = PlainDisk::new(Arc::clone(&folders));
     let address = bound[0][0].address();
     let endpoint = Endpoint { host: config.listen[0].host.clone(), port: address.port() };
@@ -178,7 +197,8 @@ fn serve<C: Core + Send + 'static>(
     let cores = boot(BootContext {
         shards_count,
         disk: &mut disk,
-        memory: memory(config, log),
+        data_dirs: data_dirs(config, locks),
+        memory: memory(config, &volumes, locks, log),
         addresses: bound[0].iter().map(Bound::address).collect(),
         endpoint: endpoint.clone(),
         now: clock::now(),
@@ -203,7 +223,9 @@ fn serve<C: Core + Send + 'static>(
     drop(admin);
     // A shard that stopped cleanly took its file away. What another left is adopted at the next
     // start, so only an empty folder goes.
-    let _ = std::fs::remove_dir(config.memory_dir());
+    for volume in &volumes {
+        let _ = std::fs::remove_dir(&volume.memory);
+    }
     log.info("stopped");
     Ok(())
 }
@@ -264,25 +286,59 @@ fn bind_admin(endpoint: &Endpoint) -> Result<TcpListener, BootError> {
         .map_err(|error| BootError::usage(format!("cannot listen on {endpoint}: {error}")))
 }
 
-fn memory(config: &EdgeConfig, log: &Logger) -> Vec<LentMemory> {
-    let shared = shared_memory(config, log).into_iter().map(Some);
-    let shared = shared.chain(std::iter::repeat_with(|| None)).take(config.cores.len());
-    let lend = |(shard, shared)| {
-        let arena = match Arena::start(&format!("memory-{shard}")) {
-            Ok(arena) => Some(Box::new(arena) as Box<dyn RegionSource + Send>),
-            Err(error) => {
-                log.warn(format!("no thread to touch memory ahead: {error}"));
-                None
-            }
-        };
-        LentMemory { shared, arena }
+fn data_dirs(config: &EdgeConfig, locks: &[Result<FolderLock, LockError>]) -> Vec<DataDir> {
+    let dir = |(path, lock): (&PathBuf, &Result<FolderLock, LockError>)| DataDir {
+        path: path.display().to_string(),
+        failed: lock.as_ref().err().map(ToString::to_string),
     };
-    shared.enumerate().map(lend).collect()
+    config.data_dirs.iter().zip(locks).map(dir).collect()
+}
+
+/// For each shard one per volume.
+fn memory(
+    config: &EdgeConfig,
+    volumes: &[VolumeFolders],
+    locks: &[Result<FolderLock, LockError>],
+    log: &Logger,
+) -> Vec<LentMemory> {
+    let mut shared: Vec<_> = volumes
+        .iter()
+        .zip(locks)
+        .map(|(volume, lock)| match lock {
+            Ok(_) => shared_memory(config, &volume.memory, log).into_iter(),
+            Err(_) => Vec::new().into_iter(),
+        })
+        .collect();
+    let mut lent = Vec::new();
+    for shard in 0..config.cores.len() {
+        for ((volume, shared), lock) in shared.iter_mut().enumerate().zip(locks) {
+            // The first is called as the only one is.
+            let name = match volume {
+                0 => format!("memory-{shard}"),
+                volume => format!("memory-{shard}-{volume}"),
+            };
+            let arena = match lock {
+                Err(_) => None,
+                Ok(_) => match Arena::start(&name) {
+                    Ok(arena) => Some(Box::new(arena) as Box<dyn RegionSource + Send>),
+                    Err(error) => {
+                        log.warn(format!("no thread to touch memory ahead: {error}"));
+                        None
+                    }
+                },
+            };
+            lent.push(LentMemory { shared: shared.next(), arena });
+        }
+    }
+    lent
 }
 
 /// One per shard, or none where there is no shared memory (no /dev/shm).
-fn shared_memory(config: &EdgeConfig, log: &Logger) -> Vec<Box<dyn RegionSource + Send>> {
-    let folder = config.memory_dir();
+fn shared_memory(
+    config: &EdgeConfig,
+    folder: &Path,
+    log: &Logger,
+) -> Vec<Box<dyn RegionSource + Send>> {
     let mut regions: Vec<Box<dyn RegionSource + Send>> = Vec::new();
     for shard in 0..config.cores.len() {
         let path = folder.join(format!("shard-{shard}.frames"));
@@ -307,7 +363,8 @@ fn entropy() -> io::Result<[u8; 32]> {
 }
 
 fn print_ready(config: &EdgeConfig, kafka: &Endpoint, admin: &Endpoint) -> io::Result<()> {
-    let data = config.data_dir.display();
+    let data: Vec<String> = config.data_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let data = data.join(",");
     let cores = cpu::format(&config.cores);
     let mut out = io::stdout().lock();
     writeln!(out, "ready kafka={kafka} admin={admin} data={data} cores={cores}")?;

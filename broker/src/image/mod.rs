@@ -14,7 +14,7 @@ pub mod scram;
 mod topic;
 pub mod topic_name;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use protocol::message::Message;
@@ -64,6 +64,8 @@ pub struct Image {
     partitions_count: usize,
     /// Grows with every replayed record; not part of the state.
     epoch: u64,
+    /// Data folders of this node that are offline; not part of the state: every start finds out.
+    offline: BTreeSet<Uuid>,
 }
 
 /// What a replayed record changed, for a shard to act on.
@@ -330,6 +332,21 @@ impl Image {
         records
     }
 
+    /// A data folder of this node cannot be used: its partitions have no leader until the next
+    /// start.
+    pub fn take_directory_offline(&mut self, directory: Uuid) {
+        self.offline.insert(directory);
+    }
+
+    /// The partition's leader, -1 when its data folder is offline, and its replicas that are.
+    pub fn leader_of<'a>(&self, partition: &'a Partition) -> (i32, &'a [i32]) {
+        if !self.offline.is_empty() && self.offline.contains(&partition.directory) {
+            (-1, partition.replicas.as_slice())
+        } else {
+            (partition.leader, &[])
+        }
+    }
+
     /// A fingerprint of the state: equal images have equal ones, on every machine.
     pub fn fingerprint(&self) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -462,7 +479,7 @@ pub fn record_size(record: &MetadataRecord) -> usize {
         MetadataRecord::Broker(body) => body.size(0),
         MetadataRecord::Feature(body) => body.size(0),
         MetadataRecord::Topic(body) => body.size(0),
-        MetadataRecord::Partition(body) => body.size(0),
+        MetadataRecord::Partition(body) => body.size(record.version()),
         MetadataRecord::RemoveTopic(body) => body.size(0),
         MetadataRecord::Config(body) => body.size(0),
         MetadataRecord::ProducerIds(body) => body.size(0),

@@ -43,7 +43,7 @@ protocol::message! {
 
     /// A partition: added, or changed. The topic's record stands before it; partitions are added in
     /// order, beginning at 0.
-    pub struct PartitionRecord[versions(0, 0).flexible(0)] {
+    pub struct PartitionRecord[versions(0, 1).flexible(0)] {
         topic_id: Uuid, since(0);
         partition: i32, since(0);
         replicas: Vec<i32>, since(0);
@@ -54,6 +54,8 @@ protocol::message! {
         partition_epoch: i32, since(0);
         /// See `placement.rs`.
         slot: i32, since(0);
+        /// The data folder of the replica on this node; zero: the one with the metadata log.
+        directory: Uuid, since(1);
     }
 
     /// A topic is gone, and its partitions and configs with it.
@@ -127,8 +129,10 @@ pub enum RecordError {
     Trailing(usize),
 }
 
-/// Version of every body written. A body that gains a row gains a version of its own.
+/// Version of every body written but those that need a row of a later one.
 const VERSION: i16 = 0;
+/// Of partitions in a folder of their own choice.
+const PARTITION_VERSION_MAX: i16 = 1;
 
 impl MetadataRecord {
     fn kind(&self) -> u32 {
@@ -146,19 +150,36 @@ impl MetadataRecord {
         }
     }
 
+    /// The version it is written in: the lowest that says it all.
+    pub(super) fn version(&self) -> i16 {
+        match self {
+            MetadataRecord::Partition(body) if !body.directory.is_zero() => PARTITION_VERSION_MAX,
+            MetadataRecord::Cluster(_)
+            | MetadataRecord::Broker(_)
+            | MetadataRecord::Feature(_)
+            | MetadataRecord::Topic(_)
+            | MetadataRecord::Partition(_)
+            | MetadataRecord::RemoveTopic(_)
+            | MetadataRecord::Config(_)
+            | MetadataRecord::ProducerIds(_)
+            | MetadataRecord::ClientQuota(_)
+            | MetadataRecord::Scram(_) => VERSION,
+        }
+    }
+
     /// Appends the record's bytes. Errs when a text or list is longer than its length field can
     /// say;
     /// `controller/limits.rs` keeps every decision far below that.
     pub fn encode(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         // Kinds and versions below 128 are their own varint.
         out.push(self.kind() as u8);
-        out.push(VERSION as u8);
+        out.push(self.version() as u8);
         match self {
             MetadataRecord::Cluster(body) => body.encode(out, VERSION),
             MetadataRecord::Broker(body) => body.encode(out, VERSION),
             MetadataRecord::Feature(body) => body.encode(out, VERSION),
             MetadataRecord::Topic(body) => body.encode(out, VERSION),
-            MetadataRecord::Partition(body) => body.encode(out, VERSION),
+            MetadataRecord::Partition(body) => body.encode(out, self.version()),
             MetadataRecord::RemoveTopic(body) => body.encode(out, VERSION),
             MetadataRecord::Config(body) => body.encode(out, VERSION),
             MetadataRecord::ProducerIds(body) => body.encode(out, VERSION),
@@ -174,7 +195,8 @@ impl MetadataRecord {
         let version = reader.unsigned_varint()?;
         let unknown = RecordError::Unknown { kind, version };
         let Ok(body_version) = i16::try_from(version) else { return Err(unknown) };
-        if body_version > VERSION {
+        let known = if kind == 5 { PARTITION_VERSION_MAX } else { VERSION };
+        if body_version > known {
             return Err(unknown);
         }
         let record = match kind {

@@ -54,6 +54,7 @@ fn history(seed: u64, steps: usize) -> Vec<MetadataRecord> {
                 leader_epoch: step as i32,
                 partition_epoch: step as i32,
                 slot: draw.below(1 << 20) as i32,
+                directory: Uuid::from_u64s(0, draw.below(3)),
             }),
             (_, None) => MetadataRecord::Topic(TopicRecord {
                 name,

@@ -42,6 +42,8 @@ pub struct Partition {
     pub partition_epoch: i32,
     /// Not negative.
     pub slot: i32,
+    /// The data folder of the replica on this node; zero: the one with the metadata log.
+    pub directory: Uuid,
 }
 
 impl Partition {
@@ -58,6 +60,7 @@ impl Partition {
             leader_epoch: record.leader_epoch,
             partition_epoch: record.partition_epoch,
             slot: record.slot,
+            directory: record.directory,
         }
     }
 
@@ -72,6 +75,7 @@ impl Partition {
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
             slot: self.slot,
+            directory: self.directory,
         }
     }
 }

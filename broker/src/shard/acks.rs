@@ -2,11 +2,11 @@
 //!
 //! Appends go into journal frames in order and frames commit in order, so this is a queue, not a
 //! map. `persisted` and `memory` records of one frame commit at different moments; each class has
-//! its queue.
+//! its queue, and so has each volume: their journals commit independently.
 
 use std::collections::VecDeque;
 
-use storage::types::{CommitSeq, TxnMarker};
+use storage::types::{CommitSeq, DurabilityClass, TxnMarker, Volume};
 
 use super::ask::{Answer, ReplyTo};
 use super::op::{OpKey, ProduceOutcome, RequestTag};
@@ -34,6 +34,66 @@ pub enum AckAction {
     Transactions { append: TxnAppendToken, offset: i64 },
     /// Records of the control plane.
     Control,
+}
+
+/// The queues of every volume.
+#[derive(Debug)]
+pub struct Acks {
+    volumes: Vec<VolumeAcks>,
+}
+
+#[derive(Debug, Default)]
+struct VolumeAcks {
+    persisted: AckQueue,
+    memory: AckQueue,
+}
+
+impl Acks {
+    /// Empty queues for as many volumes.
+    pub fn new(volumes_count: usize) -> Self {
+        Self { volumes: (0..volumes_count).map(|_| VolumeAcks::default()).collect() }
+    }
+
+    /// `action` is due when `commit` has its promise.
+    pub fn push(&mut self, durability: DurabilityClass, commit: CommitSeq, action: AckAction) {
+        self.queue(commit.volume(), durability).push(commit, action);
+    }
+
+    /// The queue in which appends of this class wait for this volume.
+    pub fn queue(&mut self, volume: Volume, durability: DurabilityClass) -> &mut AckQueue {
+        let queues = &mut self.volumes[usize::from(volume.0)];
+        match durability {
+            DurabilityClass::Persisted => &mut queues.persisted,
+            DurabilityClass::Memory => &mut queues.memory,
+        }
+    }
+
+    /// What was pushed since the last call is ordered now.
+    pub fn note_ordered(&mut self, now_ns: u64) {
+        for queues in &mut self.volumes {
+            queues.persisted.note_ordered(now_ns);
+            queues.memory.note_ordered(now_ns);
+        }
+    }
+
+    /// Takes everything that waits for a volume, whatever is committed: its journal has failed.
+    pub fn take_all(&mut self, volume: Volume) -> Vec<AckAction> {
+        let queues = &mut self.volumes[usize::from(volume.0)];
+        let mut waiting = Vec::new();
+        waiting.extend(std::iter::from_fn(|| queues.persisted.pop_any()));
+        waiting.extend(std::iter::from_fn(|| queues.memory.pop_any()));
+        waiting
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.volumes.iter().map(|queues| queues.persisted.len() + queues.memory.len()).sum()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.volumes.iter().all(|queues| queues.persisted.is_empty() && queues.memory.is_empty())
+    }
 }
 
 /// Actions in commit order.
@@ -96,7 +156,7 @@ impl AckQueue {
     }
 
     /// The next action, whatever is committed: storage has failed.
-    pub fn pop_any(&mut self) -> Option<AckAction> {
+    fn pop_any(&mut self) -> Option<AckAction> {
         self.ordered = self.ordered.saturating_sub(1);
         self.queue.pop_front().map(|waiting| waiting.action)
     }

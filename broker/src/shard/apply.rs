@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use protocol::error_code::ErrorCode;
 use protocol::types::Uuid;
-use storage::types::{LogId, PartitionId};
+use storage::types::{LogId, PartitionId, Volume};
 
 use super::Shard;
-use super::acks::AckAction;
 use super::control::metadata_partition;
 use super::event::{LogLevel, ShardId};
 use super::groups::coordinator_config;
@@ -22,16 +20,15 @@ use crate::config::{BrokerConfig, TopicConfig};
 use crate::controller::internal::TRANSACTION_STATE;
 use crate::image;
 use crate::image::{Change, MetadataRecord, ResourceType};
-use crate::ledger::AppendPath;
 
 impl Shard {
     /// Makes the topics of the image this shard's own, once, at its start.
     pub(super) fn adopt_image(&mut self) {
         self.resolve_broker_config();
         if self.control.is_some() {
-            let id = metadata_partition();
-            let log = self.store.find(&id).unwrap_or_else(|| {
-                let created = self.store.create_partition(id, rules::metadata_log_config());
+            let (id, volume) = (metadata_partition(), self.config.metadata_volume);
+            let log = self.store.find_on(volume, &id).unwrap_or_else(|| {
+                let created = self.store.create_partition(volume, id, rules::metadata_log_config());
                 created.expect("the first partition of a store can be created")
             });
             if let Some(control) = &mut self.control {
@@ -125,7 +122,8 @@ impl Shard {
         let topic = self.topics.get(index);
         assert!(topic.partitions.len() == number as usize, "partitions are added in order");
         let coordinated = Coordinated::of_topic(&topic.name);
-        let log = (owner == self.config.shard).then(|| self.open_log(index, number));
+        let volume = self.config.volume_of(&partition.directory);
+        let log = (owner == self.config.shard).then(|| self.open_log(volume, index, number));
         let placed = Partition { owner, leader_epoch, log };
         self.topics.get_mut(index).partitions.push(placed);
         self.coordinator.topics_changed();
@@ -146,15 +144,15 @@ impl Shard {
     }
 
     /// The log of a partition of this shard: what recovery found, or a new one.
-    fn open_log(&mut self, index: TopicIndex, number: i32) -> LogId {
+    fn open_log(&mut self, volume: Volume, index: TopicIndex, number: i32) -> LogId {
         let topic = self.topics.get(index);
         let id = PartitionId { topic_id: storage_id(topic.id), partition: number };
         let config = rules::log_config(&topic.config, &self.broker, id, self.config.seed);
-        if let Some(log) = self.store.find(&id) {
+        if let Some(log) = self.store.find_on(volume, &id) {
             self.store.set_config(log, config);
             return log;
         }
-        match self.store.create_partition(id, config) {
+        match self.store.create_partition(volume, id, config) {
             Ok(log) => log,
             Err(error) => panic!("the controller's bounds let partition {id} be created: {error}"),
         }
@@ -250,38 +248,23 @@ impl Shard {
 
     /// Storage lost a partition: it answers `KAFKA_STORAGE_ERROR` from here on, the rest serves.
     pub(super) fn handle_log_failed(&mut self, log: LogId, why: &str) {
-        let Some(local) = self.topics.log_mut(log) else {
-            self.log(LogLevel::Error, format!("a log of the broker's own failed: {why}"));
-            return;
+        let text = match self.take_log_offline(log) {
+            Some((name, partition)) => format!("{name}-{partition} is offline: {why}"),
+            None => format!("a log of the broker's own failed: {why}"),
         };
+        self.log(LogLevel::Error, text);
+    }
+
+    pub(super) fn take_log_offline(&mut self, log: LogId) -> Option<(Arc<str>, i32)> {
+        let local = self.topics.log_mut(log)?;
         local.failed = true;
         let (topic, partition) = (local.topic, local.partition);
         let name = Arc::clone(&self.topics.get(topic).name);
         self.partitions_failed += 1;
-        self.log(LogLevel::Error, format!("{name}-{partition} is offline: {why}"));
         if let Some(whose) = Coordinated::of_topic(&name) {
             self.unload(whose, partition);
         }
         self.wake_watchers(log);
-    }
-
-    /// The journal is lost: nothing of this shard is acknowledged any more.
-    pub(super) fn handle_journal_failed(&mut self, why: &str) {
-        self.journal_failed = true;
-        let shard = self.config.shard.0;
-        self.log(
-            LogLevel::Error,
-            format!(
-                "the journal of shard {shard} failed: {why}. Its partitions refuse produces; \
-                 restart the broker once the device works"
-            ),
-        );
-        let code = ErrorCode::KafkaStorageError.code();
-        let mut waiting: Vec<AckAction> = Vec::new();
-        waiting.extend(std::iter::from_fn(|| self.acks.pop_any()));
-        waiting.extend(std::iter::from_fn(|| self.memory_acks.pop_any()));
-        for action in waiting {
-            self.run_ack(action, code, AppendPath::default());
-        }
+        Some((name, partition))
     }
 }

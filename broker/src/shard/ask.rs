@@ -128,6 +128,8 @@ pub enum GatherRequest {
     DeleteRecords(messages::DeleteRecordsRequest),
     OffsetForLeaderEpoch(messages::OffsetForLeaderEpochRequest),
     DescribeLogDirs(messages::DescribeLogDirsRequest),
+    /// Its answer waits until the places of partitions to come are known.
+    AlterReplicaLogDirs(messages::AlterReplicaLogDirsResponse),
     DescribeProducers(messages::DescribeProducersRequest),
     InitProducerId(messages::InitProducerIdRequest),
     /// FindCoordinator waiting for the offsets topic to exist.

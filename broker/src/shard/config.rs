@@ -2,8 +2,32 @@
 
 use std::sync::Arc;
 
+use protocol::types::Uuid;
+use storage::types::Volume;
+
 use crate::config::BrokerConfig;
 use crate::shard::event::ShardId;
+
+/// A data folder, as the start found it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Directory {
+    /// As an operator knows it.
+    pub path: String,
+    /// Zero when it could not be read.
+    pub id: Uuid,
+    /// Why it is offline.
+    pub failed: Option<String>,
+}
+
+/// The volume of a directory's id: the last when the directory is not there.
+pub fn volume_of(directories: &[Directory], home: Volume, id: &Uuid) -> Volume {
+    if id.is_zero() {
+        // Since before there were several.
+        return home;
+    }
+    let known = directories.iter().position(|dir| dir.id == *id);
+    Volume(known.unwrap_or(directories.len()) as u8)
+}
 
 /// A shard's place in its broker, and the broker's settings.
 #[derive(Clone, Debug)]
@@ -16,10 +40,30 @@ pub struct ShardConfig {
     /// Where clients reach this broker.
     pub advertised_host: String,
     pub advertised_port: u16,
-    /// As an operator knows it; DescribeLogDirs shows it.
-    pub data_dir: String,
+    /// By volume; DescribeLogDirs shows them in this order. One volume more stands for folders that
+    /// are not there.
+    pub directories: Vec<Directory>,
+    /// The volume with the metadata log.
+    pub metadata_volume: Volume,
     /// Settings from files and the command line. What was altered at run time comes with the image.
     pub broker: Arc<BrokerConfig>,
     /// Differs in every life of the process; ids and hashers grow from it.
     pub seed: u64,
+}
+
+impl ShardConfig {
+    /// The volume of a directory's id.
+    pub fn volume_of(&self, directory: &Uuid) -> Volume {
+        volume_of(&self.directories, self.metadata_volume, directory)
+    }
+
+    /// The id of the folder with the metadata log.
+    pub fn metadata_id(&self) -> Uuid {
+        self.directory(self.metadata_volume).map_or(Uuid::ZERO, |dir| dir.id)
+    }
+
+    /// A volume's folder; `None` for the one that stands for missing ones.
+    pub fn directory(&self, volume: Volume) -> Option<&Directory> {
+        self.directories.get(usize::from(volume.0))
+    }
 }

@@ -5,7 +5,7 @@
 //! and when every shard has, the response leaves. A client that has its answer therefore finds its
 //! topic on any shard.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use protocol::batch::{BatchBuilder, BatchOptions};
@@ -14,7 +14,7 @@ use protocol::messages;
 use protocol::messages::create_topics::CreatableTopicResult;
 use protocol::types::Uuid;
 use storage::prng::Prng;
-use storage::types::{AppendHow, LogId, Origin, PartitionId};
+use storage::types::{AppendHow, DurabilityClass, LogId, Origin, PartitionId};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -54,6 +54,8 @@ pub enum ControlRequest {
     /// A topic that a Metadata request names and that does not exist, or the offsets topic when the
     /// first group asks for its coordinator.
     AutoCreateTopic(String),
+    /// Where partitions that do not exist are to be created. Not durable, as with Kafka.
+    PreferDirectories(Vec<(String, i32, Uuid)>),
 }
 
 /// What the control plane answers.
@@ -163,6 +165,8 @@ pub struct ControlPlane {
     end_producer_id: i64,
     producer_waiters: VecDeque<ReplyTo>,
     pub(super) snapshots: SnapshotWriter,
+    /// Data folders that were asked for partitions which do not exist yet.
+    pub(super) preferred_directories: BTreeMap<(String, i32), Uuid>,
 }
 
 impl ControlPlane {
@@ -176,6 +180,7 @@ impl ControlPlane {
             end_producer_id: 0,
             producer_waiters: VecDeque::new(),
             snapshots: SnapshotWriter::default(),
+            preferred_directories: BTreeMap::new(),
         }
     }
 
@@ -206,7 +211,7 @@ impl Shard {
         version: i16,
         request: ControlRequest,
     ) {
-        if self.journal_failed {
+        if self.journal_failed(self.config.metadata_volume) {
             let refused = self.decide(version, request).response;
             let refused = refused.refused(ErrorCode::KafkaStorageError);
             self.answer(reply, Answer::Control(refused));
@@ -223,7 +228,7 @@ impl Shard {
     }
 
     pub(crate) fn handle_producer_id_ask(&mut self, reply: ReplyTo) {
-        if self.journal_failed {
+        if self.journal_failed(self.config.metadata_volume) {
             let error_code = ErrorCode::KafkaStorageError.code();
             self.answer(reply, Answer::ProducerId { error_code, producer_id: -1 });
             return;
@@ -277,11 +282,12 @@ impl Shard {
                     (Some(reply), self.decide(version, request))
                 }
             };
-            let Decision { records, response } = decision;
+            let Decision { mut records, response } = decision;
             if records.is_empty() {
                 self.answer_control(reply, response);
                 continue;
             }
+            self.choose_directories(&mut records);
             self.write_decision(reply, records, response);
         }
     }
@@ -298,7 +304,8 @@ impl Shard {
             | ControlRequest::IncrementalAlterConfigs(_)
             | ControlRequest::AlterClientQuotas(_)
             | ControlRequest::AlterScram(_)
-            | ControlRequest::AutoCreateTopic(_) => MutationQuota::unlimited(),
+            | ControlRequest::AutoCreateTopic(_)
+            | ControlRequest::PreferDirectories(_) => MutationQuota::unlimited(),
         };
         let decision = self.decide_within(version, request, &mut quota);
         self.keep_mutations(quota);
@@ -349,6 +356,19 @@ impl Shard {
             ControlRequest::AlterScram(request) => {
                 answered(decide_alter_scram(image, &request), ControlResponse::AlterScram)
             }
+            ControlRequest::PreferDirectories(wanted) => {
+                let control = self.control.as_mut().expect("control requests go to shard 0");
+                let preferred = &mut control.preferred_directories;
+                for (topic, partition, directory) in wanted {
+                    let key = (topic, partition);
+                    if preferred.len() < limits::PREFERRED_DIRECTORIES_MAX
+                        || preferred.contains_key(&key)
+                    {
+                        preferred.insert(key, directory);
+                    }
+                }
+                Decision { records: Vec::new(), response: ControlResponse::Done }
+            }
             ControlRequest::AutoCreateTopic(name) => {
                 let decision = decide_auto_create(image, config, &name, now_ms, &mut new_id);
                 answered(decision, |created| {
@@ -386,7 +406,8 @@ impl Shard {
             Ok(appended) => {
                 self.control_mut().current =
                     Some(Current { reply, response, records: records.into(), waiting: 0 });
-                self.acks.push(appended.commit, AckAction::Control);
+                let (class, commit) = (DurabilityClass::Persisted, appended.commit);
+                self.acks.push(class, commit, AckAction::Control);
             }
             // Nothing was written: the client is told, and may try again.
             Err(error) => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use protocol::types::Uuid;
 use storage::op::{DiskDone, DiskOp};
+use storage::types::Volume;
 
 use super::mesh::MeshMessage;
 use super::probe::Reading;
@@ -70,6 +71,8 @@ pub enum Output {
     Log(LogLine),
     /// Everything is flushed; the thread may end.
     Stopped,
+    /// The process cannot go on, for this reason.
+    Halt(String),
 }
 
 /// Something an operator should read.
@@ -114,8 +117,8 @@ pub trait Core {
     }
     /// Hands out what clients pushed about themselves.
     fn client_metrics(&self, _put: &mut dyn FnMut(&Arc<InstanceMetrics>)) {}
-    /// How large the data folder's disk is, and how much of it is free, in bytes.
-    fn note_space(&mut self, _total_bytes: u64, _usable_bytes: u64) {}
+    /// How large the disk of a data folder is, and how much of it is free, in bytes.
+    fn note_space(&mut self, _volume: Volume, _total_bytes: u64, _usable_bytes: u64) {}
     /// The topic of an id, for people.
     fn topic_name(&self, _topic: Uuid) -> Option<Arc<str>> {
         None

@@ -9,7 +9,7 @@ use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
 use protocol::types::Uuid;
-use storage::types::{AppendHow, Appended, Origin};
+use storage::types::{AppendHow, Appended, DurabilityClass, Origin};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -109,7 +109,7 @@ impl Shard {
         let place =
             self.topics.find_name(topic).and_then(|index| self.topics.partition(index, partition));
         let log = place.and_then(|place| place.log).ok_or(ErrorCode::NotLeaderOrFollower)?;
-        if self.journal_failed {
+        if self.journal_failed(log.volume()) {
             return Err(ErrorCode::KafkaStorageError);
         }
         let batch = build_batch(records, producer, &mut self.codecs);
@@ -134,7 +134,8 @@ impl Shard {
         match self.append_records(OFFSETS_TOPIC, partition, records, producer) {
             Ok(appended) => {
                 let offset = appended.base_offset;
-                self.acks.push(appended.commit, AckAction::Coordinator { append, offset });
+                let action = AckAction::Coordinator { append, offset };
+                self.acks.push(DurabilityClass::Persisted, appended.commit, action);
             }
             Err(error) => {
                 self.coordinator.handle_appended(self.now, append, Err(error), &self.topics);

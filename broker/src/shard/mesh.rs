@@ -8,7 +8,7 @@ use std::sync::Arc;
 use protocol::hot::AbortedTransaction;
 use protocol::types::Uuid;
 use storage::buffer::SharedBuf;
-use storage::types::PartitionId;
+use storage::types::{PartitionId, Volume};
 
 use super::ask::{Answer, Ask, ReplyTo};
 use super::op::{FetchOutcome, OpKey, ProduceOutcome};
@@ -79,6 +79,11 @@ pub enum MeshMessage {
     /// This shard has too much to commit, or no longer: producers to it wait meanwhile.
     Pressed {
         pressed: bool,
+    },
+    /// A data folder failed: its partitions are offline on every shard.
+    VolumeFailed {
+        volume: Volume,
+        why: String,
     },
     /// What clients used of their quotas on the sending shard.
     QuotaUsed {

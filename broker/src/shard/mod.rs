@@ -33,6 +33,7 @@ mod timers;
 pub mod topics;
 mod txn;
 pub(crate) mod verify;
+mod volumes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -43,8 +44,8 @@ use protocol::types::Uuid;
 use rustc_hash::FxBuildHasher;
 use storage::op::DiskOp;
 use storage::prng::Prng;
-use storage::store::Store;
-use storage::types::{CommitSeq, DurabilityClass, LogId, ReadToken, StoreEvent};
+use storage::types::{CommitSeq, DurabilityClass, LogId, ReadToken, StoreEvent, Volume};
+use storage::volumes::Volumes;
 
 use crate::api::fetch::PartitionSet;
 use crate::api::fetch_session::{FetchSessions, SessionKey, SessionPartition};
@@ -58,7 +59,7 @@ use crate::limits;
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::InstanceMetrics;
 use crate::time::Now;
-use acks::{AckAction, AckQueue};
+use acks::{AckAction, Acks};
 use ask::Answer;
 use config::ShardConfig;
 use connection::{Connections, Flow, SlotId};
@@ -81,13 +82,12 @@ pub struct Shard {
     /// The broker's settings, with what was altered at run time.
     pub(crate) broker: Arc<BrokerConfig>,
     pub(crate) now: Now,
-    pub(crate) store: Store,
+    pub(crate) store: Volumes,
     pub(crate) image: Image,
     pub(crate) topics: Topics,
     pub(crate) connections: Connections,
     pub(crate) ops: Ops,
-    pub(crate) acks: AckQueue,
-    pub(crate) memory_acks: AckQueue,
+    pub(crate) acks: Acks,
     pub(crate) timers: Timers,
     pub(crate) verifications: verify::Verifications,
     pub(crate) sessions: FetchSessions,
@@ -123,12 +123,12 @@ pub struct Shard {
     pub(crate) ledger_on: bool,
     /// Records of requests whose responses were sent, for the edge.
     finished: Vec<Record>,
-    /// Set when the journal failed: nothing is acknowledged any more.
-    pub(crate) journal_failed: bool,
+    /// Volumes whose journal failed, by bit: nothing on them is acknowledged any more.
+    pub(crate) journals_failed: u16,
     /// Partitions that went offline since the start.
     partitions_failed: usize,
-    /// Bytes of the data folder's disk, and those that are free; -1: not known.
-    pub(crate) disk_space: (i64, i64),
+    /// Bytes of each data folder's disk, and those that are free; -1: not known.
+    pub(crate) disk_space: Vec<(i64, i64)>,
     stopping: stop::Stopping,
     turn_over: bool,
 }
@@ -162,7 +162,6 @@ impl Core for Shard {
         self.resume_control();
         self.run_until_quiet();
         self.acks.note_ordered(now.mono_ns);
-        self.memory_acks.note_ordered(now.mono_ns);
         self.store.seal(now.mono_ns);
         self.drain_store();
         self.run_until_quiet();
@@ -225,9 +224,11 @@ impl Core for Shard {
         self.telemetry.published().for_each(put);
     }
 
-    fn note_space(&mut self, total_bytes: u64, usable_bytes: u64) {
+    fn note_space(&mut self, volume: Volume, total_bytes: u64, usable_bytes: u64) {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.disk_space = (bytes(total_bytes), bytes(usable_bytes));
+        if let Some(space) = self.disk_space.get_mut(usize::from(volume.0)) {
+            *space = (bytes(total_bytes), bytes(usable_bytes));
+        }
     }
 
     fn topic_name(&self, topic: Uuid) -> Option<Arc<str>> {
@@ -376,7 +377,7 @@ impl Shard {
 
     /// Takes what the store has to say.
     pub(crate) fn drain_store(&mut self) {
-        while let Some(event) = self.store.poll_event() {
+        while let Some((volume, event)) = self.store.poll_event() {
             match event {
                 StoreEvent::Committed { durability, commit } => {
                     self.handle_committed(durability, commit);
@@ -386,26 +387,33 @@ impl Shard {
                 StoreEvent::ReadDone { token, result } => self.handle_read_done(token, result),
                 StoreEvent::FindDone { token, result } => self.handle_find_done(token, result),
                 StoreEvent::PartitionFailed { log, why } => self.handle_log_failed(log, &why),
-                StoreEvent::JournalFailed { why } => self.handle_journal_failed(&why),
-                StoreEvent::SpaceLow => self.log(
-                    LogLevel::Error,
-                    "disk full: produces are refused until space returns; reads and deletes go on"
-                        .to_owned(),
-                ),
-                StoreEvent::SpaceBack => {
-                    self.log(LogLevel::Info, "disk space is back: produces go on".to_owned());
+                StoreEvent::JournalFailed { why } => self.handle_journal_failed(volume, &why),
+                StoreEvent::SpaceLow => {
+                    let text = "disk full: produces are refused until space returns; reads and \
+                                deletes go on";
+                    let text = self.about(volume, text.to_owned());
+                    self.log(LogLevel::Error, text);
                 }
-                StoreEvent::Notice(text) => self.log(LogLevel::Warn, text),
+                StoreEvent::SpaceBack => {
+                    let text = "disk space is back: produces go on".to_owned();
+                    let text = self.about(volume, text);
+                    self.log(LogLevel::Info, text);
+                }
+                StoreEvent::Notice(text) => {
+                    let text = self.about(volume, text);
+                    self.log(LogLevel::Warn, text);
+                }
                 StoreEvent::Stopped => self.stopping.store_stopped(),
             }
         }
     }
 
     fn handle_committed(&mut self, durability: DurabilityClass, commit: CommitSeq) {
+        let volume = commit.volume();
         let mut written = AppendPath { committed_ns: self.now.mono_ns, ..AppendPath::default() };
         match durability {
             DurabilityClass::Persisted => {
-                let write = self.store.last_write();
+                let write = self.store.last_write(volume);
                 written.submitted_ns = write.submitted_ns;
                 written.written_ns = write.written_ns;
                 written.synced_ns = write.synced_ns;
@@ -413,7 +421,9 @@ impl Shard {
             // Committed by being sealed, in memory that outlives the process.
             DurabilityClass::Memory => {}
         }
-        while let Some((action, path)) = self.acks_of(durability).pop_committed(commit, &written) {
+        while let Some((action, path)) =
+            self.acks.queue(volume, durability).pop_committed(commit, &written)
+        {
             self.run_ack(action, 0, path);
         }
     }
@@ -432,14 +442,6 @@ impl Shard {
             return None;
         }
         self.connections.get_mut(slot.conn)?.record_mut(slot.seq)
-    }
-
-    /// The queue in which appends of this class wait.
-    pub(crate) fn acks_of(&mut self, durability: DurabilityClass) -> &mut AckQueue {
-        match durability {
-            DurabilityClass::Persisted => &mut self.acks,
-            DurabilityClass::Memory => &mut self.memory_acks,
-        }
     }
 
     /// First offset, high watermark and end of a log of this shard.
@@ -510,20 +512,19 @@ impl Shard {
     ///
     /// Serves from the first event on; groups answer that they are loading until their partitions
     /// are replayed.
-    pub fn new(config: ShardConfig, store: Store, image: Image, now: Now) -> Self {
+    pub fn new(config: ShardConfig, store: Volumes, image: Image, now: Now) -> Self {
         let sessions = usize::try_from(config.broker.fetch_sessions_max).unwrap_or(0);
         let control = (config.shard == ShardId(0)).then(|| ControlPlane::new(&config));
         let broker = Arc::clone(&config.broker);
         let mut shard = Self {
             broker,
             now,
-            store,
             image,
             topics: Topics::new(config.seed),
             connections: Connections::default(),
             ops: Ops::default(),
-            acks: AckQueue::default(),
-            memory_acks: AckQueue::default(),
+            acks: Acks::new(store.count()),
+            store,
             timers: Timers::default(),
             verifications: verify::Verifications::default(),
             sessions: FetchSessions::new(config.shard, sessions, config.seed),
@@ -553,9 +554,9 @@ impl Shard {
             outputs: VecDeque::new(),
             ledger_on: true,
             finished: Vec::new(),
-            journal_failed: false,
+            journals_failed: 0,
             partitions_failed: 0,
-            disk_space: (-1, -1),
+            disk_space: vec![(-1, -1); config.directories.len()],
             stopping: stop::Stopping::default(),
             turn_over: true,
             config,

@@ -116,7 +116,7 @@ impl Shard {
         let help = "Compacted partitions that cannot be cleaned until the next start.";
         gauge("cleaner_uncleanable_partitions", help, cleaner.uncleanable_count as usize);
         let help = "1: the journal failed, nothing is acknowledged until a restart.";
-        gauge("journal_failed", help, usize::from(self.journal_failed));
+        gauge("journal_failed", help, usize::from(self.journals_failed != 0));
         let help = "Partitions that went offline since the start.";
         gauge("partitions_failed", help, self.partitions_failed);
     }

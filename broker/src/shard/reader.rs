@@ -6,8 +6,8 @@
 
 use storage::buffer::SharedBuf;
 use storage::segment::format::BatchMeta;
-use storage::store::Store;
 use storage::types::{FindOutcome, LogId, ReadError, ReadOutcome, ReadToken};
+use storage::volumes::Volumes;
 
 use protocol::error_code::ErrorCode;
 use protocol::hot::AbortedTransaction;
@@ -563,7 +563,7 @@ fn trim_to(op: &mut FetchOp) {
 /// Notes which transactions the reader of `records` must leave out. Without records there is
 /// nothing to leave out.
 fn add_aborted(
-    store: &Store,
+    store: &Volumes,
     log: LogId,
     from: i64,
     records: &[SharedBuf],

@@ -3,7 +3,7 @@
 //! A question to oneself takes the same path without the hop, so that a request never cares where a
 //! partition lives.
 
-use storage::types::{PartitionId, TxnMarker};
+use storage::types::{DurabilityClass, PartitionId, TxnMarker};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -53,6 +53,7 @@ impl Shard {
             }
             MeshMessage::QuotaUsed { usage } => self.handle_quota_used(&usage),
             MeshMessage::DeltaApplied { epoch } => self.handle_delta_applied(epoch),
+            MeshMessage::VolumeFailed { volume, why } => self.take_volume_offline(volume, &why),
             MeshMessage::Pressed { pressed } => self.handle_pressed(from, pressed),
         }
     }
@@ -120,7 +121,7 @@ impl Shard {
                     }
                     _ => AckAction::Answer { reply, answer },
                 };
-                self.acks.push(commit, action);
+                self.acks.push(DurabilityClass::Persisted, commit, action);
             }
             api::offsets::Found::Reading(token, search) => {
                 self.reads.insert(token, ReadWaiter::Time { reply, search });

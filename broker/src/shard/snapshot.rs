@@ -144,12 +144,9 @@ impl Shard {
         snapshots.records_since = 0;
         snapshots.writing = Some(offset);
         let op = snapshots.op();
-        self.push_disk(DiskOp::ReplaceFile {
-            op,
-            path: path(offset),
-            bytes,
-            durability: Durability::Synced,
-        });
+        let path = path(offset).on(self.config.metadata_volume);
+        let durability = Durability::Synced;
+        self.push_disk(DiskOp::ReplaceFile { op, path, bytes, durability });
     }
 
     /// A disk operation of the shard itself is done.
@@ -168,7 +165,8 @@ impl Shard {
         let op = control.snapshots.op();
         let log = control.log;
         if let Some(older) = older.filter(|older| *older != offset) {
-            self.push_disk(DiskOp::Remove { op, path: path(older) });
+            let path = path(older).on(self.config.metadata_volume);
+            self.push_disk(DiskOp::Remove { op, path });
         }
         if let Some(log) = log {
             // Failing to shorten the log costs only space; the next snapshot tries again.

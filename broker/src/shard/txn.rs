@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use protocol::error_code::ErrorCode;
-use storage::types::TxnMarker;
+use storage::types::{DurabilityClass, TxnMarker};
 
 use super::Shard;
 use super::acks::AckAction;
@@ -167,7 +167,8 @@ impl Shard {
         match self.append_records(TRANSACTION_STATE, partition, records, None) {
             Ok(appended) => {
                 let offset = appended.base_offset;
-                self.acks.push(appended.commit, AckAction::Transactions { append, offset });
+                let action = AckAction::Transactions { append, offset };
+                self.acks.push(DurabilityClass::Persisted, appended.commit, action);
             }
             Err(error) => self.transactions.handle_appended(self.now, append, Err(error)),
         }

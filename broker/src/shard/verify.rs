@@ -351,11 +351,11 @@ impl Shard {
         match (commit, to) {
             (Some((durability, commit)), AppendFor::Part { op, part }) => {
                 let action = AckAction::Part { op, part, outcome };
-                self.acks_of(durability).push(commit, action);
+                self.acks.push(durability, commit, action);
             }
             (Some((durability, commit)), AppendFor::Remote { reply }) => {
                 let action = AckAction::Remote { reply, outcome, taken_ns };
-                self.acks_of(durability).push(commit, action);
+                self.acks.push(durability, commit, action);
             }
             (None, AppendFor::Part { op, part }) => {
                 self.finish_produce_part(op, part, outcome, AppendPath::default());

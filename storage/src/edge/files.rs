@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::op::{DirEntry, DiskError, DiskOk, DiskPath, Durability, OpenMode, Root};
+use crate::types::Volume;
 
 /// How a durable write is made (`Durability::Synced`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,37 +30,51 @@ const DIRECT: u8 = 0;
 const BUFFERED: u8 = 1;
 const BUFFERED_AND_TOLD: u8 = 2;
 
-/// Where the three roots lie.
+/// Where the three roots of a volume lie.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct VolumeFolders {
+    pub data: PathBuf,
+    pub journal: PathBuf,
+    pub memory: PathBuf,
+}
+
+/// Where the roots lie, of every volume.
 #[derive(Debug)]
 pub struct Folders {
-    data: PathBuf,
-    journal: PathBuf,
-    memory: PathBuf,
+    volumes: Vec<VolumeFolders>,
     /// Whether a file system refused direct I/O, and whether that was told.
     buffered: AtomicU8,
 }
 
 impl Folders {
-    /// The roots; they exist or are created by the first operation that needs them.
+    /// The roots of one volume; they exist or are created by the first operation that needs them.
     pub fn new(
         data: impl Into<PathBuf>,
         journal: impl Into<PathBuf>,
         memory: impl Into<PathBuf>,
     ) -> Self {
-        Self {
-            data: data.into(),
-            journal: journal.into(),
-            memory: memory.into(),
-            buffered: AtomicU8::new(DIRECT),
-        }
+        let (data, journal, memory) = (data.into(), journal.into(), memory.into());
+        Self::of(vec![VolumeFolders { data, journal, memory }])
+    }
+
+    /// The roots of several volumes, in their order.
+    pub fn of(volumes: Vec<VolumeFolders>) -> Self {
+        assert!(!volumes.is_empty(), "there is a volume");
+        Self { volumes, buffered: AtomicU8::new(DIRECT) }
+    }
+
+    /// The volumes there are.
+    pub fn volumes(&self) -> impl Iterator<Item = Volume> + use<> {
+        (0..self.volumes.len() as u8).map(Volume)
     }
 
     /// The folder of a root.
-    pub fn root(&self, root: Root) -> &Path {
+    pub fn root(&self, volume: Volume, root: Root) -> &Path {
+        let folders = &self.volumes[usize::from(volume.0)];
         match root {
-            Root::Data => &self.data,
-            Root::Journal => &self.journal,
-            Root::Memory => &self.memory,
+            Root::Data => &folders.data,
+            Root::Journal => &folders.journal,
+            Root::Memory => &folders.memory,
         }
     }
 
@@ -73,7 +88,7 @@ impl Folders {
                 .all(|part| matches!(part, Component::Normal(_) | Component::CurDir)),
             "a disk path stays below its root"
         );
-        self.root(path.root).join(relative)
+        self.root(path.volume, path.root).join(relative)
     }
 
     /// `true` once, after a file had to be opened without direct I/O: worth one line.

@@ -238,7 +238,7 @@ fn independent_operations_executed_together_have_each_their_own_result() {
             done.sort_by_key(|done| done.op.0);
             done.into_iter().map(|done| done.result).collect::<Vec<_>>()
         };
-        let (op, file) = (|of: u32| OpId(u64::from(of)), |of: u32| FileId(of));
+        let (op, file) = (|of: u32| OpId(u64::from(of)), |of: u32| FileId(u64::from(of)));
         let path = |of: u32| DiskPath::data(format!("many/{of}"));
         each(disk, &|of| {
             let mode = OpenMode::Create;

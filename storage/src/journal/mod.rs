@@ -234,6 +234,11 @@ impl Journal {
         self.failed
     }
 
+    /// Its device is lost, whoever noticed.
+    pub fn fail(&mut self) {
+        self.failed = true;
+    }
+
     pub fn backlog_bytes(&self) -> usize {
         self.backlog_bytes
     }

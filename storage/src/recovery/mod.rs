@@ -21,7 +21,7 @@ use crate::checkpoint::{self, Checkpoint, Garbage, LogImage, MANIFEST_PATHS};
 use crate::journal::frame::{EntryHeader, EntryKind};
 use crate::limits::CHECKPOINT_BYTES_MAX;
 use crate::op::{
-    BlockingDisk, DirEntry, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpId, OpenMode, Root,
+    BlockingDisk, DirEntry, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpId, OpenMode,
 };
 use crate::salvage::Salvage;
 use crate::segment::format::{BatchScanner, CrcCheck};
@@ -433,7 +433,7 @@ impl Recovery {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ids {
     ops: u64,
-    files: u32,
+    files: u64,
 }
 
 impl Ids {
@@ -640,5 +640,5 @@ impl FrameReader {
 
 /// The file of shared memory that a shard's frames may be in.
 pub fn memory_path(shard: u16) -> DiskPath {
-    DiskPath { root: Root::Memory, path: format!("shard-{shard}.frames") }
+    DiskPath::memory(format!("shard-{shard}.frames"))
 }

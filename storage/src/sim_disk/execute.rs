@@ -64,7 +64,8 @@ impl SimDisk {
                 Ok(DiskOk::Done)
             }
             DiskOp::Rename { from, to, .. } => {
-                assert!(from.root == to.root, "a rename stays within its root");
+                let within = (from.volume, from.root) == (to.volume, to.root);
+                assert!(within, "a rename stays within its root");
                 let folder = names::parent(&to).expect("a file has a name");
                 if !self.names.has_folder(&folder) || !self.names.rename(&from, &to) {
                     return Err(DiskError::NotFound);

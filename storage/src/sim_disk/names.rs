@@ -255,7 +255,7 @@ pub(super) fn parent(path: &DiskPath) -> Option<DiskPath> {
         return None;
     }
     let folder = path.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    Some(DiskPath { root: path.root, path: folder.to_owned() })
+    Some(DiskPath { volume: path.volume, root: path.root, path: folder.to_owned() })
 }
 
 fn base_name(path: &DiskPath) -> &str {
@@ -263,7 +263,7 @@ fn base_name(path: &DiskPath) -> &str {
 }
 
 fn is_below(path: &DiskPath, folder: &DiskPath) -> bool {
-    path.root == folder.root
+    (path.volume, path.root) == (folder.volume, folder.root)
         && (folder.path.is_empty()
             || path.path.strip_prefix(&folder.path).is_some_and(|rest| rest.starts_with('/')))
 }

@@ -305,6 +305,25 @@ fn a_removal_without_a_folder_sync_may_come_back() {
 }
 
 #[test]
+fn a_folder_is_removed_and_synced_without_its_namesake_on_another_volume() {
+    let (here, there) = (DiskPath::data("topics"), file().on(Volume(1)));
+    let mut seen = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let mut rig = Rig::new(seed);
+        rig.disk.put_file(&there, b"there".to_vec());
+        let (create, remove) = (rig.op(), rig.op());
+        rig.run(DiskOp::RemoveTree { op: remove, path: here.clone() }).expect("no fault");
+        assert!(rig.disk.contents(&there).is_some());
+        rig.run(DiskOp::CreateDir { op: create, path: here.clone() }).expect("no fault");
+        rig.sync_dir(&names::parent(&there).expect("a file"));
+        rig.cut(seed);
+        assert!(rig.disk.contents(&there).is_some());
+        seen.insert(rig.disk.names.has_folder(&here));
+    }
+    assert_eq!(seen.len(), 2, "what was not synced is kept or lost");
+}
+
+#[test]
 fn a_replaced_file_is_old_or_new_and_whole_when_it_was_acknowledged() {
     let path = DiskPath::data("checkpoint");
     let mut outcomes = BTreeSet::new();

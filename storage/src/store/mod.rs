@@ -97,7 +97,8 @@ impl Logs {
     }
 
     pub fn insert(&mut self, log: Log) -> LogId {
-        let log_id = LogId(u32::try_from(self.slots.len()).expect("fewer than 4 G creations"));
+        let slot = u32::try_from(self.slots.len()).ok().filter(|slot| *slot < LogId::LOCAL_END);
+        let log_id = LogId(slot.expect("fewer than 2^28 creations in a life"));
         self.by_id.insert(log.id, log_id);
         self.slots.push(Some(Box::new(log)));
         log_id
@@ -149,6 +150,8 @@ pub struct Store {
     tidying: usize,
     /// Recovery feeds it what journals held.
     replaying: bool,
+    /// Why it was taken offline.
+    lost: Option<String>,
 }
 
 impl Store {
@@ -158,6 +161,27 @@ impl Store {
         let mut store = Self::for_replay(shard, life, config);
         store.start_life(&[]);
         store
+    }
+
+    /// A store whose data folder cannot be used: it asks nothing of the disk, and all of its logs
+    /// are offline.
+    pub fn offline(shard: u16, config: StoreConfig, why: &str) -> Self {
+        let mut store = Self::for_replay(shard, 0, config);
+        store.take_offline(why);
+        store
+    }
+
+    /// Takes the store offline for good, as a failure of its journal does, and all of its logs,
+    /// those to come, too. What waited to be committed never is. Tells no event.
+    pub fn take_offline(&mut self, why: &str) {
+        self.journal.fail();
+        self.pass_barrier();
+        let ids: Vec<LogId> = self.logs.iter().map(|(log_id, _)| log_id).collect();
+        for log_id in ids {
+            let log = self.logs.get_mut(log_id).expect("it was listed");
+            log.failed.get_or_insert_with(|| why.to_owned());
+        }
+        self.lost.get_or_insert_with(|| why.to_owned());
     }
 
     /// Frames come from `source`, memory that outlives the process, as long as it has any.
@@ -185,7 +209,9 @@ impl Store {
         }
         self.count_memory(config.durability, 1);
         self.watch_compacted(config);
-        Ok(self.logs.insert(Log::new(id, config)))
+        let mut log = Log::new(id, config);
+        log.failed.clone_from(&self.lost);
+        Ok(self.logs.insert(log))
     }
 
     /// The partition's handle.

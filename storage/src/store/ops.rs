@@ -39,7 +39,7 @@ const SLOT_BITS: u32 = 20;
 pub(crate) struct Ops {
     under_way: Slab<(OpId, Purpose)>,
     issued: u64,
-    files: u32,
+    files: u64,
     urgent: VecDeque<DiskOp>,
     queued: VecDeque<DiskOp>,
 }
@@ -48,7 +48,7 @@ impl Ops {
     /// Names of operations and files that differ between shards, which recovery runs on one disk.
     pub fn new(shard: u16) -> Self {
         let issued = (u64::from(shard) + 1) << 28;
-        Self { issued, files: (u32::from(shard) + 1) << 15, ..Self::default() }
+        Self { issued, files: (u64::from(shard) + 1) << 15, ..Self::default() }
     }
 
     /// Queues an operation; `make` gets its name.
@@ -92,7 +92,7 @@ impl Ops {
         let slot = entry.key();
         assert!(slot < 1 << SLOT_BITS, "operations under way are bounded by their submitters");
         self.issued += 1;
-        let op = OpId(self.issued << SLOT_BITS | slot as u64);
+        let op = OpId((self.issued << SLOT_BITS | slot as u64) & OpId::LOCAL_MASK);
         entry.insert((op, purpose));
         op
     }

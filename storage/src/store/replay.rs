@@ -57,6 +57,7 @@ impl Store {
             stop_snapshots: Vec::new(),
             tidying: 0,
             replaying: true,
+            lost: None,
         }
     }
 

@@ -106,8 +106,11 @@ impl Store {
         if hopeless {
             self.stopping = false;
             self.stopped = true;
-            let text = "stopped without a clean checkpoint: the journal will be replayed";
-            self.events.push_back(StoreEvent::Notice(text.to_string()));
+            // Of a folder that is offline that was told when it went.
+            if self.lost.is_none() {
+                let text = "stopped without a clean checkpoint: the journal will be replayed";
+                self.events.push_back(StoreEvent::Notice(text.to_string()));
+            }
             self.stop_told = true;
             self.events.push_back(StoreEvent::Stopped);
         }

@@ -10,7 +10,7 @@ mod checks;
 
 use std::collections::BTreeMap;
 
-use storage::op::{BlockingDisk, DiskPath, Root};
+use storage::op::{BlockingDisk, DiskPath};
 use storage::prng::Prng;
 use storage::producer_state::ProducerStates;
 use storage::segment::format::sample::{Sample, batch};
@@ -388,7 +388,7 @@ impl World {
         self.disk.kill(seed);
         self.disk.restart();
         for (shard, memory) in self.memory.drain(..).enumerate() {
-            let path = DiskPath { root: Root::Memory, path: format!("shard-{shard}.frames") };
+            let path = DiskPath::memory(format!("shard-{shard}.frames"));
             self.disk.put_file(&path, memory.file_bytes());
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use broker::boot::{self, BootError, Settings};
+use broker::boot::{self, BootError, DataDir, Settings};
 use broker::config::{BrokerConfig, Configs};
 use broker::ledger::Arrival;
 use broker::limits;
@@ -85,7 +85,7 @@ impl Rig {
             shards_count,
             advertised_host: "fuzz".to_owned(),
             advertised_port: 9092,
-            data_dir: "fuzz".to_owned(),
+            data_dirs: vec![DataDir { path: "fuzz".to_owned(), failed: None }],
             now: START,
             entropy: [7; 32],
             store: Some(store()),
@@ -285,6 +285,7 @@ impl Rig {
                     conn.paused = false;
                 }
             }
+            Output::Halt(why) => panic!("the only data folder is served from: {why}"),
             Output::Stopped => self.stopped += 1,
             Output::Log(_) => {}
         }

@@ -235,6 +235,8 @@ pub struct Knobs {
     pub keyed: u32,
     /// Members of the consumer group (KIP-848).
     pub balanced: u32,
+    /// Data folders, each a device of its own.
+    pub folders: u8,
 }
 
 /// The seed's streams, one for each concern.
@@ -382,6 +384,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         committed,
         keyed,
         balanced,
+        folders: 1,
     }
 }
 

@@ -102,7 +102,10 @@ pub static KEYS: &[Key] = &[
     .or("30000")
     .check(AtLeast(1))
     .ignored(ONE_NODE),
-    list("log.dirs", "Data folder; the first of the list is used."),
+    list(
+        "log.dirs",
+        "Data folders; the metadata log is in the first, unless metadata.log.dir is set.",
+    ),
     long(
         "log.flush.interval.messages",
         "1 means that every ack is on stable storage (durability persisted); other \

@@ -223,8 +223,7 @@ pub static KEYS: &[Key] = &[
     )
     .or("2000")
     .check(AtLeast(1)),
-    text("metadata.log.dir", "Folder of the metadata log, when it is not the data folder.")
-        .ignored(JOURNAL),
+    text("metadata.log.dir", "Folder of the metadata log, when it is not the first of log.dirs."),
     long(
         "metadata.log.max.record.bytes.between.snapshots",
         "Bytes of metadata records after which a snapshot is taken.",

@@ -28,7 +28,9 @@ pub struct MetadataAnswer {
 pub fn metadata(image: &Image, request: &MetadataRequest, version: i16) -> MetadataAnswer {
     let mut missing = Vec::new();
     let topics = match wanted(request, version) {
-        Wanted::All => image.topics().map(|topic| described(topic, request, version)).collect(),
+        Wanted::All => {
+            image.topics().map(|topic| described(image, topic, request, version)).collect()
+        }
         Wanted::Refused(code) => {
             return MetadataAnswer { response: refused(request, code), missing };
         }
@@ -135,13 +137,13 @@ fn one(
     if !wanted.topic_id.is_zero() {
         // An id wins over a name beside it.
         return match image.topic_by_id(&wanted.topic_id) {
-            Some(topic) => described(topic, request, version),
+            Some(topic) => described(image, topic, request, version),
             None => unknown(ErrorCode::UnknownTopicId, None, wanted.topic_id),
         };
     }
     let name = wanted.name.clone().unwrap_or_default();
     match (image.topic(&name), topic_name::validate(&name)) {
-        (Some(topic), _) => described(topic, request, version),
+        (Some(topic), _) => described(image, topic, request, version),
         (None, validated) => {
             let code = match validated {
                 Ok(()) => ErrorCode::UnknownTopicOrPartition,
@@ -167,7 +169,12 @@ fn creatable(
     (unknown && allowed).then(|| answer.name.clone()).flatten()
 }
 
-fn described(topic: &Topic, request: &MetadataRequest, version: i16) -> MetadataResponseTopic {
+fn described(
+    image: &Image,
+    topic: &Topic,
+    request: &MetadataRequest,
+    version: i16,
+) -> MetadataResponseTopic {
     MetadataResponseTopic {
         error_code: ErrorCode::None as i16,
         name: Some(topic.name.clone()),
@@ -175,14 +182,17 @@ fn described(topic: &Topic, request: &MetadataRequest, version: i16) -> Metadata
         is_internal: topic.internal(),
         partitions: (0..)
             .zip(&topic.partitions)
-            .map(|(partition_index, partition)| MetadataResponsePartition {
-                error_code: leader_code(partition.leader) as i16,
-                partition_index,
-                leader_id: partition.leader,
-                leader_epoch: partition.leader_epoch,
-                replica_nodes: partition.replicas.to_vec(),
-                isr_nodes: partition.isr.to_vec(),
-                offline_replicas: Vec::new(),
+            .map(|(partition_index, partition)| {
+                let (leader_id, offline) = image.leader_of(partition);
+                MetadataResponsePartition {
+                    error_code: leader_code(leader_id) as i16,
+                    partition_index,
+                    leader_id,
+                    leader_epoch: partition.leader_epoch,
+                    replica_nodes: partition.replicas.to_vec(),
+                    isr_nodes: partition.isr.to_vec(),
+                    offline_replicas: offline.to_vec(),
+                }
             })
             .collect(),
         topic_authorized_operations: topic_operations(request, version),

@@ -47,14 +47,14 @@ pub fn describe_topic_partitions(
     let mut page = Page { left: limit, topics: Vec::new(), next: None };
     if named.is_empty() {
         for topic in image.topics_from(from) {
-            page.add(&topic.name, Some(topic), first(&topic.name));
+            page.add(image, &topic.name, Some(topic), first(&topic.name));
             if page.next.is_some() {
                 break;
             }
         }
     } else {
         for name in named.range(from..) {
-            page.add(name, image.topic(name), first(name));
+            page.add(image, name, image.topic(name), first(name));
             if page.next.is_some() {
                 break;
             }
@@ -76,7 +76,7 @@ struct Page {
 }
 
 impl Page {
-    fn add(&mut self, name: &str, topic: Option<&Topic>, first: i32) {
+    fn add(&mut self, image: &Image, name: &str, topic: Option<&Topic>, first: i32) {
         if self.left == 0 {
             self.next =
                 Some(ResponseCursor { topic_name: name.to_string(), partition_index: first });
@@ -97,16 +97,19 @@ impl Page {
             .zip(&topic.partitions)
             .skip(skipped)
             .take(self.left)
-            .map(|(partition_index, partition)| DescribeTopicPartitionsResponsePartition {
-                error_code: leader_code(partition.leader) as i16,
-                partition_index,
-                leader_id: partition.leader,
-                leader_epoch: partition.leader_epoch,
-                replica_nodes: partition.replicas.to_vec(),
-                isr_nodes: partition.isr.to_vec(),
-                eligible_leader_replicas: Some(Vec::new()),
-                last_known_elr: Some(Vec::new()),
-                offline_replicas: Vec::new(),
+            .map(|(partition_index, partition)| {
+                let (leader_id, offline) = image.leader_of(partition);
+                DescribeTopicPartitionsResponsePartition {
+                    error_code: leader_code(leader_id) as i16,
+                    partition_index,
+                    leader_id,
+                    leader_epoch: partition.leader_epoch,
+                    replica_nodes: partition.replicas.to_vec(),
+                    isr_nodes: partition.isr.to_vec(),
+                    eligible_leader_replicas: Some(Vec::new()),
+                    last_known_elr: Some(Vec::new()),
+                    offline_replicas: offline.to_vec(),
+                }
             })
             .collect();
         let end = skipped + partitions.len();

@@ -8,7 +8,7 @@ use protocol::types::Uuid;
 use super::produce::produce;
 use super::{Rig, batch};
 
-fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
+pub fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
     FetchRequest {
         max_wait_ms: 500,
         min_bytes: 1,
@@ -27,7 +27,7 @@ fn fetch(topic: &str, partition: i32, offset: i64) -> FetchRequest {
     }
 }
 
-fn only(response: &FetchResponse) -> (i16, i64, usize) {
+pub fn only(response: &FetchResponse) -> (i16, i64, usize) {
     let part = &response.responses[0].partitions[0];
     let bytes = part.records.as_ref().map_or(0, |records| records.len());
     (part.error_code, part.high_watermark, bytes)

@@ -12,6 +12,7 @@ mod lessons;
 mod produce;
 mod quotas;
 mod transactions;
+mod volumes;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -27,6 +28,7 @@ use protocol::primitive::Reader;
 use protocol::types::Uuid;
 use storage::sim_disk::{SimDisk, SimDiskConfig};
 use storage::store::{Store, StoreConfig};
+use storage::types::Volume;
 
 use super::Shard;
 use super::config::ShardConfig;
@@ -34,6 +36,7 @@ pub use super::event::{ConnId, Core, Event};
 use super::event::{Output, ShardId};
 use super::mesh::MeshMessage;
 use super::response::Response;
+use super::volumes::directory_for_tests;
 use crate::config::BrokerConfig;
 use crate::controller::internal::bootstrap;
 use crate::image::Image;
@@ -44,6 +47,8 @@ use crate::time::Now;
 pub struct Rig {
     pub shards: Vec<Shard>,
     disk: SimDisk,
+    /// Why shards gave up.
+    pub halted: Vec<String>,
     /// Answers by shard and connection, oldest first.
     pub sent: Vec<(usize, ConnId, Vec<u8>)>,
     pub closed: Vec<(usize, ConnId)>,
@@ -97,19 +102,27 @@ impl Rig {
                     cluster_id: "test".to_owned(),
                     advertised_host: "localhost".to_owned(),
                     advertised_port: 9092,
-                    data_dir: "data".to_owned(),
+                    directories: vec![directory_for_tests("data", 1)],
+                    metadata_volume: Volume::FIRST,
                     broker: Arc::clone(&broker),
                     seed: 7,
                 };
-                let store = Store::create(shard, 1, store);
+                let store = Store::create(shard, 1, store).into();
                 let mut shard = Shard::new(config, store, image.clone(), now);
                 shard.keep_ledger(ledger);
                 shard
             })
             .collect();
+        Self::of(shards, SimDisk::new(1, SimDiskConfig::default()), now)
+    }
+
+    /// Of shards that were made elsewhere.
+    fn of(shards: Vec<Shard>, disk: SimDisk, now: Now) -> Self {
+        let shards_count = shards.len() as u16;
         let mut rig = Self {
             shards,
-            disk: SimDisk::new(1, SimDiskConfig::default()),
+            disk,
+            halted: Vec::new(),
             sent: Vec::new(),
             closed: Vec::new(),
             paused: Vec::new(),
@@ -199,6 +212,7 @@ impl Rig {
             Output::PauseReading { conn } => self.paused.push((from, conn, true)),
             Output::ResumeReading { conn } => self.paused.push((from, conn, false)),
             Output::Stopped => {}
+            Output::Halt(why) => self.halted.push(why),
             Output::Log(line) => eprintln!("shard {from}: {}", line.text),
         }
     }

@@ -56,6 +56,16 @@ pub struct CleanerStatus {
     pub uncleanable_count: u64,
 }
 
+impl CleanerStatus {
+    /// That of two stores.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            dirty_ratio_max_ppm: self.dirty_ratio_max_ppm.max(other.dirty_ratio_max_ppm),
+            uncleanable_count: self.uncleanable_count + other.uncleanable_count,
+        }
+    }
+}
+
 /// The operation under way.
 #[derive(Debug)]
 enum Step {

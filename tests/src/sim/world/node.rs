@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use broker::boot::{self, Booted, LentMemory, Settings};
+use broker::boot::{self, Booted, DataDir, LentMemory, Settings};
 use broker::config::{BrokerConfig, Configs};
 use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
@@ -14,11 +14,12 @@ use broker::shard::inspect::DurableState;
 use broker::shard::mesh::MeshMessage;
 use broker::shard::response::Response;
 use broker::time::Now;
-use storage::op::DiskDone;
+use storage::op::{DiskDone, DiskPath};
 use storage::prng::Prng;
 use storage::recovery::memory_path;
 use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
 use storage::store::{CleanerConfig, StoreConfig};
+use storage::types::Volume;
 
 use crate::sim::plan::Knobs;
 
@@ -53,8 +54,10 @@ pub struct Node {
     pub stopped: usize,
     /// Records of requests, empty between turns.
     finished: Vec<Record>,
-    /// Each shard's memory that outlives the process.
+    /// Each shard's memory that outlives the process, one for each data folder.
     memory: Vec<SimMemory>,
+    /// Data folders.
+    folders: u8,
     broker: Arc<BrokerConfig>,
     store: StoreConfig,
 }
@@ -95,6 +98,7 @@ impl Node {
             stopped: 0,
             finished: Vec::new(),
             memory: Vec::new(),
+            folders: knobs.folders,
             broker: Arc::new(broker),
             store: StoreConfig {
                 journal_bytes: knobs.journal_bytes,
@@ -125,7 +129,9 @@ impl Node {
             shards_count,
             advertised_host: "sim".to_owned(),
             advertised_port: 9092,
-            data_dir: "sim".to_owned(),
+            data_dirs: (0..self.folders)
+                .map(|number| DataDir { path: format!("sim-{number}"), failed: None })
+                .collect(),
             now,
             entropy,
             store: Some(self.store),
@@ -145,8 +151,7 @@ impl Node {
     ) -> Result<Vec<String>, String> {
         let entropy = entropy(prng);
         self.memory.clear();
-        for shard in 0..shards_count {
-            let path = memory_path(shard);
+        for path in memory_paths(shards_count, self.folders) {
             if self.disk.contents(&path).is_none() {
                 // Mapping makes the file, so that a clean stop has one to remove.
                 self.disk.put_file(&path, Vec::new());
@@ -182,8 +187,10 @@ impl Node {
     /// The process is gone, and not the machine: what it had mapped and has not removed is there
     /// for the next.
     pub fn leave_memory(&mut self) {
-        for (shard, memory) in std::mem::take(&mut self.memory).iter().enumerate() {
-            let path = memory_path(shard as u16);
+        let memories = std::mem::take(&mut self.memory);
+        let shards_count = memories.len() / usize::from(self.folders);
+        let paths = memory_paths(shards_count as u16, self.folders);
+        for (path, memory) in paths.zip(&memories) {
             if self.disk.contents(&path).is_some() {
                 self.disk.put_file(&path, memory.file_bytes());
             }
@@ -279,6 +286,7 @@ impl Node {
             stopped: 0,
             finished: Vec::new(),
             memory: Vec::new(),
+            folders: self.folders,
             broker: Arc::clone(&self.broker),
             store: self.store,
         };
@@ -305,6 +313,7 @@ impl Node {
                         | Output::PauseReading { .. }
                         | Output::ResumeReading { .. }
                         | Output::Log(_)
+                        | Output::Halt(_)
                         | Output::Stopped => {}
                     }
                 }
@@ -319,6 +328,12 @@ impl Node {
         }
         Err("a start from a copy of the disk does not come to rest".to_owned())
     }
+}
+
+/// The files of shared memory: for each shard one per data folder.
+fn memory_paths(shards_count: u16, folders: u8) -> impl Iterator<Item = DiskPath> {
+    let of_shard = move |shard| (0..folders).map(move |at| memory_path(shard).on(Volume(at)));
+    (0..shards_count).flat_map(of_shard)
 }
 
 fn entropy(prng: &mut Prng) -> [u8; 32] {

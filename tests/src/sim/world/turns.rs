@@ -6,7 +6,7 @@ use storage::op::DiskOp;
 use super::World;
 use super::agenda::What;
 use super::node::Inbound;
-use crate::sim::checkers::{Held, memory};
+use crate::sim::checkers::{Held, breach, memory};
 use crate::sim::clients::MS_NS;
 use crate::sim::plan::delay;
 
@@ -120,6 +120,9 @@ impl World {
                     }
                 }
                 Output::Log(line) => self.hear(line),
+                Output::Halt(why) => {
+                    return Err(breach!("everything completes", "with one data folder: {why}"));
+                }
                 Output::Stopped => self.node.stopped += 1,
             }
         }
