@@ -26,6 +26,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("reading paused", "the broker stopped reading from a connection"),
     ("disk full", "a produce was refused for want of space, or a flush had to wait"),
     ("journal failed", "a journal write failed and the broker stopped acknowledging"),
+    ("data folder lost", "one of two data folders failed as a whole"),
+    ("broker gave up its metadata folder", "the folder of the metadata log failed, one of two"),
     ("partition offline", "a partition answered KAFKA_STORAGE_ERROR"),
     ("quarantine", "a start found a damaged partition and took it offline"),
     ("offline in recovery", "a failing disk took a partition offline while the broker started"),

@@ -384,7 +384,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         committed,
         keyed,
         balanced,
-        folders: 1,
+        folders: if !calm && Prng::new(plan.seed).fork(11).one_in(4) { 2 } else { 1 },
     }
 }
 

@@ -87,6 +87,8 @@ impl ErrorCodes {
         let storage = match known {
             Some(ErrorCode::None) => return Ok(()),
             Some(ErrorCode::KafkaStorageError) => facts.disk_failed,
+            // Of a partition whose data folder is lost.
+            Some(ErrorCode::LeaderNotAvailable) => facts.disk_failed && api == ApiKey::Metadata,
             // What a coordinator makes of a failed append.
             Some(ErrorCode::UnknownServerError | ErrorCode::NotEnoughReplicas) => {
                 facts.disk_failed && !matches!(api, ApiKey::Produce | ApiKey::Fetch)

@@ -4,6 +4,7 @@ use protocol::types::Uuid;
 use storage::op::{DiskError, DiskPath};
 use storage::prng::Prng;
 use storage::sim_disk::{Effect, Fault as DiskFault, Ops};
+use storage::types::Volume;
 
 use super::agenda::{Heal, What};
 use super::node::Inbound;
@@ -51,6 +52,12 @@ impl World {
                 if let Some(link) = self.some_link(&mut prng) {
                     link.bytewise = true;
                 }
+            }
+            FaultKind::DiskError if self.knobs.folders > 1 && prng.one_in(2) => {
+                let volume = Volume(prng.below(u64::from(self.knobs.folders)) as u8);
+                self.node.disk.break_volume(volume);
+                self.checkers.marks.hit("data folder lost");
+                self.wait_for_operator(&mut prng);
             }
             FaultKind::DiskError => {
                 let ops = prng.pick(&[Ops::Write, Ops::Read, Ops::Sync, Ops::Open, Ops::Name]);
@@ -174,6 +181,10 @@ impl World {
         fault.sticky = prng.one_in(2);
         fault.path = prng.pick(&[None, None, Some("topics"), Some("journal")]).map(str::to_owned);
         self.node.disk.inject(fault);
+        self.wait_for_operator(prng);
+    }
+
+    fn wait_for_operator(&mut self, prng: &mut Prng) {
         self.facts.disk_failed = true;
         let for_ns = prng.between(50, 3_000) * MS_NS;
         self.disturb(for_ns + 4 * SECOND_NS);
