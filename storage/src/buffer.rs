@@ -96,6 +96,20 @@ impl AlignedBuf {
         self.len = end;
     }
 
+    /// Adds several pieces at the end.
+    pub fn extend_from_parts<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        let start = self.len;
+        let mut room = &mut self.memory_mut()[start..];
+        let mut added = 0;
+        for part in parts {
+            let (place, rest) = room.split_at_mut(part.len());
+            place.copy_from_slice(part);
+            room = rest;
+            added += part.len();
+        }
+        self.len = start + added;
+    }
+
     /// Adds zeros until the length is a multiple of `BLOCK_BYTES`.
     pub fn pad_to_block(&mut self) {
         let end = self.len.next_multiple_of(BLOCK_BYTES);

@@ -10,7 +10,7 @@
 
 use super::error::BatchError;
 use crate::compress::Compression;
-use crate::crc::crc32c;
+use crate::crc::{crc32c, crc32c_append};
 
 /// Bytes of the header; the records start here.
 pub const HEADER_BYTES: usize = 61;
@@ -351,7 +351,18 @@ pub fn set_max_timestamp_and_type(
     max_timestamp_ms: i64,
 ) {
     assert!(total_bytes(batch) == Some(batch.len()), "exactly one whole batch");
-    let header = header_mut(batch);
+    let (header, records) = batch.split_at_mut(HEADER_BYTES);
+    set_header_max_timestamp_and_type(header, records, timestamp_type, max_timestamp_ms);
+}
+
+/// As [`set_max_timestamp_and_type`], for a header that lies apart from its records.
+pub fn set_header_max_timestamp_and_type(
+    header: &mut [u8],
+    records: &[u8],
+    timestamp_type: TimestampType,
+    max_timestamp_ms: i64,
+) {
+    let header = header_mut(header);
     let before = i16::from_be_bytes(field(header, ATTRIBUTES_AT));
     let attributes = match timestamp_type {
         TimestampType::CreateTime => before & !ATTRIBUTE_LOG_APPEND_TIME,
@@ -363,7 +374,8 @@ pub fn set_max_timestamp_and_type(
     }
     put(header, ATTRIBUTES_AT, attributes.to_be_bytes());
     put(header, MAX_TIMESTAMP_AT, max_timestamp_ms.to_be_bytes());
-    set_crc(batch);
+    let crc = crc32c_append(crc32c(&header[ATTRIBUTES_AT..]), records);
+    put(header, CRC_AT, crc.to_be_bytes());
 }
 
 /// Computes the checksum over `batch`, exactly one whole batch, stores and returns it.

@@ -179,17 +179,15 @@ impl EntryHeader {
     }
 }
 
-/// Adds an entry to the running `entries_crc`. `entry` starts with the bytes of `header` and holds
-/// at least its payload. No sum of its own covers a piece of a batch, so all of it is covered.
-pub fn entry_crc(crc: u32, header: &EntryHeader, entry: &[u8]) -> u32 {
-    let payload_bytes = header.payload_bytes as usize;
-    let covered = match header.kind {
-        EntryKind::Append | EntryKind::LogStart | EntryKind::Remove => {
-            payload_bytes.min(BATCH_HEADER_BYTES)
-        }
-        EntryKind::Piece | EntryKind::LastPiece => payload_bytes,
-    };
-    crc32c::crc32c_append(crc, &entry[..ENTRY_HEADER_BYTES + covered])
+/// Adds an entry to the running `entries_crc`: its header with the first bytes of its payload, a
+/// batch's header if there are as many, and the rest of it. No sum of its own covers a piece of a
+/// batch, so all of that is covered.
+pub fn entry_crc(crc: u32, kind: EntryKind, head: &[u8], rest: &[u8]) -> u32 {
+    let crc = crc32c::crc32c_append(crc, head);
+    match kind {
+        EntryKind::Append | EntryKind::LogStart | EntryKind::Remove => crc,
+        EntryKind::Piece | EntryKind::LastPiece => crc32c::crc32c_append(crc, rest),
+    }
 }
 
 /// An entry of a frame that was read.
@@ -225,7 +223,11 @@ pub fn check_entries(header: &FrameHeader, bytes: &[u8]) -> FrameState {
         if at + entry.entry_bytes() > end {
             return FrameState::EntriesBad;
         }
-        crc = entry_crc(crc, &entry, &bytes[at..end]);
+        let payload_bytes = entry.payload_bytes as usize;
+        let whole = &bytes[at..at + ENTRY_HEADER_BYTES + payload_bytes];
+        let (head, rest) =
+            whole.split_at(ENTRY_HEADER_BYTES + payload_bytes.min(BATCH_HEADER_BYTES));
+        crc = entry_crc(crc, entry.kind, head, rest);
         count += 1;
         at += entry.entry_bytes();
     }

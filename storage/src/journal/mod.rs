@@ -19,6 +19,7 @@ use self::ring::Ring;
 use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::limits::{BACKLOG_BYTES_MAX, BLOCK_BYTES, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
 use crate::op::{DiskError, DiskOk, DiskOp, DiskTimes, Durability, WriteBuf};
+use crate::segment::format::BATCH_HEADER_BYTES;
 use crate::store::ops::{Ops, Purpose};
 use crate::types::{LogId, WriteTimes};
 
@@ -39,6 +40,13 @@ pub(crate) struct Placed {
     pub sequence: u64,
     pub start: u32,
 }
+
+/// What of an entry is put together before it goes into a frame: its header and the batch's.
+const HEAD_BYTES: usize = ENTRY_HEADER_BYTES + BATCH_HEADER_BYTES;
+
+/// Aligned for the checksum, which takes eight bytes at a time.
+#[repr(align(8))]
+struct Head([u8; HEAD_BYTES]);
 
 /// The place of a batch that stands beside its frame, because the journal has it in pieces.
 pub(crate) const IN_LARGE: u32 = u32::MAX;
@@ -336,8 +344,8 @@ impl Journal {
         sequence
     }
 
-    /// Adds an entry, to the open frame or in pieces to several. `patch` changes the payload's copy
-    /// before it is summed.
+    /// Adds an entry, to the open frame or in pieces to several. `patch` changes the copy of the
+    /// batch's header before it is summed; of a payload that is none it gets what there is.
     ///
     /// The caller has checked `has_room`, or `has_room_to_delete`.
     pub fn append(
@@ -352,7 +360,7 @@ impl Journal {
         }
         let mut large = AlignedBuf::new(payload.len());
         large.extend_from_slice(payload);
-        patch(large.as_mut_slice());
+        patch(&mut large.as_mut_slice()[..BATCH_HEADER_BYTES]);
         let piece_bytes_max = self.piece_bytes_max();
         let last = (payload.len() - 1) / piece_bytes_max;
         let mut sequence = 0;
@@ -396,14 +404,18 @@ impl Journal {
         }
         let frame = self.frames.back_mut().expect("a frame is open");
         let buf = Arc::get_mut(&mut frame.memory.buf).expect("nobody else holds an open frame");
-        let at = buf.len();
-        buf.extend_from_slice(&entry.encode());
-        buf.extend_from_slice(payload);
-        let start = at + frame::ENTRY_HEADER_BYTES;
-        patch(&mut buf.as_mut_slice()[start..start + payload.len()]);
-        let padding = needed - frame::ENTRY_HEADER_BYTES - payload.len();
-        buf.extend_from_slice(&[0; ENTRY_ALIGN][..padding]);
-        frame.entries_crc = entry_crc(frame.entries_crc, entry, &buf.as_slice()[at..]);
+        let start = buf.len() + ENTRY_HEADER_BYTES;
+        // Changed and summed here, where it is in the cache: a frame's memory is not, and what was
+        // just stored there would be waited for.
+        let mut head = Head([0; HEAD_BYTES]);
+        let (batch_header, rest) = payload.split_at(payload.len().min(BATCH_HEADER_BYTES));
+        let head = &mut head.0[..ENTRY_HEADER_BYTES + batch_header.len()];
+        head[..ENTRY_HEADER_BYTES].copy_from_slice(&entry.encode());
+        head[ENTRY_HEADER_BYTES..].copy_from_slice(batch_header);
+        patch(&mut head[ENTRY_HEADER_BYTES..]);
+        frame.entries_crc = entry_crc(frame.entries_crc, entry.kind, head, rest);
+        let padding = needed - ENTRY_HEADER_BYTES - payload.len();
+        buf.extend_from_parts([head, rest, &[0; ENTRY_ALIGN][..padding]]);
         frame.entries_count += 1;
         frame.has_memory |= touched.memory;
         match frame.touched.iter_mut().rev().take(4).find(|known| known.log == touched.log) {

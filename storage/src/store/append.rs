@@ -3,7 +3,7 @@
 use protocol::batch::TimestampType;
 use protocol::batch::control::{EndTxnMarker, write_end_txn_marker};
 use protocol::batch::header::{
-    set_base_offset, set_max_timestamp_and_type, set_partition_leader_epoch,
+    set_base_offset, set_header_max_timestamp_and_type, set_partition_leader_epoch,
 };
 
 use protocol::compress::Codecs;
@@ -147,11 +147,13 @@ impl Store {
             rolled,
         };
         let touched = Touched { log: log_id, end: last_offset + 1, memory };
-        let placed = self.journal.append(&entry, batch, touched, |copy| {
-            set_base_offset(copy, base_offset);
-            set_partition_leader_epoch(copy, how.leader_epoch);
+        let placed = self.journal.append(&entry, batch, touched, |header| {
+            set_base_offset(header, base_offset);
+            set_partition_leader_epoch(header, how.leader_epoch);
             if how.log_append_time {
-                set_max_timestamp_and_type(copy, TimestampType::LogAppendTime, how.wall_ms);
+                let records = &batch[header.len()..];
+                let set_by = TimestampType::LogAppendTime;
+                set_header_max_timestamp_and_type(header, records, set_by, how.wall_ms);
             }
         });
         log.push(TailBatch {
