@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use protocol::api::{ApiKey, RequestHeaderRef, ResponseHeader};
 use protocol::batch::{self, BatchError, BatchHeader, ValidBatch, validate_produce};
+use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
 use protocol::hot::{
     ProducePartition, ProducePartitionResponse, ProduceResponseWriter, ProduceView,
@@ -46,7 +47,7 @@ const ADMIN_CLIENT_ID: &[u8] = b"__admin_client";
 pub(crate) enum Target {
     Refused(ErrorCode),
     Local(TopicIndex),
-    Remote(ShardId, Uuid),
+    Remote(ShardId, TopicIndex),
 }
 
 /// Takes a Produce request.
@@ -64,14 +65,18 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
     }
     let admin = header.client_id == Some(ADMIN_CLIENT_ID);
     let mut targets = std::mem::take(&mut shard.produce_targets);
-    targets.extend(view.partitions().map(|asked| target(shard, &view, &asked, admin)));
-    let transactional = view.partitions().any(|asked| is_transactional(&asked));
+    let (mut transactional, mut first_index) = (false, None);
+    for asked in view.partitions() {
+        targets.push(target(shard, &view, &asked, admin));
+        transactional |= is_transactional(&asked);
+        first_index.get_or_insert(asked.index);
+    }
     if transactional && view.transactional_id.is_none() {
         // As with Kafka, all of the request is refused.
         targets.fill(Target::Refused(ErrorCode::TransactionalIdAuthorizationFailed));
     }
-    if let (Some(first), Some(asked)) = (targets.first(), view.partitions().next()) {
-        note_subject(shard, tag, first, asked.index);
+    if let (Some(first), Some(index)) = (targets.first(), first_index) {
+        note_subject(shard, tag, first, index);
     }
     let remote = targets.iter().any(|target| matches!(target, Target::Remote(..)));
     if transactional || remote || commits_apart(shard, &view, &targets) {
@@ -114,7 +119,7 @@ fn target(
     if partition.owner == shard.config.shard {
         Target::Local(index)
     } else {
-        Target::Remote(partition.owner, topic.id)
+        Target::Remote(partition.owner, index)
     }
 }
 
@@ -129,11 +134,10 @@ fn is_transactional(asked: &ProducePartition<'_>) -> bool {
 fn note_subject(shard: &mut Shard, tag: RequestTag, target: &Target, partition: i32) {
     match *target {
         Target::Refused(_) => {}
-        Target::Local(index) => {
+        Target::Local(index) | Target::Remote(_, index) => {
             let topic = shard.topics.get(index).id;
             shard.note_subject(tag.slot, topic, partition);
         }
-        Target::Remote(_, topic) => shard.note_subject(tag.slot, topic, partition),
     }
 }
 
@@ -221,11 +225,17 @@ fn append_all_local(
 fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, targets: &[Target]) {
     let parts: Vec<ProducePart> = view
         .partitions()
-        .map(|asked| ProducePart {
+        .zip(targets)
+        .map(|(asked, target)| ProducePart {
             topic_index: asked.topic_index,
-            topic: match asked.topic {
-                TopicRef::Id(id) => PartTopic::Id(Uuid::from_bytes(id)),
-                TopicRef::Name(name) => PartTopic::Name(Arc::from(String::from_utf8_lossy(name))),
+            topic: match (asked.topic, *target) {
+                (TopicRef::Id(id), _) => PartTopic::Id(Uuid::from_bytes(id)),
+                (TopicRef::Name(_), Target::Local(index) | Target::Remote(_, index)) => {
+                    PartTopic::Name(Arc::clone(&shard.topics.get(index).name))
+                }
+                (TopicRef::Name(name), Target::Refused(_)) => {
+                    PartTopic::Name(Arc::from(String::from_utf8_lossy(name)))
+                }
             },
             partition: asked.index,
             outcome: ProduceOutcome::default(),
@@ -256,7 +266,8 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                     transactional_id,
                 });
             }
-            Target::Remote(owner, topic_id) => {
+            Target::Remote(owner, topic) => {
+                let topic_id = shard.topics.get(topic).id;
                 let reply = ReplyTo { shard: shard.config.shard, op: key, part };
                 let id = PartitionId { topic_id: storage_id(topic_id), partition: asked.index };
                 let message = MeshMessage::Append {
@@ -409,12 +420,12 @@ impl Shard {
         records: &[u8],
         version: i16,
     ) -> Result<(ProduceOutcome, Option<(DurabilityClass, CommitSeq)>), BatchError> {
-        let config = self.topics.get(topic).config;
-        let rules = rules::validation(&config, self.now.wall_ms, version);
+        let config = &self.topics.get(topic).config;
+        let rules = rules::validation(config, self.now.wall_ms, version);
         let valid = validate_produce(records, &rules, &mut self.codecs)?;
         let mut scratch = std::mem::take(&mut self.batch_scratch);
         scratch.clear();
-        let rewritten = self.rewrite(&config, records, &valid, &mut scratch);
+        let rewritten = rewrite(config, &mut self.codecs, records, &valid, &mut scratch);
         let appended = rewritten.map(|rewritten| {
             let batch = if rewritten { &scratch } else { &records[..valid.header.total_bytes()] };
             let how = AppendHow {
@@ -422,7 +433,7 @@ impl Shard {
                 origin,
                 mono_ns: self.now.mono_ns,
                 wall_ms: self.now.wall_ms,
-                log_append_time: rules::log_append_time(&config),
+                log_append_time: rules::log_append_time(config),
             };
             self.store.append(log, batch, how)
         });
@@ -450,36 +461,36 @@ impl Shard {
             }
         })
     }
+}
 
-    /// Puts the batch into `scratch` where the stored one must differ from the one sent: another
-    /// codec, or a wrong max timestamp. Append time is stamped by storage.
-    fn rewrite(
-        &mut self,
-        config: &TopicConfig,
-        records: &[u8],
-        valid: &ValidBatch,
-        scratch: &mut Vec<u8>,
-    ) -> Result<bool, BatchError> {
-        let batch = &records[..valid.header.total_bytes()];
-        let codec = rules::stored_codec(config, valid.compression);
-        let recompress = codec != valid.compression;
-        if recompress {
-            let level = rules::level(config, codec);
-            let bytes_max = rules::RECORDS_BYTES_MAX;
-            batch::recompress(batch, codec, level, &mut self.codecs, bytes_max, scratch)?;
-        }
-        if valid.timestamps_change && !rules::log_append_time(config) {
-            if !recompress {
-                scratch.extend_from_slice(batch);
-            }
-            batch::header::set_max_timestamp_and_type(
-                scratch,
-                valid.timestamp_type,
-                valid.max_timestamp_ms,
-            );
-        }
-        Ok(!scratch.is_empty())
+/// Puts the batch into `scratch` where the stored one must differ from the one sent: another
+/// codec, or a wrong max timestamp. Append time is stamped by storage.
+fn rewrite(
+    config: &TopicConfig,
+    codecs: &mut Codecs,
+    records: &[u8],
+    valid: &ValidBatch,
+    scratch: &mut Vec<u8>,
+) -> Result<bool, BatchError> {
+    let batch = &records[..valid.header.total_bytes()];
+    let codec = rules::stored_codec(config, valid.compression);
+    let recompress = codec != valid.compression;
+    if recompress {
+        let level = rules::level(config, codec);
+        let bytes_max = rules::RECORDS_BYTES_MAX;
+        batch::recompress(batch, codec, level, codecs, bytes_max, scratch)?;
     }
+    if valid.timestamps_change && !rules::log_append_time(config) {
+        if !recompress {
+            scratch.extend_from_slice(batch);
+        }
+        batch::header::set_max_timestamp_and_type(
+            scratch,
+            valid.timestamp_type,
+            valid.max_timestamp_ms,
+        );
+    }
+    Ok(!scratch.is_empty())
 }
 
 /// Answers a Produce whose records will never be committed with an error instead.

@@ -25,7 +25,7 @@ pub enum AckAction {
     /// A batch that another shard sent here.
     Remote { reply: ReplyTo, outcome: ProduceOutcome, taken_ns: u64 },
     /// Answer a question of a shard.
-    Answer { reply: ReplyTo, answer: Answer },
+    Answer { reply: ReplyTo, answer: Box<Answer> },
     /// Records of the group coordinator.
     Coordinator { append: AppendToken, offset: i64 },
     /// A transaction's marker in this partition of the offsets topic.
@@ -35,6 +35,9 @@ pub enum AckAction {
     /// Records of the control plane.
     Control,
 }
+
+// One waits for every produce: what is rare and large is boxed.
+const _: () = assert!(size_of::<AckAction>() <= 96);
 
 /// The queues of every volume.
 #[derive(Debug)]

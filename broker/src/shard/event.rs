@@ -75,6 +75,9 @@ pub enum Output {
     Halt(String),
 }
 
+// Every answer passes through one.
+const _: () = assert!(size_of::<Output>() <= 144);
+
 /// Something an operator should read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogLine {

@@ -62,11 +62,11 @@ pub enum MeshMessage {
     },
     Ask {
         reply: ReplyTo,
-        ask: Ask,
+        ask: Box<Ask>,
     },
     Answer {
         reply: ReplyTo,
-        answer: Answer,
+        answer: Box<Answer>,
     },
     /// Metadata that shard 0 has committed. Answered with `DeltaApplied`.
     Delta {
@@ -90,6 +90,10 @@ pub enum MeshMessage {
         usage: Vec<Usage>,
     },
 }
+
+// Every message takes the room of the largest, in the rings and among the outputs: what is rare and
+// large is boxed.
+const _: () = assert!(size_of::<MeshMessage>() <= 128);
 
 /// One partition of another shard's fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

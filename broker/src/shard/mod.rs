@@ -472,7 +472,7 @@ impl Shard {
                 self.send_mesh(reply.shard, MeshMessage::Appended { reply, outcome, path });
             }
             AckAction::Answer { reply, answer } => {
-                let answer = match answer {
+                let answer = match *answer {
                     Answer::Deleted { .. } if error_code != 0 => {
                         Answer::Deleted { error_code, low_watermark: -1 }
                     }

@@ -45,8 +45,8 @@ impl Shard {
             }
             MeshMessage::FetchWoken { op, round } => self.handle_fetch_woken(op, round),
             MeshMessage::Unwatch { op } => self.forget_remote_watch(from, op),
-            MeshMessage::Ask { reply, ask } => self.handle_ask(reply, ask),
-            MeshMessage::Answer { reply, answer } => self.answer(reply, answer),
+            MeshMessage::Ask { reply, ask } => self.handle_ask(reply, *ask),
+            MeshMessage::Answer { reply, answer } => self.answer(reply, *answer),
             MeshMessage::Delta { epoch, records } => {
                 self.apply_records(&records);
                 self.send_mesh(from, MeshMessage::DeltaApplied { epoch });
@@ -93,7 +93,7 @@ impl Shard {
         if to == self.config.shard {
             self.handle_ask(reply, ask);
         } else {
-            self.send_mesh(to, MeshMessage::Ask { reply, ask });
+            self.send_mesh(to, MeshMessage::Ask { reply, ask: Box::new(ask) });
         }
     }
 
@@ -119,7 +119,7 @@ impl Shard {
                     PartitionAsk::Marker(marker) if self.is_offsets_topic(id) => {
                         AckAction::OffsetsMarker { reply, partition: id.partition, marker }
                     }
-                    _ => AckAction::Answer { reply, answer },
+                    _ => AckAction::Answer { reply, answer: Box::new(answer) },
                 };
                 self.acks.push(DurabilityClass::Persisted, commit, action);
             }
@@ -160,6 +160,7 @@ impl Shard {
     /// Delivers an answer to the operation that asked, wherever it is.
     pub(crate) fn answer(&mut self, reply: ReplyTo, answer: Answer) {
         if reply.shard != self.config.shard {
+            let answer = Box::new(answer);
             self.send_mesh(reply.shard, MeshMessage::Answer { reply, answer });
             return;
         }
