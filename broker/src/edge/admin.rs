@@ -199,7 +199,7 @@ mod tests {
         let mut record = Record::new(ApiKey::Produce, Arrival::at(1_000), 1_000, 100);
         record.pass(Point::Synced, 3_001_000);
         record.pass(Point::Sent, 3_002_000);
-        process.shards[0].ledger.add(record.api, &record.split());
+        process.shards[0].ledger.add(record.api, &record.split(), 1);
     }
 
     #[test]

@@ -153,15 +153,15 @@ impl Default for Ledger {
 }
 
 impl Ledger {
-    /// Adds a request. Only the owner calls it.
-    pub fn add(&self, api: ApiKey, split: &Split) {
+    /// Adds `count` requests of one split. Only the owner calls it.
+    pub fn add(&self, api: ApiKey, split: &Split, count: u64) {
         let histograms = self.stages(api);
         for (histogram, ns) in histograms.stages.iter().zip(split.stages_ns) {
             if ns > 0 {
-                histogram.add(ns, 1);
+                histogram.add(ns, count);
             }
         }
-        histograms.total.add(split.total_ns, 1);
+        histograms.total.add(split.total_ns, count);
     }
 
     fn stages(&self, api: ApiKey) -> &Stages {
@@ -203,12 +203,12 @@ struct Run {
 }
 
 impl Run {
-    fn add(&mut self, ns: u64, histogram: &Histogram) {
+    fn add(&mut self, ns: u64, count: u64, histogram: &Histogram) {
         if self.ns != ns {
             self.flush(histogram);
             self.ns = ns;
         }
-        self.count += 1;
+        self.count += count;
     }
 
     fn flush(&mut self, histogram: &Histogram) {
@@ -228,15 +228,15 @@ struct Runs {
 }
 
 impl Runs {
-    fn add(&mut self, split: &Split, histograms: &Stages) {
+    fn add(&mut self, split: &Split, count: u64, histograms: &Stages) {
         self.is_used = true;
         let stages = self.stages.iter_mut().zip(&histograms.stages);
         for ((run, histogram), ns) in stages.zip(split.stages_ns) {
             if ns > 0 {
-                run.add(ns, histogram);
+                run.add(ns, count, histogram);
             }
         }
-        self.total.add(split.total_ns, &histograms.total);
+        self.total.add(split.total_ns, count, &histograms.total);
     }
 
     fn flush(&mut self, histograms: &Stages) {
@@ -258,14 +258,14 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Adds a request; it is in the ledger at the latest after `flush`.
-    pub fn add(&mut self, ledger: &Ledger, api: ApiKey, split: &Split) {
+    /// Adds `count` requests of one split; they are in the ledger at the latest after `flush`.
+    pub fn add(&mut self, ledger: &Ledger, api: ApiKey, split: &Split, count: u64) {
         let runs = match api {
             ApiKey::Produce => &mut self.produces,
             ApiKey::Fetch => &mut self.fetches,
-            _ => return ledger.add(api, split),
+            _ => return ledger.add(api, split, count),
         };
-        runs.add(split, ledger.stages(api));
+        runs.add(split, count, ledger.stages(api));
     }
 
     /// The turn is over.
@@ -415,8 +415,8 @@ mod tests {
             let mut record = Record::new(api, Arrival::at(1_000), 1_000 + index / 7, 10);
             record.pass(Point::Synced, 5_000);
             record.pass(Point::Sent, 5_000 + 100 * (index / 50 % 3));
-            tally.add(&tallied, api, &record.split());
-            single.add(api, &record.split());
+            tally.add(&tallied, api, &record.split(), 1 + index % 2);
+            single.add(api, &record.split(), 1 + index % 2);
             if index.is_multiple_of(101) {
                 tally.flush(&tallied);
                 assert_eq!(tallied.read(), single.read());
@@ -457,8 +457,8 @@ mod tests {
         assert_eq!(ledger.read(), []);
         let split = record(70).split();
         for api in ApiKey::ALL {
-            ledger.add(*api, &split);
-            ledger.add(*api, &split);
+            ledger.add(*api, &split, 1);
+            ledger.add(*api, &split, 1);
         }
         let readings = ledger.read();
         assert_eq!(readings.len(), ApiKey::ALL.len());

@@ -508,11 +508,14 @@ impl<C: Core> Reactor<C> {
     fn take_finished(&mut self, handle: &ShardHandle, state: &mut State) {
         let Some(slowest) = &mut self.slowest else { return };
         self.core.swap_finished(&mut state.finished);
-        for record in state.finished.drain(..) {
-            let split = record.split();
-            self.tally.add(&handle.ledger, record.api, &split);
-            slowest.offer(&record, &split);
+        for same in state.finished.chunk_by(Record::passed_as) {
+            let split = same[0].split();
+            self.tally.add(&handle.ledger, same[0].api, &split, same.len() as u64);
+            for record in same {
+                slowest.offer(record, &split);
+            }
         }
+        state.finished.clear();
         self.tally.flush(&handle.ledger);
     }
 

@@ -242,6 +242,12 @@ impl Record {
         self.at_ns.iter().filter(|ns| **ns > 0).is_sorted()
     }
 
+    /// Whether a request of the same API passed every point when this one did: most of those that
+    /// arrived together.
+    pub fn passed_as(&self, other: &Self) -> bool {
+        self.api == other.api && self.at_ns == other.at_ns
+    }
+
     /// Divides its time into stages.
     ///
     /// Shards read the clock once per turn, so that a time another shard noted may lie a turn
