@@ -6,11 +6,13 @@
 //! it: until it is durable the group is what it was, and what arrives meanwhile waits; if it fails
 //! the group stays what it was. Source: the records and answers of Kafka 4.3.1.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
+use protocol::types::Uuid;
 
 use super::jobs::{After, Client, Job};
 use super::member::Member as ConsumerMember;
@@ -140,7 +142,7 @@ impl Group {
     }
 
     /// The group as a consumer group, in Kafka's order: everybody has what the last generation gave
-    /// them, in an epoch that is that generation.
+    /// them, and what it took from them, in an epoch that is that generation.
     fn as_consumer(
         &self,
         config: &GroupConfig,
@@ -166,6 +168,7 @@ impl Group {
             members.push(converted.map_err(|why| self.cannot_upgrade(why))?);
         }
         members.sort_by(|one, other| one.0.id.cmp(&other.0.id));
+        self.keep_owned(&protocol, &mut members, metadata);
         let mut records = Vec::with_capacity(3 * members.len() + 2);
         records.extend(members.iter().map(|(member, _)| {
             ConsumerRecord::Member(member.id.to_string(), Some(member_value(member)))
@@ -186,6 +189,29 @@ impl Group {
             ConsumerRecord::Current(member.id.to_string(), Some(current_value(member)))
         }));
         Ok(records)
+    }
+
+    /// Who joined the last generation with partitions that it gave to nobody has them until it says
+    /// otherwise: it may not have heard of that, or not have come to give them back.
+    fn keep_owned(
+        &self,
+        protocol: &str,
+        members: &mut [(ConsumerMember, super::member::Partitions)],
+        metadata: Metadata<'_>,
+    ) {
+        let mut taken: BTreeSet<(Uuid, i32)> =
+            members.iter().flat_map(|(member, _)| member.held()).collect();
+        for (member, _) in members {
+            let data = self.members.get(&member.id).map(|member| member.metadata(protocol));
+            let Some(said) = data.and_then(|data| embedded::subscription(&data)) else { continue };
+            for (topic, partitions) in embedded::partitions(&said.owned_partitions, metadata) {
+                let free = partitions.into_iter().filter(|index| taken.insert((topic, *index)));
+                let kept: Vec<(i32, i32)> = free.map(|index| (index, self.generation)).collect();
+                if !kept.is_empty() {
+                    member.assigned.entry(topic).or_default().extend(kept);
+                }
+            }
+        }
     }
 
     /// The records of an upgrade are being replayed: nothing is left of the classic group.

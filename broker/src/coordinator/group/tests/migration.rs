@@ -168,6 +168,24 @@ fn a_group_that_goes_back_and_forth_takes_nothing_from_who_has_not_joined_again(
     assert_eq!(assigned(&joined), Some(BTreeSet::new()), "the classic member has everything");
 }
 
+/// A cooperative member that had not heard yet of what its last generation took from it lost it
+/// when its group became a consumer group: nobody was assigned that, so it was given away at once.
+/// Found by the simulator, seed 384.
+#[test]
+fn an_upgrade_takes_nothing_from_who_has_not_heard_of_its_last_generation() {
+    let mut rig = Rig::new();
+    let member = rig.classic_of_one().member_id;
+    let joined = rig.rejoin(&member, &[0, 1, 2, 3]);
+    let reply = rig.sync(&joined, &[(&member, &assigning(&[0, 1], None))]);
+    assert_eq!(rig.take_sync(reply).error_code, 0);
+    let consumer = rig.beat(joining("c"));
+    assert_eq!(assigned(&consumer), Some(BTreeSet::new()), "it may have all of it still");
+    let again = rig.rejoin(&member, &[0, 1]);
+    assert_eq!(assigned_by(&rig.synced(&again)).len(), 2);
+    let given = assigned(&rig.beat(beat("c", consumer.member_epoch))).expect("it is free");
+    assert_eq!(given, BTreeSet::from([2, 3]), "it has said that it has not");
+}
+
 #[test]
 fn a_consumer_that_falls_silent_makes_the_group_classic_too() {
     let mut rig = Rig::new();
