@@ -40,11 +40,12 @@ pub enum Bug {
     AbortedOffsetsCommitted,
     PartitionGivenWhileHeld,
     MemberEpochIgnored,
+    TaskGivenWhileHeld,
 }
 
 impl Bug {
     /// Invented ones, by name.
-    pub const INVENTED: [(&'static str, Bug); 25] = [
+    pub const INVENTED: [(&'static str, Bug); 26] = [
         ("ack-before-sync", Bug::AckBeforeSync),
         ("dedup-lost-at-restart", Bug::DedupLostAtRestart),
         ("dedup-window-of-four", Bug::DedupWindowOfFour),
@@ -70,6 +71,7 @@ impl Bug {
         ("aborted-offsets-committed", Bug::AbortedOffsetsCommitted),
         ("partition-given-while-held", Bug::PartitionGivenWhileHeld),
         ("member-epoch-ignored", Bug::MemberEpochIgnored),
+        ("task-given-while-held", Bug::TaskGivenWhileHeld),
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.

@@ -18,8 +18,10 @@ pub enum Workload {
     Mix,
     /// Producers and assigned consumers.
     Logs,
-    /// Groups of both protocols, the classic ones reading what a few producers write.
+    /// Groups of both protocols, one of them of both at once, reading what a few producers write.
     Groups,
+    /// One group alone, whose members of both protocols come and go.
+    Moving,
     /// Topics made, changed and deleted under load.
     Admin,
     /// Records deleted all the time, on a disk that fails and a broker that stops.
@@ -28,6 +30,8 @@ pub enum Workload {
     Transactions,
     /// Keyed producers, in transactions and without, of a topic that is compacted.
     Compaction,
+    /// Producers of small batches to one partition a topic, with an index entry for each.
+    Indexes,
     /// Clients that break the rules beside some that keep them.
     Hostile,
     /// Ten clients on two shards and nothing goes wrong: what the speed is measured on.
@@ -36,14 +40,16 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Workload); 9] = [
+    pub const ALL: [(&'static str, Workload); 11] = [
         ("mix", Workload::Mix),
         ("logs", Workload::Logs),
         ("groups", Workload::Groups),
+        ("moving", Workload::Moving),
         ("admin", Workload::Admin),
         ("deletions", Workload::Deletions),
         ("transactions", Workload::Transactions),
         ("compaction", Workload::Compaction),
+        ("indexes", Workload::Indexes),
         ("hostile", Workload::Hostile),
         ("calm", Workload::Calm),
     ];
@@ -237,6 +243,21 @@ pub struct Knobs {
     pub balanced: u32,
     /// Data folders, each a device of its own.
     pub folders: u8,
+    /// Members of the group that goes from one protocol to the other: of the classic protocol,
+    /// which is cooperative there or not, and of the consumer protocol.
+    pub moving: Moving,
+    /// Members of the streams group (KIP-1071).
+    pub streams: u32,
+    /// Bytes of a log between two entries of its index, as a topic's default.
+    pub index_interval_bytes: u32,
+}
+
+/// Members of a group of both protocols.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Moving {
+    pub classic: u32,
+    pub cooperative: bool,
+    pub consumer: u32,
 }
 
 /// The seed's streams, one for each concern.
@@ -309,6 +330,8 @@ pub fn knobs(plan: &Plan) -> Knobs {
             admins: prng.between(2, 4) as u32,
             ..Population::default()
         },
+        Workload::Moving => Population { producers: 1, ..Population::default() },
+        Workload::Indexes => Population { producers: 8, ..Population::default() },
         Workload::Deletions => Population { producers: 2, admins: 8, ..Population::default() },
         Workload::Transactions | Workload::Compaction => {
             Population { producers: prng.between(1, 2) as u32, ..Population::default() }
@@ -334,8 +357,10 @@ pub fn knobs(plan: &Plan) -> Knobs {
         Workload::Mix
         | Workload::Logs
         | Workload::Groups
+        | Workload::Moving
         | Workload::Admin
         | Workload::Deletions
+        | Workload::Indexes
         | Workload::Hostile
         | Workload::Calm => 0,
     };
@@ -347,9 +372,11 @@ pub fn knobs(plan: &Plan) -> Knobs {
         Workload::Mix
         | Workload::Logs
         | Workload::Groups
+        | Workload::Moving
         | Workload::Admin
         | Workload::Deletions
         | Workload::Transactions
+        | Workload::Indexes
         | Workload::Hostile
         | Workload::Calm => 0,
     };
@@ -358,25 +385,87 @@ pub fn knobs(plan: &Plan) -> Knobs {
         Workload::Groups => own.between(2, 5) as u32,
         Workload::Mix
         | Workload::Logs
+        | Workload::Moving
         | Workload::Admin
         | Workload::Deletions
         | Workload::Transactions
         | Workload::Compaction
+        | Workload::Indexes
         | Workload::Hostile
         | Workload::Calm => 0,
     };
+    // And another.
+    let mut own = Prng::new(plan.seed).fork(11);
+    let moves = match plan.workload {
+        Workload::Mix => own.one_in(4),
+        Workload::Groups => own.one_in(2),
+        Workload::Moving => true,
+        Workload::Logs
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Transactions
+        | Workload::Compaction
+        | Workload::Indexes
+        | Workload::Hostile
+        | Workload::Calm => false,
+    };
+    let streams = match plan.workload {
+        Workload::Mix => own.one_in(5),
+        Workload::Groups => own.one_in(2),
+        Workload::Logs
+        | Workload::Moving
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Transactions
+        | Workload::Compaction
+        | Workload::Indexes
+        | Workload::Hostile
+        | Workload::Calm => false,
+    };
+    // So much that a disk which is slow for a while leaves a journal no room, also for markers.
+    let floods = match plan.workload {
+        Workload::Mix | Workload::Transactions => own.one_in(8),
+        Workload::Logs
+        | Workload::Groups
+        | Workload::Moving
+        | Workload::Admin
+        | Workload::Deletions
+        | Workload::Compaction
+        | Workload::Indexes
+        | Workload::Hostile
+        | Workload::Calm => false,
+    };
+    let big = floods || plan.workload == Workload::Indexes;
+    let interval = own.pick(&[0, 300, 4_096]);
+    let moving = Moving {
+        classic: own.between(1, 3) as u32,
+        cooperative: own.one_in(2),
+        consumer: own.between(1, 2) as u32,
+    };
     Knobs {
         population,
-        partitions: if calm { 4 } else { prng.between(1, 6) as i32 },
+        partitions: if calm {
+            4
+        } else if plan.workload == Workload::Indexes {
+            1
+        } else {
+            prng.between(1, 6) as i32
+        },
         network_ns_min: prng.pick(&[20_000, 100_000, MS]),
         network_ns_mean: prng.pick(&[20_000, 200_000, 2 * MS]),
         disk_ns_min: prng.pick(&[10_000, 50_000]),
         disk_ns_mean: prng.pick(&[20_000, 200_000, 2 * MS]),
         think_ns_mean: if calm { 100 * MS } else { prng.pick(&[MS, 5 * MS, 30 * MS]) },
         session_timeout_ms: prng.pick(&[400, 1_000, 3_000]),
-        journal_bytes: prng.pick(&[1 << 20, 2 << 20]),
-        segment_bytes: prng.pick(&[16 << 10, 64 << 10, 1 << 20]),
-        padding_max: prng.pick(&[4, 60, 400]),
+        journal_bytes: if floods { 1 << 20 } else { prng.pick(&[1 << 20, 2 << 20]) },
+        segment_bytes: if big { 1 << 20 } else { prng.pick(&[16 << 10, 64 << 10, 1 << 20]) },
+        padding_max: if floods {
+            8_000
+        } else if big {
+            4
+        } else {
+            prng.pick(&[4, 60, 400])
+        },
         shards: calm.then_some(2),
         tickers: if calm || prng.one_in(2) { 0 } else { prng.between(1, 2) as u32 },
         transactors,
@@ -384,7 +473,10 @@ pub fn knobs(plan: &Plan) -> Knobs {
         committed,
         keyed,
         balanced,
-        folders: if !calm && Prng::new(plan.seed).fork(11).one_in(4) { 2 } else { 1 },
+        folders: if !calm && Prng::new(plan.seed).fork(12).one_in(4) { 2 } else { 1 },
+        moving: if moves { moving } else { Moving::default() },
+        streams: if streams { own.between(1, 3) as u32 } else { 0 },
+        index_interval_bytes: if plan.workload == Workload::Indexes { 0 } else { interval },
     }
 }
 

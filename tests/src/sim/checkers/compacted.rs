@@ -1,7 +1,8 @@
 //! A compacted log says what a map of its committed records says: of each key the last value, at
 //! its own offset.
 //!
-//! Held at the end, when a reader of committed records has found what cleaning left. A record whose
+//! Held at the end, when a reader of committed records has found what cleaning left; what readers
+//! are given before is held against what was sent. A record whose
 //! transaction was aborted takes no other's place, and a tombstone stays as long as its topic says,
 //! which here is longer than any run.
 
@@ -92,8 +93,9 @@ impl Compacted {
         Ok(())
     }
 
-    /// What a reader of committed records finds of a whole log.
-    pub fn check_log(
+    /// What a reader of committed records is given from some offset on, also while the log is
+    /// written and cleaned: each record as it was sent to its offset, none that is open or aborted.
+    pub fn check_read(
         &self,
         transactions: &Transactions,
         partition: PartitionKey,
@@ -101,7 +103,6 @@ impl Compacted {
     ) -> Held {
         let none = BTreeMap::new();
         let acked = self.acked.get(&partition).unwrap_or(&none);
-        let mut last: BTreeMap<u32, (i64, Entry)> = BTreeMap::new();
         for (offset, entry) in found {
             let known = acked.get(offset).map(|record| entry_of(*record));
             if known.is_some_and(|known| known != *entry) {
@@ -119,8 +120,30 @@ impl Compacted {
                     "{entry:?} at {offset} is read as committed, it is {fate:?}"
                 ));
             }
-            last.insert(entry.key, (*offset, *entry));
         }
+        match found.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+            Some(pair) => Err(breach!(
+                "a compacted log equals its map",
+                "{:?} is read after {:?}",
+                pair[1],
+                pair[0]
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// What a reader of committed records finds of a whole log.
+    pub fn check_log(
+        &self,
+        transactions: &Transactions,
+        partition: PartitionKey,
+        found: &[(i64, Entry)],
+    ) -> Held {
+        self.check_read(transactions, partition, found)?;
+        let none = BTreeMap::new();
+        let acked = self.acked.get(&partition).unwrap_or(&none);
+        let found = found.iter().map(|(offset, entry)| (entry.key, (*offset, *entry)));
+        let last: BTreeMap<u32, (i64, Entry)> = found.collect();
         let mut expected: BTreeMap<u32, i64> = BTreeMap::new();
         for (offset, record) in acked {
             let id = transactions.of(*record);

@@ -40,7 +40,7 @@ fn ordinary(api: ApiKey) -> &'static [ErrorCode] {
             ErrorCode::UnknownMemberId,
             ErrorCode::RebalanceInProgress,
         ],
-        ApiKey::ConsumerGroupHeartbeat => &[
+        ApiKey::ConsumerGroupHeartbeat | ApiKey::StreamsGroupHeartbeat => &[
             ErrorCode::CoordinatorLoadInProgress,
             ErrorCode::CoordinatorNotAvailable,
             ErrorCode::NotCoordinator,

@@ -1,6 +1,7 @@
-//! A partition of a consumer group (KIP-848) has one owner at a time, and one per epoch; and who
-//! lost it commits nothing for it any more.
+//! A partition of a group has one owner at a time, and one per epoch; and who lost it commits
+//! nothing for it any more.
 //!
+//! Of members of both protocols, also where they share a group (KIP-848). A generation is an epoch.
 //! Held as the members see it. A partition is a member's own from the answer that gives it to the
 //! moment the member gives it back, leaves, or is told that it is out. A silent member cannot know
 //! that it is out: its word counts until its session could be over, or its time to give back what
@@ -29,6 +30,16 @@ struct Belief {
     revokes_by_ns: Option<u64>,
     /// It has given that back; whether in time, an answer will say.
     gave_back: bool,
+    /// Counts how often somebody became a member.
+    life: u64,
+}
+
+impl Belief {
+    /// Until then nobody can have put it out.
+    fn until_ns(&self, session_ns: u64) -> u64 {
+        let until_ns = self.heard_ns + session_ns;
+        self.revokes_by_ns.map_or(until_ns, |by_ns| by_ns.min(until_ns))
+    }
 }
 
 /// A commit of a member, as far as others are concerned: it was sent after this one asked for the
@@ -39,7 +50,11 @@ pub type Rival = Option<usize>;
 #[derive(Debug, Default)]
 pub struct MemberEpochs {
     members: BTreeMap<(String, usize), Belief>,
-    owners: BTreeMap<(String, i32, PartitionKey), usize>,
+    /// By group, epoch and partition: the member, and which of its lives it was.
+    owners: BTreeMap<(String, i32, PartitionKey), (usize, u64)>,
+    lives: u64,
+    /// In which life of the broker its coordinator was last seen to know a group.
+    known_in: BTreeMap<String, u32>,
 }
 
 /// An answer to a member's heartbeat.
@@ -54,12 +69,38 @@ pub struct Told<'a> {
     pub session_ns: u64,
     /// As long it may take to give something back.
     pub rebalance_ns: u64,
+    /// The group goes from one protocol to the other. A group that nobody is in begins anew then,
+    /// and counts its epochs anew.
+    pub moving: bool,
 }
 
 impl MemberEpochs {
+    /// A coordinator answered as only one does that has read what it has of a group.
+    pub fn known(&mut self, group: &str, broker_life: u32) {
+        self.known_in.insert(group.to_owned(), broker_life);
+    }
+
+    /// Whether a Heartbeat of the classic protocol that was answered well says anything: to a
+    /// coordinator that is still loading, as by Kafka, everybody is a member.
+    pub fn is_known(&self, group: &str, broker_life: u32) -> bool {
+        self.known_in.get(group) == Some(&broker_life)
+    }
+
     /// A heartbeat of a member is answered well.
     pub fn told(&mut self, group: &str, member: usize, told: Told<'_>) -> Held {
-        let belief = self.members.entry((group.to_owned(), member)).or_default();
+        let lives = &mut self.lives;
+        let belief = self.members.entry((group.to_owned(), member)).or_insert_with(|| {
+            *lives += 1;
+            Belief { life: *lives, ..Belief::default() }
+        });
+        if told.moving
+            && told.epoch < belief.epoch
+            && told.now_ns >= belief.until_ns(told.session_ns)
+        {
+            // It was out, and let in under its old id by a group that had begun anew, as by Kafka.
+            *lives += 1;
+            *belief = Belief { life: *lives, ..Belief::default() };
+        }
         if told.epoch < belief.epoch {
             return Err(breach!(
                 "member epochs only rise",
@@ -75,6 +116,7 @@ impl MemberEpochs {
             belief.revokes_by_ns = None;
         }
         let Some(assigned) = told.assigned else { return Ok(()) };
+        let life = belief.life;
         if belief.held.keys().any(|held| !assigned.contains(held)) {
             // An answer that was lost may have asked before; the one before that did not.
             belief.revokes_by_ns.get_or_insert(heard_before_ns + told.rebalance_ns);
@@ -85,8 +127,11 @@ impl MemberEpochs {
         belief.held.extend(fresh.iter().map(|named| (*named, given)));
         for named in assigned {
             let key = (group.to_owned(), told.epoch, *named);
-            let first = *self.owners.entry(key).or_insert(member);
-            if first != member {
+            let before = self.owners.insert(key, (member, life));
+            let other = before.filter(|(other, life)| {
+                *other != member && (!told.moving || self.is_in(group, (*other, *life), &told))
+            });
+            if let Some((first, _)) = other {
                 return Err(breach!(
                     "one owner per member epoch",
                     "{named:?} of {group} is member {member}'s and member {first}'s in epoch {}",
@@ -105,6 +150,14 @@ impl MemberEpochs {
         Ok(())
     }
 
+    /// Whether a member has been in its group without a break, for sure.
+    fn is_in(&self, group: &str, (member, life): (usize, u64), told: &Told<'_>) -> bool {
+        let belief = self.members.get(&(group.to_owned(), member));
+        belief.is_some_and(|belief| {
+            belief.life == life && told.now_ns < belief.until_ns(told.session_ns)
+        })
+    }
+
     /// Who else has a partition for sure.
     fn other_owner(
         &self,
@@ -114,9 +167,7 @@ impl MemberEpochs {
         told: &Told<'_>,
     ) -> Option<usize> {
         let others = self.members.iter().filter(|((of, other), belief)| {
-            let until_ns = belief.heard_ns + told.session_ns;
-            let until_ns = belief.revokes_by_ns.map_or(until_ns, |by_ns| by_ns.min(until_ns));
-            of == group && *other != member && told.now_ns < until_ns
+            of == group && *other != member && told.now_ns < belief.until_ns(told.session_ns)
         });
         // It had it before this member asked, and has it still.
         let mut owners = others.filter(|(_, belief)| {
@@ -127,9 +178,23 @@ impl MemberEpochs {
 
     /// A member gives back everything but these.
     pub fn keeps(&mut self, group: &str, member: usize, kept: &[PartitionKey]) {
-        let belief = self.members.entry((group.to_owned(), member)).or_default();
+        let Some(belief) = self.members.get_mut(&(group.to_owned(), member)) else { return };
         belief.held.retain(|named, _| kept.contains(named));
         belief.gave_back = true;
+    }
+
+    /// A classic member was told to join again, or joins again on its own, with these.
+    pub fn rejoins(
+        &mut self,
+        group: &str,
+        member: usize,
+        kept: &[PartitionKey],
+        rebalance_ns: u64,
+    ) {
+        let Some(belief) = self.members.get_mut(&(group.to_owned(), member)) else { return };
+        // What it was told well before was the last that came before the group waited for it.
+        belief.revokes_by_ns.get_or_insert(belief.heard_ns + rebalance_ns);
+        self.keeps(group, member, kept);
     }
 
     /// A member has nothing and is nobody: it left, or was told that it is out.
@@ -184,6 +249,7 @@ mod tests {
             now_ns,
             session_ns: 100,
             rebalance_ns: 300,
+            moving: false,
         }
     }
 
@@ -230,5 +296,23 @@ mod tests {
         checker.out("g", 1);
         assert_eq!(checker.told("g", 1, told(2, &all, 30)), Ok(()));
         assert!(checker.told("g", 1, told(1, &all, 40)).is_err(), "its epoch fell");
+    }
+
+    #[test]
+    fn a_group_that_moves_may_count_its_epochs_anew_when_nobody_was_in() {
+        let all = [PartitionKey { topic: protocol::types::Uuid::ZERO, partition: 0 }];
+        let moving = |now_ns| Told { moving: true, ..told(1, &all, now_ns) };
+        let mut checker = MemberEpochs::default();
+        assert_eq!(checker.told("g", 0, moving(10)), Ok(()));
+        assert_eq!(checker.told("g", 1, moving(120)), Ok(()), "its session may be over");
+        checker.rejoins("g", 1, &[], 300);
+        assert!(checker.told("g", 2, moving(130)).is_err(), "it was member 1's, who is in it");
+        checker.out("g", 1);
+        checker.out("g", 2);
+        assert_eq!(checker.told("g", 3, moving(140)), Ok(()), "nobody was in it");
+        let later = |epoch, now_ns| Told { epoch, ..moving(now_ns) };
+        assert_eq!(checker.told("g", 3, later(9, 150)), Ok(()));
+        assert!(checker.told("g", 3, later(2, 160)).is_err(), "it is in, and its epoch fell");
+        assert_eq!(checker.told("g", 3, later(2, 300)), Ok(()), "it may have been out");
     }
 }

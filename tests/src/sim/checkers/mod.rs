@@ -27,6 +27,7 @@ pub mod member_epochs;
 pub mod memory;
 pub mod no_aborted_read;
 pub mod no_hanging;
+pub mod nothing_skipped;
 pub mod one_owner;
 pub mod reads_agree;
 pub mod replay;
@@ -124,6 +125,7 @@ pub struct Checkers {
     pub kill_survives: kill_survives::KillSurvives,
     pub long_poll: long_poll::LongPoll,
     pub member_epochs: member_epochs::MemberEpochs,
+    pub nothing_skipped: nothing_skipped::NothingSkipped,
     pub one_owner: one_owner::OneOwner,
     pub reads_agree: reads_agree::ReadsAgree,
     pub sent_once: sent_once::SentOnce,

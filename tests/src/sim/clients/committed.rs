@@ -1,16 +1,24 @@
-//! Readers of committed records: of every partition of the topic that is written in transactions.
+//! Readers of committed records: of every partition of the topic that is written in transactions,
+//! or of the one that is compacted.
 //!
 //! They follow what they read and begin again at the log start now and then, so that what was
-//! aborted is left out from every offset on, out of the tail and out of segments.
+//! aborted is left out from every offset on, out of the tail and out of segments. In between they
+//! ask where a pipeline's group stands, as its next member would (KIP-447), which has to wait for a
+//! transaction that moves it.
 
 use std::collections::BTreeMap;
 
 use protocol::api::ApiKey;
 use protocol::client::Response;
+use protocol::error_code::ErrorCode;
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use protocol::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
+};
 use storage::prng::Prng;
 
 use super::records::{self, Isolation};
+use super::transactor::SOURCE;
 use super::{Client, Cx, MS_NS, decode};
 use crate::sim::checkers::topics::Apart;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
@@ -25,21 +33,33 @@ struct Floors {
     last_stable: i64,
 }
 
+#[derive(Debug)]
+enum Asked {
+    Records(BTreeMap<PartitionKey, Floors>),
+    /// Where a group stands, which is not below this.
+    Offset {
+        group: String,
+        floor: i64,
+    },
+}
+
 /// A reader of committed records.
 #[derive(Debug)]
 pub struct Committed {
     number: usize,
+    topic: Apart,
     version: i16,
     positions: BTreeMap<PartitionKey, i64>,
-    asked: Option<BTreeMap<PartitionKey, Floors>>,
+    asked: Option<Asked>,
     not_before_ns: u64,
 }
 
 impl Committed {
     /// A reader as the seed makes it.
-    pub fn new(number: usize, prng: &mut Prng) -> Self {
+    pub fn new(number: usize, topic: Apart, prng: &mut Prng) -> Self {
         Self {
             number,
+            topic,
             version: prng.pick(&[4, 11, 13, 17]),
             positions: BTreeMap::new(),
             asked: None,
@@ -48,7 +68,7 @@ impl Committed {
     }
 
     fn fetch(&mut self, cx: &mut Cx<'_>) -> bool {
-        let Some(topic) = cx.checkers.topics.apart(Apart::Transactions) else { return false };
+        let Some(topic) = cx.checkers.topics.apart(self.topic) else { return false };
         let mut asked = BTreeMap::new();
         let mut partitions = Vec::new();
         for partition in 0..topic.partitions {
@@ -80,8 +100,72 @@ impl Committed {
             ..FetchRequest::default()
         };
         cx.wire.send(cx.now_ns, self.version, &request);
-        self.asked = Some(asked);
+        self.asked = Some(Asked::Records(asked));
         true
+    }
+
+    /// Asks where a pipeline's group stands; false when there is none.
+    fn ask_offset(&mut self, cx: &mut Cx<'_>) -> bool {
+        let groups: Vec<String> = cx.checkers.exactly_once.groups().cloned().collect();
+        if groups.is_empty() {
+            return false;
+        }
+        let lasting = cx.checkers.topics.lasting();
+        let Some(source) = lasting.into_iter().find(|topic| topic.name == SOURCE) else {
+            return false;
+        };
+        let group = groups[cx.prng.below(groups.len() as u64) as usize].clone();
+        let floor = cx.checkers.exactly_once.floor(&cx.checkers.transactions, &group);
+        // It has an offset in one of them. Who names none is not told of one that is pending and
+        // would be its first, as by Kafka.
+        let source = OffsetFetchRequestTopics {
+            name: source.name,
+            partition_indexes: (0..source.partitions).collect(),
+            ..OffsetFetchRequestTopics::default()
+        };
+        let of = OffsetFetchRequestGroup {
+            group_id: group.clone(),
+            topics: Some(vec![source]),
+            ..OffsetFetchRequestGroup::default()
+        };
+        let request = OffsetFetchRequest {
+            groups: vec![of],
+            require_stable: true,
+            ..OffsetFetchRequest::default()
+        };
+        cx.wire.send(cx.now_ns, 8, &request);
+        self.asked = Some(Asked::Offset { group, floor });
+        true
+    }
+
+    fn take_offset(
+        &mut self,
+        cx: &mut Cx<'_>,
+        response: &Response,
+        group: &str,
+        floor: i64,
+    ) -> Held {
+        let answer = decode::<OffsetFetchRequest>(response)?;
+        let found = answer.groups.first().ok_or("an answer without the group")?;
+        cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, found.error_code, &[])?;
+        if found.error_code != 0 {
+            self.not_before_ns = cx.after_ms(20);
+            return Ok(());
+        }
+        let mut parts = found.topics.iter().flat_map(|topic| &topic.partitions);
+        let part = parts.find(|part| part.error_code != 0 || part.committed_offset >= 0);
+        let code = part.map_or(0, |part| part.error_code);
+        let also = [ErrorCode::UnstableOffsetCommit];
+        cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, code, &also)?;
+        if code == ErrorCode::UnstableOffsetCommit as i16 {
+            cx.checkers.marks.hit("offset not stable");
+        }
+        if code != 0 {
+            return Ok(());
+        }
+        let offset = part.map_or(0, |part| part.committed_offset.max(0));
+        let (once, transactions) = (&cx.checkers.exactly_once, &cx.checkers.transactions);
+        once.reads(transactions, group, floor, offset)
     }
 
     fn take(
@@ -106,6 +190,14 @@ impl Committed {
         if !aborted.is_empty() {
             cx.checkers.marks.hit("aborted transaction left out");
         }
+        if self.topic == Apart::Compacted {
+            let isolation = Isolation::Committed(&aborted);
+            let (entries, next) = records::open_keyed(&bytes, floors.position, isolation)?;
+            let transactions = &cx.checkers.transactions;
+            cx.checkers.compacted.check_read(transactions, key, &entries)?;
+            self.positions.insert(key, next);
+            return Ok(());
+        }
         let opened = records::open(&bytes, floors.position, Isolation::Committed(&aborted))?;
         if opened.next > last_stable && !bytes.is_empty() {
             return Err(format!("read to {} in {key:?}, {last_stable} is stable", opened.next));
@@ -119,7 +211,8 @@ impl Committed {
 
 impl Client for Committed {
     fn name(&self) -> String {
-        format!("reader of committed records {} (v{})", self.number, self.version)
+        let Self { number, version, topic, .. } = self;
+        format!("reader of committed records {number} of {topic:?} (v{version})")
     }
 
     fn wake(&mut self, cx: &mut Cx<'_>) -> Result<Option<u64>, String> {
@@ -129,12 +222,21 @@ impl Client for Committed {
         if cx.now_ns < self.not_before_ns {
             return Ok(Some(self.not_before_ns));
         }
+        if !cx.facts.calm && cx.prng.one_in(5) && self.ask_offset(cx) {
+            return Ok(None);
+        }
         Ok((!self.fetch(cx)).then(|| cx.after_ms(20)))
     }
 
     fn receive(&mut self, cx: &mut Cx<'_>, response: Response) -> Held {
         let asked = self.asked.take().ok_or("an answer without a request")?;
         self.not_before_ns = if cx.facts.calm { cx.now_ns + 5 * MS_NS } else { cx.think() };
+        let asked = match asked {
+            Asked::Records(asked) => asked,
+            Asked::Offset { group, floor } => {
+                return self.take_offset(cx, &response, &group, floor);
+            }
+        };
         let answer = decode::<FetchRequest>(&response)?;
         cx.checkers.error_codes.check(cx.facts, ApiKey::Fetch, answer.error_code, &[])?;
         for partition in answer.responses.iter().flat_map(|topic| &topic.partitions) {
@@ -151,6 +253,9 @@ impl Client for Committed {
     }
 
     fn waits_for(&self, checkers: &Checkers) -> Option<String> {
+        if self.topic == Apart::Compacted && checkers.rotten {
+            return None;
+        }
         let behind = self
             .positions
             .iter()

@@ -1,40 +1,32 @@
-//! Members of consumer groups (KIP-848): the coordinator shares out, they say what they have.
+//! Members of consumer groups (KIP-848) and of streams groups (KIP-1071): the coordinator shares
+//! out, they say what they have.
 //!
 //! A member finds its coordinator, joins with epoch 0, takes what it is given, gives back what it
-//! is asked for, at once or late, and commits with its epoch. It leaves, falls silent, or sleeps
-//! past its session and goes on as if nothing had happened. What it commits are numbers of its own:
-//! it reads no records. One request at a time.
+//! is asked for, at once or late, reads, and commits with its epoch (`reading.rs`). It leaves,
+//! falls silent, or sleeps past its session and goes on as if nothing had happened. One request at
+//! a time.
 
-mod requests;
+mod heartbeat;
 
 use std::collections::BTreeMap;
 
 use protocol::api::ApiKey;
 use protocol::client::Response;
 use protocol::error_code::ErrorCode;
-use protocol::messages::{
-    ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest,
-};
+use protocol::messages::FindCoordinatorRequest;
 use storage::prng::Prng;
 
+use self::heartbeat::Given;
+use super::member::MOVING;
+use super::reading::{Begun, Due, Reading, Speaker};
 use super::{Client, Cx, MS_NS, SECOND_NS, decode};
-use crate::sim::checkers::commits::CommitId;
-use crate::sim::checkers::member_epochs::{MemberEpochs, Rival, Told};
+use crate::sim::checkers::member_epochs::Told;
 use crate::sim::checkers::one_owner::Named;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
 /// What it says when it leaves, for good or, as a static member, for a while.
 const LEAVES: i32 = -1;
 const LEAVES_FOR_A_WHILE: i32 = -2;
-
-#[derive(Clone, Debug)]
-struct Progress {
-    /// When it was given to the member.
-    since_ns: u64,
-    /// Unknown until the group has said where it stands.
-    position: Option<i64>,
-    committed: i64,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
@@ -45,15 +37,6 @@ enum State {
     Away(u64),
     /// Silent for good.
     Gone,
-}
-
-/// A commit of one partition that is not answered.
-#[derive(Clone, Debug)]
-struct Begun {
-    key: PartitionKey,
-    offset: i64,
-    id: CommitId,
-    rival: Rival,
 }
 
 #[derive(Clone, Debug)]
@@ -70,27 +53,34 @@ enum Asked {
     },
     Commit(Vec<Begun>),
     /// One that a thread of the member's sends long after.
-    LateCommit(Begun),
+    LateCommit(Vec<Begun>),
+    Fetch(BTreeMap<PartitionKey, i64>),
 }
 
 /// What a member had, and under which name and epoch.
 #[derive(Clone, Debug)]
 struct Former {
-    key: PartitionKey,
-    since_ns: u64,
-    member_id: String,
-    epoch: i32,
+    due: Due,
+    speaker: Speaker,
 }
 
-/// A member of a consumer group.
+/// What a member is of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Kind {
+    Consumer {
+        instance: Option<String>,
+        assignor: Option<String>,
+        version: i16,
+    },
+    /// What it has are tasks: of one part of its application a partition of what that reads each.
+    Streams,
+}
+
+/// A member of a consumer group, or of a streams group.
 #[derive(Debug)]
 pub struct ConsumerMember {
-    number: usize,
-    group: String,
-    instance: Option<String>,
-    assignor: Option<String>,
-    version: i16,
-    offsets_version: i16,
+    reading: Reading,
+    kind: Kind,
     session_timeout_ms: i32,
     member_id: String,
     /// Of the ids it gave itself.
@@ -98,7 +88,6 @@ pub struct ConsumerMember {
     epoch: i32,
     state: State,
     asked: Option<Asked>,
-    held: BTreeMap<PartitionKey, Progress>,
     /// What it keeps, and when it gives the rest back.
     revoking: Option<(Vec<PartitionKey>, u64)>,
     /// The next heartbeat says what it has.
@@ -116,22 +105,46 @@ pub struct ConsumerMember {
 impl ConsumerMember {
     /// A member as the seed makes it.
     pub fn new(number: usize, prng: &mut Prng, session_timeout_ms: i32) -> Self {
+        Self::of("balanced", number, prng, session_timeout_ms)
+    }
+
+    /// A member of the group that goes from one protocol to the other.
+    pub fn moving(number: usize, prng: &mut Prng, session_timeout_ms: i32) -> Self {
+        Self::of(MOVING, number, prng, session_timeout_ms)
+    }
+
+    /// A member of the streams group.
+    pub fn of_streams(number: usize, prng: &mut Prng, session_timeout_ms: i32) -> Self {
+        Self::with(Kind::Streams, "streams", number, prng, session_timeout_ms)
+    }
+
+    fn of(group: &str, number: usize, prng: &mut Prng, session_timeout_ms: i32) -> Self {
         let is_static = prng.one_in(3);
         let assignor = prng.pick(&[None, Some("uniform"), Some("range")]);
-        let mut member = Self {
-            number,
-            group: "balanced".to_owned(),
-            instance: is_static.then(|| format!("balanced-{number}")),
+        let kind = Kind::Consumer {
+            instance: is_static.then(|| format!("{group}-{number}")),
             assignor: assignor.map(str::to_owned),
             version: prng.pick(&[0, 1, 1]),
-            offsets_version: prng.pick(&[9, 10]),
+        };
+        Self::with(kind, group, number, prng, session_timeout_ms)
+    }
+
+    fn with(
+        kind: Kind,
+        group: &str,
+        number: usize,
+        prng: &mut Prng,
+        session_timeout_ms: i32,
+    ) -> Self {
+        let mut member = Self {
+            reading: Reading::with_epochs(group, number, prng),
+            kind,
             session_timeout_ms,
             member_id: String::new(),
             ids_count: 0,
             epoch: 0,
             state: State::Unknown,
             asked: None,
-            held: BTreeMap::new(),
             revoking: None,
             reports: false,
             in_full: true,
@@ -145,12 +158,39 @@ impl ConsumerMember {
         member
     }
 
+    fn is_static(&self) -> bool {
+        match &self.kind {
+            Kind::Consumer { instance, .. } => instance.is_some(),
+            Kind::Streams => false,
+        }
+    }
+
+    fn is_moving(&self) -> bool {
+        self.reading.group == MOVING
+    }
+
+    /// What its heartbeats may be answered beside what everybody's may.
+    fn also(&self) -> Vec<ErrorCode> {
+        let mut also = Vec::new();
+        also.extend(self.is_static().then_some(ErrorCode::FencedInstanceId));
+        // A group that went back to the classic protocol is none of this one's.
+        also.extend(self.is_moving().then_some(ErrorCode::GroupIdNotFound));
+        also
+    }
+
+    fn speaker(&self) -> Speaker {
+        // An epoch says enough about a static member.
+        Speaker { member_id: self.member_id.clone(), epoch: self.epoch, instance: None }
+    }
+
     /// From version 1 on a member chooses its id; before, the coordinator does.
     fn take_new_id(&mut self) {
         self.ids_count += 1;
-        self.member_id = match self.version {
-            0 => String::new(),
-            _ => format!("balanced-{}-{}", self.number, self.ids_count),
+        self.member_id = match self.kind {
+            Kind::Consumer { version: 0, .. } => String::new(),
+            Kind::Consumer { .. } | Kind::Streams => {
+                format!("{}-{}-{}", self.reading.group, self.reading.number, self.ids_count)
+            }
         };
     }
 
@@ -162,26 +202,11 @@ impl ConsumerMember {
         3 * self.session_timeout_ms
     }
 
-    fn all_partitions(checkers: &Checkers) -> Vec<PartitionKey> {
-        let partitions = |topic: crate::sim::checkers::topics::Known| {
-            let of = move |partition| PartitionKey { topic: topic.id, partition };
-            (0..topic.partitions).map(of)
-        };
-        checkers.topics.lasting().into_iter().flat_map(partitions).collect()
-    }
-
-    /// A partition's name, once its topic is known to be there.
-    fn name_of(checkers: &Checkers, key: PartitionKey) -> Option<Named> {
-        let topics = checkers.topics.lasting();
-        let topic = topics.into_iter().find(|topic| topic.id == key.topic)?;
-        Some((topic.name, key.partition))
-    }
-
     /// It is out: what it had is another's.
     fn fall_out(&mut self, cx: &mut Cx<'_>, state: State) {
-        cx.checkers.member_epochs.out(&self.group, self.number);
+        cx.checkers.member_epochs.out(&self.reading.group, self.reading.number);
         self.remember_one();
-        self.held.clear();
+        self.reading.lose_all();
         self.revoking = None;
         self.reports = false;
         self.in_full = true;
@@ -192,13 +217,10 @@ impl ConsumerMember {
 
     /// Keeps in mind one of the partitions it has now.
     fn remember_one(&mut self) {
-        if let Some((key, progress)) = self.held.first_key_value() {
-            self.former = Some(Former {
-                key: *key,
-                since_ns: progress.since_ns,
-                member_id: self.member_id.clone(),
-                epoch: self.epoch,
-            });
+        let Some((key, progress)) = self.reading.one() else { return };
+        if let Some(offset) = progress.position.filter(|at| *at > 0) {
+            let due = Due { key, offset, since_ns: progress.since_ns };
+            self.former = Some(Former { due, speaker: self.speaker() });
         }
     }
 
@@ -206,7 +228,11 @@ impl ConsumerMember {
     fn heed(&mut self, cx: &mut Cx<'_>, code: i16) -> bool {
         match ErrorCode::from_i16(code) {
             Some(ErrorCode::None) => return true,
-            Some(ErrorCode::UnknownMemberId) => {
+            // The group went on without it, or as a classic one.
+            Some(ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound) => {
+                if code == ErrorCode::GroupIdNotFound as i16 {
+                    cx.checkers.marks.hit("group went back");
+                }
                 self.fall_out(cx, State::Joining);
                 self.take_new_id();
             }
@@ -240,36 +266,65 @@ impl ConsumerMember {
         }
         if let Some((kept, _)) = self.revoking.take_if(|(_, at_ns)| *at_ns <= cx.now_ns) {
             self.remember_one();
-            self.held.retain(|key, _| kept.contains(key));
-            let held: Vec<PartitionKey> = self.held.keys().copied().collect();
-            cx.checkers.member_epochs.keeps(&self.group, self.number, &held);
-            cx.checkers.marks.hit("consumer group revocation");
+            self.reading.keep(&kept);
+            let Reading { group, number, .. } = &self.reading;
+            cx.checkers.member_epochs.keeps(group, *number, &self.reading.keys());
+            cx.checkers.marks.hit(match &self.kind {
+                Kind::Consumer { .. } => "consumer group revocation",
+                Kind::Streams => "task given back",
+            });
             self.reports = true;
         }
         if self.reports || self.in_full || cx.now_ns >= self.last_beat_ns + self.beat_ns() {
             self.beat(cx);
             return;
         }
-        if self.held.values().any(|progress| progress.position.is_none()) && self.ask_offsets(cx) {
+        if self.reading.is_lost() && self.ask_offsets(cx) {
             return;
         }
-        if cx.facts.calm {
-            return;
-        }
-        if cx.prng.one_in(200) {
+        let calm = cx.facts.calm;
+        let goes = if self.is_moving() { 80 } else { 200 };
+        if !calm && cx.prng.one_in(goes) {
             self.go(cx);
-        } else if cx.prng.one_in(200) {
+        } else if !calm && cx.prng.one_in(200) {
             let asleep_ms = cx.prng.between(1, 2 * self.session_timeout_ms as u64);
             self.slept = true;
             self.not_before_ns = cx.after_ms(asleep_ms);
-        } else if cx.prng.one_in(12) {
+        } else if !calm && cx.prng.one_in(12) {
             self.commit_late(cx);
-        } else if cx.prng.one_in(4) {
-            for progress in self.held.values_mut() {
-                let read = cx.prng.between(1, 5) as i64;
-                progress.position = progress.position.map(|position| position + read);
-            }
-            self.commit(cx);
+        } else if cx.prng.one_in(if calm { 1 } else { 3 }) && self.commit(cx) {
+            // It reads on when it knows whether that was well.
+        } else if self.reading.count() > 0 {
+            self.asked = Some(Asked::Fetch(self.reading.fetch(cx)));
+        }
+    }
+
+    /// Asks where the group stands; false when there is nothing to ask yet.
+    fn ask_offsets(&mut self, cx: &mut Cx<'_>) -> bool {
+        let of = self.reading.ask_offsets(cx, &self.speaker());
+        let asks = !of.is_empty();
+        if asks {
+            self.asked = Some(Asked::Offsets { asked_ns: cx.now_ns, of });
+        }
+        asks
+    }
+
+    /// Commits where it stands; false when there is nothing to commit.
+    fn commit(&mut self, cx: &mut Cx<'_>) -> bool {
+        let begun = self.reading.commit(cx, &self.reading.ahead(), &self.speaker());
+        let commits = !begun.is_empty();
+        if commits {
+            self.asked = Some(Asked::Commit(begun));
+        }
+        commits
+    }
+
+    /// Commits a partition it had, as it was then.
+    fn commit_late(&mut self, cx: &mut Cx<'_>) {
+        let Some(Former { due, speaker }) = self.former.take() else { return };
+        let begun = self.reading.commit(cx, &[due], &speaker);
+        if !begun.is_empty() {
+            self.asked = Some(Asked::LateCommit(begun));
         }
     }
 
@@ -277,7 +332,7 @@ impl ConsumerMember {
     fn go(&mut self, cx: &mut Cx<'_>) {
         let away_ms = cx.prng.between(1, 2 * self.session_timeout_ms as u64);
         let silent = cx.prng.one_in(2);
-        let for_a_while = self.instance.is_some() && cx.prng.one_in(2);
+        let for_a_while = self.is_static() && cx.prng.one_in(2);
         let member_id = self.member_id.clone();
         self.fall_out(cx, State::Away(cx.after_ms(away_ms)));
         if silent {
@@ -296,31 +351,31 @@ impl ConsumerMember {
         sent_ns: u64,
         joins: bool,
     ) -> Held {
-        let answer = decode::<ConsumerGroupHeartbeatRequest>(response)?;
-        // A static member that fell silent has its place until its session ends.
-        let also = [ErrorCode::FencedInstanceId, ErrorCode::UnreleasedInstanceId];
-        let also = if self.instance.is_some() { &also[..] } else { &[] };
-        let code = answer.error_code;
-        cx.checkers.error_codes.check(cx.facts, ApiKey::ConsumerGroupHeartbeat, code, also)?;
+        let answer = self.decode_heartbeat(cx.checkers, response)?;
+        let mut also = self.also();
+        if self.is_static() {
+            // A static member that fell silent has its place until its session ends.
+            also.push(ErrorCode::UnreleasedInstanceId);
+        }
+        let (api, code) = (self.api(), answer.code);
+        cx.checkers.error_codes.check(cx.facts, api, code, &also)?;
         if !self.heed(cx, code) {
-            // What it said was not heard.
+            // What it said was not heard, or the answer said less than was done.
             self.in_full = true;
+            self.begin_anew_if_streams(cx);
             return Ok(());
         }
+        let Given::Known(assigned) = answer.given else {
+            self.begin_anew_if_streams(cx);
+            self.not_before_ns = cx.after_ms(20);
+            return Ok(());
+        };
         if joins {
-            self.member_id = answer.member_id.clone().ok_or("a member was given no id")?;
+            self.member_id = answer.member_id.ok_or("a member was given no id")?;
         }
         self.state = State::Member;
-        self.epoch = answer.member_epoch;
+        self.epoch = answer.epoch;
         self.in_full = false;
-        let assigned: Option<Vec<PartitionKey>> = answer.assignment.map(|assignment| {
-            let topics = assignment.topic_partitions.into_iter();
-            let keys = topics.flat_map(|topic| {
-                let of = move |partition| PartitionKey { topic: topic.topic_id, partition };
-                topic.partitions.into_iter().map(of)
-            });
-            keys.collect()
-        });
         let told = Told {
             epoch: self.epoch,
             assigned: assigned.as_deref(),
@@ -328,14 +383,16 @@ impl ConsumerMember {
             now_ns: cx.now_ns,
             session_ns: self.session_timeout_ms as u64 * MS_NS,
             rebalance_ns: self.rebalance_timeout_ms() as u64 * MS_NS,
+            moving: self.is_moving(),
         };
-        cx.checkers.member_epochs.told(&self.group, self.number, told)?;
+        let Reading { group, number, .. } = &self.reading;
+        cx.checkers.member_epochs.known(group, cx.facts.life);
+        cx.checkers.member_epochs.told(group, *number, told)?;
         let Some(assigned) = assigned else { return Ok(()) };
         for key in &assigned {
-            let fresh = Progress { since_ns: cx.now_ns, position: None, committed: -1 };
-            self.held.entry(*key).or_insert(fresh);
+            self.reading.gain(*key, cx.now_ns);
         }
-        if self.held.len() == assigned.len() {
+        if self.reading.count() == assigned.len() {
             self.revoking = None;
             self.reports = true;
         } else {
@@ -348,98 +405,32 @@ impl ConsumerMember {
         Ok(())
     }
 
-    fn take_offsets(
-        &mut self,
-        cx: &mut Cx<'_>,
-        response: &Response,
-        asked_ns: u64,
-        of: &[(PartitionKey, Named)],
-    ) -> Held {
-        let answer = decode::<OffsetFetchRequest>(response)?;
-        let group = answer.groups.first().ok_or("an answer without the group")?;
-        let also = [ErrorCode::UnknownMemberId, ErrorCode::StaleMemberEpoch];
-        cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, group.error_code, &also)?;
-        if !self.heed(cx, group.error_code) {
-            return Ok(());
+    /// A streams member gives up what it has and joins again under its name: as by Kafka, who is a
+    /// member is told of its tasks once, when they change, and it may have missed that.
+    fn begin_anew_if_streams(&mut self, cx: &mut Cx<'_>) {
+        if self.kind == Kind::Streams && self.state == State::Member {
+            cx.checkers.marks.hit("streams member begins anew");
+            self.fall_out(cx, State::Joining);
         }
-        for topic in &group.topics {
-            for partition in &topic.partitions {
-                let index = partition.partition_index;
-                let found = of.iter().find(|(key, named)| {
-                    let same = key.topic == topic.topic_id || named.0 == topic.name;
-                    same && key.partition == index
-                });
-                let (key, named) = found.ok_or("an answer of what was not asked for")?;
-                let code = partition.error_code;
-                cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, code, &[])?;
-                if !self.heed(cx, code) {
-                    continue;
-                }
-                let text = partition.metadata.as_deref().unwrap_or("");
-                let offset = partition.committed_offset;
-                let found = (offset >= 0).then_some((offset, text));
-                cx.checkers.commits.read(&self.group, named, found, asked_ns)?;
-                if let Some(progress) = self.held.get_mut(key) {
-                    progress.position = Some(offset.max(0));
-                    progress.committed = offset;
-                }
-            }
-        }
-        Ok(())
     }
 
-    fn take_commit(&mut self, cx: &mut Cx<'_>, response: &Response, begun: Vec<Begun>) -> Held {
-        let mut worst = 0;
-        for (begun, code) in begun.iter().zip(self.committed(cx, response, &begun)?) {
-            match self.held.get_mut(&begun.key) {
-                Some(progress) if code == 0 => progress.committed = begun.offset,
-                Some(_) | None => worst = worst.max(code),
-            }
+    fn heed_worst(&mut self, cx: &mut Cx<'_>, codes: &[i16]) {
+        if let Some(worst) = codes.iter().max() {
+            self.heed(cx, *worst);
         }
-        self.heed(cx, worst);
-        Ok(())
-    }
-
-    /// The code of each partition, told to the checkers.
-    fn committed(
-        &self,
-        cx: &mut Cx<'_>,
-        response: &Response,
-        begun: &[Begun],
-    ) -> Result<Vec<i16>, String> {
-        let answer = decode::<OffsetCommitRequest>(response)?;
-        let mut parts = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        let mut codes = Vec::new();
-        for begun in begun {
-            let part = parts.next().ok_or("fewer partitions answered than committed")?;
-            if part.partition_index != begun.key.partition {
-                return Err(format!("{begun:?} was committed, {} answered", part.partition_index));
-            }
-            let code = part.error_code;
-            let also = [ErrorCode::StaleMemberEpoch];
-            cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetCommit, code, &also)?;
-            match ErrorCode::from_i16(code) {
-                Some(ErrorCode::None) => {
-                    cx.checkers.commits.end(begun.id, true, cx.now_ns);
-                    MemberEpochs::accepted(&self.group, self.number, begun.key, begun.rival)?;
-                }
-                Some(ErrorCode::UnknownMemberId | ErrorCode::StaleMemberEpoch) => {
-                    cx.checkers.marks.hit("commit of an old member epoch refused");
-                    cx.checkers.commits.end(begun.id, false, cx.now_ns);
-                }
-                // A failed write may still be found after a restart.
-                Some(_) | None => {}
-            }
-            codes.push(code);
-        }
-        Ok(codes)
     }
 }
 
 impl Client for ConsumerMember {
     fn name(&self) -> String {
-        let kind = if self.instance.is_some() { "static " } else { "" };
-        format!("{kind}consumer member {} of {} (v{})", self.number, self.group, self.version)
+        let Reading { group, number, .. } = &self.reading;
+        match &self.kind {
+            Kind::Consumer { instance, version, .. } => {
+                let kind = if instance.is_some() { "static " } else { "" };
+                format!("{kind}consumer member {number} of {group} (v{version})")
+            }
+            Kind::Streams => format!("streams member {number} of {group}"),
+        }
     }
 
     fn wake(&mut self, cx: &mut Cx<'_>) -> Result<Option<u64>, String> {
@@ -459,7 +450,10 @@ impl Client for ConsumerMember {
         }
         match self.state {
             State::Gone => return Ok(None),
-            State::Unknown => self.find_coordinator(cx),
+            State::Unknown => {
+                self.reading.find_coordinator(cx);
+                self.asked = Some(Asked::Coordinator);
+            }
             State::Joining => self.beat(cx),
             State::Member => self.live(cx),
             State::Away(until_ns) => {
@@ -496,23 +490,36 @@ impl Client for ConsumerMember {
                 self.take_heartbeat(cx, &response, sent_ns, joins)
             }
             Asked::Leave => {
-                let code = decode::<ConsumerGroupHeartbeatRequest>(&response)?.error_code;
-                let also = [ErrorCode::FencedInstanceId];
-                cx.checkers.error_codes.check(cx.facts, ApiKey::ConsumerGroupHeartbeat, code, &also)
+                let (api, also) = (self.api(), self.also());
+                let code = self.decode_heartbeat(cx.checkers, &response)?.code;
+                cx.checkers.error_codes.check(cx.facts, api, code, &also)
             }
-            Asked::Offsets { asked_ns, of } => self.take_offsets(cx, &response, asked_ns, &of),
-            Asked::Commit(begun) => self.take_commit(cx, &response, begun),
+            Asked::Offsets { asked_ns, of } => {
+                let codes = self.reading.take_offsets(cx, &response, asked_ns, &of)?;
+                self.heed_worst(cx, &codes);
+                Ok(())
+            }
+            Asked::Commit(begun) => {
+                let codes = self.reading.take_commit(cx, &response, &begun, false)?;
+                self.heed_worst(cx, &codes);
+                Ok(())
+            }
             Asked::LateCommit(begun) => {
-                self.committed(cx, &response, std::slice::from_ref(&begun)).map(|_| ())
+                self.reading.take_commit(cx, &response, &begun, true).map(|_| ())
+            }
+            Asked::Fetch(floors) => {
+                let again_ns = self.reading.take_fetch(cx, &response, &floors)?;
+                self.not_before_ns = again_ns.unwrap_or(self.not_before_ns);
+                Ok(())
             }
         }
     }
 
-    fn disconnected(&mut self, _: &mut Cx<'_>) {
-        if let Some(Asked::Heartbeat { .. }) = self.asked.take() {
-            // What of it was heard nobody knows.
-            self.in_full = true;
-        }
+    fn disconnected(&mut self, cx: &mut Cx<'_>) {
+        let Some(Asked::Heartbeat { .. }) = self.asked.take() else { return };
+        // What of it was heard nobody knows.
+        self.in_full = true;
+        self.begin_anew_if_streams(cx);
     }
 
     fn waits_for(&self, checkers: &Checkers) -> Option<String> {
@@ -524,7 +531,12 @@ impl Client for ConsumerMember {
         if unsettled {
             return Some(format!("{} is {:?}", self.name(), self.state));
         }
-        checkers.member_epochs.unshared(&self.group, &Self::all_partitions(checkers))
+        let all = self.everything(checkers);
+        if let Some(why) = checkers.member_epochs.unshared(&self.reading.group, &all) {
+            return Some(why);
+        }
+        let behind = self.reading.behind(checkers)?;
+        Some(format!("{} {behind}", self.name()))
     }
 
     fn patience_ns(&self) -> u64 {

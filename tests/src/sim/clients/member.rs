@@ -1,7 +1,9 @@
-//! Group consumers: eager, cooperative and static members of classic groups that read and commit.
+//! Group consumers: eager, cooperative and static members of the classic protocol.
 //!
-//! A member finds its coordinator, joins, syncs, then beats, reads and commits until it is told of
-//! a rebalance, leaves, or falls silent and comes back as another. One request at a time.
+//! A member finds its coordinator, joins, syncs, then beats, reads and commits (`reading.rs`) until
+//! it is told of a rebalance, leaves, or falls silent and comes back as another. Whether its group
+//! is a classic one, with a leader that shares the partitions out, or has members of the consumer
+//! protocol, too (KIP-848), it does not know. One request at a time.
 
 mod requests;
 
@@ -12,23 +14,15 @@ use protocol::client::Response;
 use protocol::error_code::ErrorCode;
 use protocol::messages::sync_group::SyncGroupRequestAssignment;
 use protocol::messages::{
-    FetchRequest, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
 };
 use storage::prng::Prng;
 
-use super::{Client, Cx, MS_NS, SECOND_NS, decode, member_protocol, records};
-use crate::sim::checkers::commits::CommitId;
+use super::reading::{self, Begun, Reading, Speaker};
+use super::{Client, Cx, MS_NS, SECOND_NS, decode, member_protocol};
+use crate::sim::checkers::member_epochs::Told;
 use crate::sim::checkers::one_owner::Named;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
-
-#[derive(Clone, Debug)]
-struct Progress {
-    key: PartitionKey,
-    /// Unknown until the group has said where it stands.
-    position: Option<i64>,
-    committed: i64,
-}
 
 #[derive(Clone, PartialEq, Debug)]
 enum State {
@@ -45,33 +39,39 @@ enum State {
 #[derive(Clone, Debug)]
 enum Asked {
     Coordinator,
-    Join,
+    Join { sent_ns: u64 },
     Sync,
-    Heartbeat,
-    Offsets { asked_ns: u64, of: Vec<Named> },
-    Commit(Vec<(Named, i64, CommitId)>),
+    Heartbeat { sent_ns: u64 },
+    Offsets { asked_ns: u64, of: Vec<(PartitionKey, Named)> },
+    Commit(Vec<Begun>),
     Fetch(BTreeMap<PartitionKey, i64>),
     Leave,
 }
 
+/// The group of members of both protocols.
+pub const MOVING: &str = "moving";
+
 /// A member of a group.
 #[derive(Debug)]
 pub struct Member {
-    number: usize,
-    group: String,
+    reading: Reading,
     instance: Option<String>,
     cooperative: bool,
+    /// Its group has members of the consumer protocol now and then.
+    moving: bool,
     join_version: i16,
-    commit_version: i16,
     session_timeout_ms: i32,
     member_id: String,
     generation: i32,
+    /// When it sent the join that brought it there: a session begins with its answer, and SyncGroup
+    /// need not renew it.
+    joined_ns: u64,
+    /// The generation that gave it what it has.
+    held_in: i32,
     state: State,
     asked: Option<Asked>,
-    held: BTreeMap<Named, Progress>,
     last_beat_ns: u64,
     not_before_ns: u64,
-    commits: u64,
     was_static: bool,
     /// The faults have stopped, and it has decided whether it stays.
     settled: bool,
@@ -83,27 +83,55 @@ impl Member {
     /// A member of one of the seed's groups.
     pub fn new(number: usize, prng: &mut Prng, session_timeout_ms: i32) -> Self {
         let cooperative = number % 2 == 1;
-        let is_static = prng.one_in(3);
         let group = if cooperative { "cooperative" } else { "eager" };
+        Self::of(group, number, cooperative, prng, session_timeout_ms)
+    }
+
+    /// A member of the group that goes from one protocol to the other (KIP-848).
+    pub fn moving(
+        number: usize,
+        cooperative: bool,
+        prng: &mut Prng,
+        session_timeout_ms: i32,
+    ) -> Self {
+        let member = Self::of(MOVING, number, cooperative, prng, session_timeout_ms);
+        Self { moving: true, ..member }
+    }
+
+    fn of(
+        group: &str,
+        number: usize,
+        cooperative: bool,
+        prng: &mut Prng,
+        session_timeout_ms: i32,
+    ) -> Self {
+        let is_static = prng.one_in(3);
         Self {
-            number,
-            group: group.to_owned(),
+            reading: Reading::classic(group, number, prng),
             instance: is_static.then(|| format!("instance-{number}")),
             cooperative,
+            moving: false,
             join_version: prng.pick(if is_static { &[5, 7, 9] } else { &[2, 4, 5, 7, 9] }),
-            commit_version: prng.pick(&[7, 8, 9, 10]),
             session_timeout_ms,
             member_id: String::new(),
             generation: -1,
+            joined_ns: 0,
+            held_in: -1,
             state: State::Unknown,
             asked: None,
-            held: BTreeMap::new(),
             last_beat_ns: 0,
             not_before_ns: 0,
-            commits: 0,
             was_static: false,
             settled: false,
             shared: None,
+        }
+    }
+
+    fn speaker(&self) -> Speaker {
+        Speaker {
+            member_id: self.member_id.clone(),
+            epoch: self.generation,
+            instance: self.instance.clone(),
         }
     }
 
@@ -111,28 +139,24 @@ impl Member {
         self.session_timeout_ms as u64 * MS_NS / 4
     }
 
+    fn rebalance_timeout_ms(&self) -> i32 {
+        3 * self.session_timeout_ms
+    }
+
+    /// Every partition there is to share, by name.
     fn all_partitions(checkers: &Checkers) -> Vec<Named> {
-        let topics = checkers.topics.lasting();
-        let mut all: Vec<Named> = topics
-            .iter()
-            .flat_map(|topic| {
-                (0..topic.partitions).map(|partition| (topic.name.clone(), partition))
-            })
-            .collect();
+        let keys = reading::all_partitions(checkers).into_iter();
+        let mut all: Vec<Named> = keys.filter_map(|key| reading::name_of(checkers, key)).collect();
         all.sort();
         all
     }
 
-    fn key_of(checkers: &Checkers, named: &Named) -> Option<PartitionKey> {
-        let topics = checkers.topics.lasting();
-        let topic = topics.iter().find(|topic| topic.name == named.0)?;
-        Some(PartitionKey { topic: topic.id, partition: named.1 })
-    }
-
     /// Out of its generation: what it held is another's.
     fn fall_out(&mut self, cx: &mut Cx<'_>, forget_id: bool) {
-        cx.checkers.one_owner.holds(&self.group, self.number, None);
-        self.held.clear();
+        let Reading { group, number, .. } = &self.reading;
+        cx.checkers.one_owner.holds(group, *number, None);
+        cx.checkers.member_epochs.out(group, *number);
+        self.reading.lose_all();
         self.generation = -1;
         if forget_id {
             self.member_id.clear();
@@ -143,10 +167,35 @@ impl Member {
     /// To join again, with what a cooperative member may keep.
     fn rejoin(&mut self, cx: &mut Cx<'_>) {
         if !self.cooperative {
-            self.held.clear();
+            self.reading.lose_all();
         }
-        cx.checkers.one_owner.holds(&self.group, self.number, None);
+        let Reading { group, number, .. } = &self.reading;
+        cx.checkers.one_owner.holds(group, *number, None);
+        cx.checkers.member_epochs.rejoins(
+            group,
+            *number,
+            &self.reading.keys(),
+            self.rebalance_timeout_ms() as u64 * MS_NS,
+        );
         self.state = State::Joining;
+    }
+
+    /// An answer of the group that is well.
+    fn told<'a>(
+        &self,
+        cx: &Cx<'_>,
+        sent_ns: u64,
+        assigned: Option<&'a [PartitionKey]>,
+    ) -> Told<'a> {
+        Told {
+            epoch: self.generation,
+            assigned,
+            sent_ns,
+            now_ns: cx.now_ns,
+            session_ns: self.session_timeout_ms as u64 * MS_NS,
+            rebalance_ns: self.rebalance_timeout_ms() as u64 * MS_NS,
+            moving: self.moving,
+        }
     }
 
     /// What an error code of the group means for the member. True when all is well.
@@ -169,6 +218,12 @@ impl Member {
         false
     }
 
+    fn heed_worst(&mut self, cx: &mut Cx<'_>, codes: &[i16]) {
+        if let Some(worst) = codes.iter().max() {
+            self.heed(cx, *worst);
+        }
+    }
+
     /// What a member of a generation does next.
     fn live(&mut self, cx: &mut Cx<'_>) {
         let grown = |shared: &Vec<Named>| *shared != Self::all_partitions(cx.checkers);
@@ -182,32 +237,22 @@ impl Member {
             self.beat(cx);
             return;
         }
-        let unknown: Vec<Named> = self
-            .held
-            .iter()
-            .filter(|(_, progress)| progress.position.is_none())
-            .map(|(named, _)| named.clone())
-            .collect();
-        if !unknown.is_empty() {
-            self.ask_offsets(cx, unknown);
+        if self.reading.is_lost() {
+            let of = self.reading.ask_offsets(cx, &self.speaker());
+            self.asked = Some(Asked::Offsets { asked_ns: cx.now_ns, of });
             return;
         }
-        if !cx.facts.calm && cx.prng.one_in(250) {
+        let goes = if self.moving { 80 } else { 250 };
+        if !cx.facts.calm && cx.prng.one_in(goes) {
             self.go(cx);
             return;
         }
-        let ahead: Vec<(Named, i64)> = self
-            .held
-            .iter()
-            .filter_map(|(named, progress)| {
-                let position = progress.position.filter(|at| *at > progress.committed)?;
-                Some((named.clone(), position))
-            })
-            .collect();
+        let ahead = self.reading.ahead();
         if !ahead.is_empty() && cx.prng.one_in(if cx.facts.calm { 1 } else { 3 }) {
-            self.commit(cx, ahead);
-        } else if !self.held.is_empty() {
-            self.fetch(cx);
+            let begun = self.reading.commit(cx, &ahead, &self.speaker());
+            self.asked = Some(Asked::Commit(begun));
+        } else if self.reading.count() > 0 {
+            self.asked = Some(Asked::Fetch(self.reading.fetch(cx)));
         }
     }
 
@@ -225,7 +270,7 @@ impl Member {
         self.state = State::Away(cx.after_ms(away_ms));
     }
 
-    fn take_join(&mut self, cx: &mut Cx<'_>, response: &Response) -> Held {
+    fn take_join(&mut self, cx: &mut Cx<'_>, response: &Response, sent_ns: u64) -> Held {
         let answer = decode::<JoinGroupRequest>(response)?;
         // A join without an id is answered with one; a static member may have been replaced.
         let also = [ErrorCode::MemberIdRequired, ErrorCode::FencedInstanceId];
@@ -239,17 +284,26 @@ impl Member {
         }
         self.member_id = answer.member_id;
         self.generation = answer.generation_id;
+        self.joined_ns = sent_ns;
         self.last_beat_ns = cx.now_ns;
         if std::mem::take(&mut self.was_static) {
             cx.checkers.marks.hit("static member back");
         }
         let mut assignments = Vec::new();
         let leads = answer.leader == self.member_id && !answer.members.is_empty();
+        if self.moving && leads {
+            cx.checkers.marks.hit("leads a group that moved");
+        } else if self.moving && answer.leader.is_empty() {
+            cx.checkers.marks.hit("is led by the coordinator");
+        }
         if !leads {
             self.shared = None;
         } else if !answer.skip_assignment {
             let ids = answer.members.iter().map(|member| member.member_id.clone()).collect();
-            cx.checkers.one_owner.led(cx.facts.life, &self.group, self.generation, ids)?;
+            if !self.moving {
+                let (life, group) = (cx.facts.life, &self.reading.group);
+                cx.checkers.one_owner.led(life, group, self.generation, ids)?;
+            }
             let all = Self::all_partitions(cx.checkers);
             assignments = member_protocol::share(&answer.members, &all, self.cooperative)?;
             self.shared = Some(all);
@@ -266,138 +320,39 @@ impl Member {
             return Ok(());
         }
         let given = member_protocol::assignment(&answer.assignment)?;
-        let owner = self.instance.as_ref().unwrap_or(&self.member_id);
-        cx.checkers.one_owner.assigned(&self.group, self.generation, owner, &given)?;
-        let before = std::mem::take(&mut self.held);
-        let lost = before.keys().any(|named| !given.contains(named));
-        for named in &given {
-            let Some(key) = Self::key_of(cx.checkers, named) else { continue };
-            let fresh = Progress { key, position: None, committed: -1 };
-            let progress = before.get(named).cloned().unwrap_or(fresh);
-            self.held.insert(named.clone(), progress);
+        let keys = given.iter().map(|named| reading::key_of(cx.checkers, named)).collect();
+        let keys: Option<Vec<PartitionKey>> = keys;
+        let Some(keys) = keys else {
+            // The coordinator knows a topic whose maker has not heard yet that it is there.
+            self.state = State::Syncing(Vec::new());
+            self.not_before_ns = cx.after_ms(10);
+            return Ok(());
+        };
+        let told = self.told(cx, self.joined_ns, Some(&keys));
+        let Reading { group, number, .. } = &self.reading;
+        cx.checkers.member_epochs.known(group, cx.facts.life);
+        if !self.moving {
+            let owner = self.instance.as_ref().unwrap_or(&self.member_id);
+            cx.checkers.one_owner.assigned(group, self.generation, owner, &given)?;
         }
-        if self.cooperative && lost {
+        cx.checkers.member_epochs.told(group, *number, told)?;
+        self.held_in = self.generation;
+        let lost = self.reading.keys().iter().any(|key| !keys.contains(key));
+        for key in &keys {
+            self.reading.gain(*key, cx.now_ns);
+        }
+        self.reading.keep(&keys);
+        let Reading { group, number, .. } = &self.reading;
+        if lost && self.cooperative {
             cx.checkers.marks.hit("cooperative revocation");
             self.rejoin(cx);
             return Ok(());
         }
-        cx.checkers.one_owner.holds(&self.group, self.number, Some((self.generation, given)));
+        if lost {
+            cx.checkers.member_epochs.keeps(group, *number, &keys);
+        }
+        cx.checkers.one_owner.holds(group, *number, Some((self.generation, given)));
         self.state = State::Stable;
-        Ok(())
-    }
-
-    fn take_offsets(
-        &mut self,
-        cx: &mut Cx<'_>,
-        response: &Response,
-        asked_ns: u64,
-        of: &[Named],
-    ) -> Held {
-        let answer = decode::<OffsetFetchRequest>(response)?;
-        let group = answer.groups.first().ok_or("an answer without the group")?;
-        cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, group.error_code, &[])?;
-        if !self.heed(cx, group.error_code) {
-            return Ok(());
-        }
-        for topic in &group.topics {
-            for partition in &topic.partitions {
-                let named = (topic.name.clone(), partition.partition_index);
-                if !of.contains(&named) {
-                    return Err(format!("{named:?} was not asked for"));
-                }
-                let code = partition.error_code;
-                cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetFetch, code, &[])?;
-                if !self.heed(cx, code) {
-                    continue;
-                }
-                let text = partition.metadata.as_deref().unwrap_or("");
-                let found =
-                    (partition.committed_offset >= 0).then_some((partition.committed_offset, text));
-                cx.checkers.commits.read(&self.group, &named, found, asked_ns)?;
-                if let Some(progress) = self.held.get_mut(&named) {
-                    if found.is_some() && self.commits == 0 {
-                        cx.checkers.marks.hit("commit seen by the next owner");
-                    }
-                    progress.position = Some(partition.committed_offset.max(0));
-                    progress.committed = partition.committed_offset;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_commit(
-        &mut self,
-        cx: &mut Cx<'_>,
-        response: &Response,
-        begun: Vec<(Named, i64, CommitId)>,
-    ) -> Held {
-        let answer = decode::<OffsetCommitRequest>(response)?;
-        let mut codes = answer.topics.iter().flat_map(|topic| &topic.partitions);
-        let mut first = 0;
-        for (named, offset, id) in begun {
-            let part = codes.next().ok_or("fewer partitions answered than committed")?;
-            if part.partition_index != named.1 {
-                return Err(format!("{named:?} was committed, {} answered", part.partition_index));
-            }
-            let code = part.error_code;
-            let also = [ErrorCode::FencedInstanceId];
-            cx.checkers.error_codes.check(cx.facts, ApiKey::OffsetCommit, code, &also)?;
-            if code == 0 {
-                cx.checkers.commits.end(id, true, cx.now_ns);
-                self.commits += 1;
-                if let Some(progress) = self.held.get_mut(&named) {
-                    progress.committed = offset;
-                }
-            } else {
-                // A failed write may still be found after a restart.
-                let refused = matches!(
-                    ErrorCode::from_i16(code),
-                    Some(
-                        ErrorCode::IllegalGeneration
-                            | ErrorCode::UnknownMemberId
-                            | ErrorCode::RebalanceInProgress
-                    )
-                );
-                if refused {
-                    cx.checkers.marks.hit("commit refused");
-                    cx.checkers.commits.end(id, false, cx.now_ns);
-                }
-                first = code;
-            }
-        }
-        self.heed(cx, first);
-        Ok(())
-    }
-
-    fn take_fetch(
-        &mut self,
-        cx: &mut Cx<'_>,
-        response: &Response,
-        floors: &BTreeMap<PartitionKey, i64>,
-    ) -> Held {
-        let answer = decode::<FetchRequest>(response)?;
-        for topic in &answer.responses {
-            for part in &topic.partitions {
-                let key = PartitionKey { topic: topic.topic_id, partition: part.partition_index };
-                let progress = self.held.values_mut().find(|progress| progress.key == key);
-                let Some(progress) = progress else { continue };
-                let Some(position) = progress.position else { continue };
-                cx.checkers.error_codes.check(cx.facts, ApiKey::Fetch, part.error_code, &[])?;
-                if part.error_code != 0 {
-                    self.not_before_ns = cx.now_ns + 20 * MS_NS;
-                    continue;
-                }
-                let floor = floors.get(&key).copied().unwrap_or(0);
-                cx.checkers.watermark.told(key, floor, part.high_watermark)?;
-                let bytes = part.records.clone().unwrap_or_default();
-                let records = records::read(&bytes, position)?;
-                cx.checkers.fetched(key, position, part.log_start_offset, &records)?;
-                if let Some((last, _)) = records.last() {
-                    progress.position = Some(last + 1);
-                }
-            }
-        }
         Ok(())
     }
 }
@@ -405,7 +360,8 @@ impl Member {
 impl Client for Member {
     fn name(&self) -> String {
         let kind = if self.instance.is_some() { "static " } else { "" };
-        format!("{kind}member {} of {} (v{})", self.number, self.group, self.join_version)
+        let Reading { group, number, .. } = &self.reading;
+        format!("{kind}member {number} of {group} (v{})", self.join_version)
     }
 
     fn wake(&mut self, cx: &mut Cx<'_>) -> Result<Option<u64>, String> {
@@ -435,7 +391,8 @@ impl Client for Member {
                 if Self::all_partitions(cx.checkers).is_empty() {
                     return Ok(Some(cx.after_ms(50)));
                 }
-                self.find_coordinator(cx);
+                self.reading.find_coordinator(cx);
+                self.asked = Some(Asked::Coordinator);
             }
             State::Joining => self.join(cx),
             State::Syncing(assignments) => self.sync(cx, assignments),
@@ -466,18 +423,36 @@ impl Client for Member {
                 }
                 Ok(())
             }
-            Asked::Join => self.take_join(cx, &response),
+            Asked::Join { sent_ns } => self.take_join(cx, &response, sent_ns),
             Asked::Sync => self.take_sync(cx, &response),
-            Asked::Heartbeat => {
+            Asked::Heartbeat { sent_ns } => {
                 let code = decode::<HeartbeatRequest>(&response)?.error_code;
                 let also = [ErrorCode::FencedInstanceId];
                 cx.checkers.error_codes.check(cx.facts, ApiKey::Heartbeat, code, &also)?;
-                self.heed(cx, code);
+                let Reading { group, number, .. } = &self.reading;
+                let (group, number) = (group.clone(), *number);
+                if self.heed(cx, code) && cx.checkers.member_epochs.is_known(&group, cx.facts.life)
+                {
+                    let told = self.told(cx, sent_ns, None);
+                    cx.checkers.member_epochs.told(&group, number, told)?;
+                }
                 Ok(())
             }
-            Asked::Offsets { asked_ns, of } => self.take_offsets(cx, &response, asked_ns, &of),
-            Asked::Commit(begun) => self.take_commit(cx, &response, begun),
-            Asked::Fetch(floors) => self.take_fetch(cx, &response, &floors),
+            Asked::Offsets { asked_ns, of } => {
+                let codes = self.reading.take_offsets(cx, &response, asked_ns, &of)?;
+                self.heed_worst(cx, &codes);
+                Ok(())
+            }
+            Asked::Commit(begun) => {
+                let codes = self.reading.take_commit(cx, &response, &begun, false)?;
+                self.heed_worst(cx, &codes);
+                Ok(())
+            }
+            Asked::Fetch(floors) => {
+                let again_ns = self.reading.take_fetch(cx, &response, &floors)?;
+                self.not_before_ns = again_ns.unwrap_or(self.not_before_ns);
+                Ok(())
+            }
             Asked::Leave => {
                 let code = decode::<LeaveGroupRequest>(&response)?.error_code;
                 cx.checkers.error_codes.check(cx.facts, ApiKey::LeaveGroup, code, &[])
@@ -502,17 +477,17 @@ impl Client for Member {
         if self.state != State::Stable || self.asked_about_membership() {
             return Some(format!("{} is {:?}", self.name(), self.state));
         }
-        let all = Self::all_partitions(checkers);
-        if let Some(why) = checkers.one_owner.unshared(&self.group, &all) {
-            return Some(why);
+        let group = &self.reading.group;
+        let unshared = if self.moving {
+            checkers.member_epochs.unshared(group, &reading::all_partitions(checkers))
+        } else {
+            checkers.one_owner.unshared(group, &Self::all_partitions(checkers))
+        };
+        if unshared.is_some() {
+            return unshared;
         }
-        let behind = self.held.iter().filter(|_| !checkers.rotten).find(|(_, progress)| {
-            let end = checkers.watermark.floor(progress.key);
-            progress.position.is_none_or(|at| at < end || progress.committed < at && at > 0)
-        });
-        behind.map(|(named, progress)| {
-            format!("{} stands at {:?} of {named:?}", self.name(), progress.position)
-        })
+        let behind = self.reading.behind(checkers)?;
+        Some(format!("{} {behind}", self.name()))
     }
 
     fn patience_ns(&self) -> u64 {
@@ -523,6 +498,9 @@ impl Client for Member {
 
 impl Member {
     fn asked_about_membership(&self) -> bool {
-        matches!(self.asked, Some(Asked::Join | Asked::Sync | Asked::Leave | Asked::Coordinator))
+        matches!(
+            self.asked,
+            Some(Asked::Join { .. } | Asked::Sync | Asked::Leave | Asked::Coordinator)
+        )
     }
 }

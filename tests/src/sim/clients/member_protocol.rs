@@ -14,7 +14,7 @@ use protocol::primitive::Reader;
 
 use crate::sim::checkers::one_owner::Named;
 
-const VERSION: i16 = 1;
+const VERSION: i16 = 2;
 
 fn with_version(message: &impl Message) -> Bytes {
     let mut bytes = VERSION.to_be_bytes().to_vec();
@@ -47,11 +47,12 @@ fn flat(topics: &[TopicPartition]) -> Vec<Named> {
     topics.iter().flat_map(named).collect()
 }
 
-/// A member's subscription, with what it holds.
-pub fn subscription(topics: &[String], held: &[Named]) -> Bytes {
+/// A member's subscription, with what it holds and the generation that gave it that.
+pub fn subscription(topics: &[String], held: &[Named], generation: i32) -> Bytes {
     with_version(&ConsumerProtocolSubscription {
         topics: topics.to_vec(),
         owned_partitions: grouped(held),
+        generation_id: generation,
         ..ConsumerProtocolSubscription::default()
     })
 }
@@ -66,26 +67,29 @@ pub fn assignment(bytes: &[u8]) -> Result<Vec<Named>, String> {
 }
 
 /// Shares `partitions` among the members. With `cooperative`, what another member still holds is
-/// given to nobody this time.
+/// given to nobody this time. Of two who say that they hold a partition the one of the younger
+/// generation does: the other has not heard yet that it was put out.
 pub fn share(
     members: &[JoinGroupResponseMember],
     partitions: &[Named],
     cooperative: bool,
 ) -> Result<Vec<SyncGroupRequestAssignment>, String> {
-    let mut held_by: BTreeMap<Named, &str> = BTreeMap::new();
+    let mut held_by: BTreeMap<Named, (i32, &str)> = BTreeMap::new();
     let mut ids: Vec<&str> = Vec::new();
     for member in members {
         let read: ConsumerProtocolSubscription = without_version(&member.metadata)?;
         ids.push(&member.member_id);
         for partition in flat(&read.owned_partitions) {
-            held_by.insert(partition, &member.member_id);
+            let claim = (read.generation_id, member.member_id.as_str());
+            let holder = held_by.entry(partition).or_insert(claim);
+            *holder = claim.max(*holder);
         }
     }
     ids.sort_unstable();
     let mut shares: BTreeMap<&str, Vec<Named>> = ids.iter().map(|id| (*id, Vec::new())).collect();
     for (index, partition) in partitions.iter().enumerate() {
         let owner = ids[index % ids.len()];
-        let free = held_by.get(partition).is_none_or(|holder| *holder == owner);
+        let free = held_by.get(partition).is_none_or(|(_, holder)| *holder == owner);
         if !cooperative || free {
             shares.entry(owner).or_default().push(partition.clone());
         }
@@ -104,10 +108,10 @@ pub fn share(
 mod tests {
     use super::*;
 
-    fn member(id: &str, held: &[Named]) -> JoinGroupResponseMember {
+    fn member(id: &str, held: &[Named], generation: i32) -> JoinGroupResponseMember {
         JoinGroupResponseMember {
             member_id: id.to_owned(),
-            metadata: subscription(&["t".to_owned()], held),
+            metadata: subscription(&["t".to_owned()], held, generation),
             ..JoinGroupResponseMember::default()
         }
     }
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn a_cooperative_leader_gives_away_only_what_is_free() {
         let all: Vec<Named> = (0..2).map(|partition| ("t".to_owned(), partition)).collect();
-        let members = [member("a", &all), member("b", &[])];
+        let members = [member("a", &all, 1), member("b", &[], 1)];
         let shares = share(&members, &all, true).expect("the subscriptions are good");
         let given: Vec<Vec<Named>> = shares
             .iter()
@@ -125,5 +129,9 @@ mod tests {
         let shares = share(&members, &all, false).expect("the subscriptions are good");
         let given = assignment(&shares[1].assignment).expect("the assignment is good");
         assert_eq!(given, [all[1].clone()]);
+        let members = [member("a", &all, 4), member("b", &all, 3)];
+        let shares = share(&members, &all, true).expect("the subscriptions are good");
+        let given = assignment(&shares[1].assignment).expect("the assignment is good");
+        assert_eq!(given, [], "what b held in generation 3 is a's in generation 4");
     }
 }

@@ -14,6 +14,7 @@ pub mod keyed;
 pub mod member;
 mod member_protocol;
 pub mod producer;
+mod reading;
 pub mod records;
 pub mod ticker;
 pub mod transactor;

@@ -13,7 +13,7 @@ use crate::sim::checkers::compacted::{Entry, is_tombstone, key_of};
 
 /// What fills a value up: compared as a whole, which is much faster than byte by byte.
 const PADDING: &str = {
-    const DOTS: [u8; 1_024] = [b'.'; 1_024];
+    const DOTS: [u8; 8_192] = [b'.'; 8_192];
     match std::str::from_utf8(&DOTS) {
         Ok(text) => text,
         Err(_) => unreachable!(),

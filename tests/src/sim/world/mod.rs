@@ -31,7 +31,7 @@ use super::clients::producer::Producer;
 use super::clients::ticker::Ticker;
 use super::clients::transactor::Transactor;
 use super::clients::{Client, Wire};
-use super::plan::{self, Fault, Knobs, Plan, Streams, Workload};
+use super::plan::{self, Fault, Knobs, Moving, Plan, Streams, Workload};
 use super::{Broken, Outcome};
 use agenda::{Agenda, What};
 use network::Link;
@@ -204,7 +204,7 @@ impl World {
         }
         for number in 0..self.knobs.committed {
             let mut prng = self.streams.client(0).fork(300 + u64::from(number));
-            clients.push(Box::new(Committed::new(number as usize, &mut prng)));
+            clients.push(Box::new(Committed::new(number as usize, Apart::Transactions, &mut prng)));
         }
         for number in 0..self.knobs.keyed {
             let mut prng = self.streams.client(0).fork(400 + u64::from(number));
@@ -214,6 +214,29 @@ impl World {
             let mut prng = self.streams.client(0).fork(500 + u64::from(number));
             let number = number as usize;
             clients.push(Box::new(ConsumerMember::new(number, &mut prng, session_timeout_ms)));
+        }
+        let Moving { classic, cooperative, consumer } = self.knobs.moving;
+        for number in 0..classic + consumer {
+            let mut prng = self.streams.client(0).fork(600 + u64::from(number));
+            let is_classic = number < classic;
+            let number = number as usize;
+            clients.push(if is_classic {
+                let timeout_ms = session_timeout_ms;
+                Box::new(Member::moving(number, cooperative, &mut prng, timeout_ms))
+            } else {
+                Box::new(ConsumerMember::moving(number, &mut prng, session_timeout_ms))
+            });
+        }
+        for number in 0..self.knobs.keyed.min(1) {
+            let mut prng = self.streams.client(0).fork(800 + u64::from(number));
+            let number = number as usize;
+            clients.push(Box::new(Committed::new(number, Apart::Compacted, &mut prng)));
+        }
+        for number in 0..self.knobs.streams {
+            let mut prng = self.streams.client(0).fork(700 + u64::from(number));
+            let number = number as usize;
+            let timeout_ms = session_timeout_ms;
+            clients.push(Box::new(ConsumerMember::of_streams(number, &mut prng, timeout_ms)));
         }
         for client in clients {
             self.seat(client);

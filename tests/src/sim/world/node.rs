@@ -84,6 +84,14 @@ impl Node {
             ("group.consumer.heartbeat.interval.ms", knobs.session_timeout_ms / 4),
             ("group.consumer.min.assignment.interval.ms", 0),
             ("group.consumer.assignment.interval.ms", knobs.session_timeout_ms / 8),
+            ("group.streams.min.session.timeout.ms", 100),
+            ("group.streams.session.timeout.ms", knobs.session_timeout_ms),
+            ("group.streams.min.heartbeat.interval.ms", 10),
+            ("group.streams.heartbeat.interval.ms", knobs.session_timeout_ms / 4),
+            ("group.streams.min.assignment.interval.ms", 0),
+            ("group.streams.assignment.interval.ms", knobs.session_timeout_ms / 8),
+            ("group.streams.initial.rebalance.delay.ms", knobs.session_timeout_ms / 8),
+            ("log.index.interval.bytes", knobs.index_interval_bytes as i32),
         ] {
             fixed.insert(key.to_owned(), value.to_string());
         }

@@ -20,6 +20,8 @@ use super::{Client, Cx, MS_NS, SECOND_NS};
 use crate::sim::checkers::transactions::{Fate, TxnId};
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
+/// The topic that pipelines read: one that lasts, with all its records.
+pub const SOURCE: &str = "trades";
 /// Requests of a transaction under way at most.
 const IN_FLIGHT_MAX: usize = 3;
 

@@ -19,13 +19,11 @@ use protocol::messages::{
 
 use super::super::Cx;
 use super::super::records::{self, Stamp};
-use super::{Asked, Batch, Sending, State, Transactor};
+use super::{Asked, Batch, SOURCE, Sending, State, Transactor};
 use crate::sim::checkers::topics::{Apart, Known};
 use crate::sim::checkers::transactions::Fate;
 use crate::sim::checkers::{PartitionKey, Record};
 
-/// The topic that pipelines read: one that lasts, with all its records.
-const SOURCE: &str = "trades";
 /// Records a pipeline takes into one transaction at most.
 const INPUT_MAX: usize = 12;
 const OF_TRANSACTION: i8 = 1;
