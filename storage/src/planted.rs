@@ -23,7 +23,6 @@ pub enum Bug {
     RecoveredLogNeverWoken,
     DecisionCutOffByFullJournal,
     SwapBeforeCheckpoint,
-    SwapNamesNotSynced,
     TombstoneGoesAtOnce,
     LastBatchOfProducerGoes,
     SwapBeforeItIsNamed,
@@ -40,7 +39,11 @@ pub enum Bug {
     AbortedOffsetsCommitted,
     PartitionGivenWhileHeld,
     MemberEpochIgnored,
+    StaticMemberWithoutId,
+    IndexAheadOfItsLog,
     TaskGivenWhileHeld,
+    DowngradeTakesUnheard,
+    UpgradeTakesUnheard,
 }
 
 impl Bug {
@@ -75,11 +78,14 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 4] = [
+    pub const FIXED: [(&'static str, Bug); 7] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
         ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
-        ("swap-names-not-synced", Bug::SwapNamesNotSynced),
+        ("static-member-without-id", Bug::StaticMemberWithoutId),
+        ("index-ahead-of-its-log", Bug::IndexAheadOfItsLog),
+        ("downgrade-takes-unheard", Bug::DowngradeTakesUnheard),
+        ("upgrade-takes-unheard", Bug::UpgradeTakesUnheard),
     ];
 
     /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.

@@ -7,6 +7,7 @@
 
 use crate::checkpoint::SegmentImage;
 use crate::limits::BLOCK_BYTES;
+use crate::planted::{self, Bug};
 use crate::segment::indexes::SegmentIndexes;
 use crate::segment::offset_index::{self, OffsetIndex, OffsetPosition};
 use crate::segment::time_index::{self, TimeIndex, TimestampOffset};
@@ -186,7 +187,10 @@ impl Segment {
 /// entries are of batches that the log's file does not have yet. Such a block is written again, so
 /// all of it that `bytes` has is carried.
 fn remainder(bytes: &[u8], on_disk: u32, synced: u32, entry_bytes: usize) -> (u32, &[u8]) {
-    let whole = (synced as usize).min(on_disk as usize + bytes.len());
+    let whole = match planted::is(Bug::IndexAheadOfItsLog) {
+        true => synced as usize,
+        false => (synced as usize).min(on_disk as usize + bytes.len()),
+    };
     let blocks = whole - whole % BLOCK_BYTES;
     let keep_from = (blocks / entry_bytes).saturating_sub(1) * entry_bytes;
     let last = (on_disk as usize + bytes.len()).saturating_sub(entry_bytes);

@@ -33,7 +33,7 @@ pub const ALL: &[Pinned] = &[
     Pinned {
         bug: Bug::RecoveredLogNeverWoken,
         workload: Workload::Mix,
-        first_seed: 163,
+        first_seed: 273,
         found: "a mark that an event waits must go with the event: recovery dropped the events of \
                 its replay and kept the marks, so nobody who waited for such a log was woken again",
     },
@@ -47,18 +47,40 @@ pub const ALL: &[Pinned] = &[
     Pinned {
         bug: Bug::SwapBeforeCheckpoint,
         workload: Workload::Compaction,
-        first_seed: 40,
+        first_seed: 48,
         found: "a segment may be replaced when a checkpoint describes it whole, not when its files \
                 are: a start replayed the rest of an older checkpoint's segment into the cleaned \
                 one, and did not come up",
     },
     Pinned {
-        bug: Bug::SwapNamesNotSynced,
+        bug: Bug::StaticMemberWithoutId,
+        workload: Workload::Groups,
+        first_seed: 19,
+        found: "who says no id is given one, also who takes another's place: static members that \
+                came back by version 0 of the heartbeat were one member with the empty id",
+    },
+    Pinned {
+        bug: Bug::DowngradeTakesUnheard,
+        workload: Workload::Moving,
+        first_seed: 500,
+        found: "a member has what it has until it says otherwise: a group that went back to the \
+                classic protocol took its members to have what they should have, and gave the \
+                rest away when it left the classic protocol before they had joined again",
+    },
+    Pinned {
+        bug: Bug::UpgradeTakesUnheard,
         workload: Workload::Mix,
-        first_seed: 183,
-        found: "a start that finds nothing left to rename has still to make durable what the \
-                killed life renamed: a power cut soon after brought the old segment's file back \
-                under a manifest that described the cleaned one",
+        first_seed: 384,
+        found: "a member that joined with partitions has them until it says otherwise: a group \
+                that became a consumer group before its cooperative members had heard what the \
+                last generation took from them gave that to others at once",
+    },
+    Pinned {
+        bug: Bug::IndexAheadOfItsLog,
+        workload: Workload::Indexes,
+        first_seed: 8,
+        found: "an index file may be ahead of its log's: a checkpoint made then said that memory \
+                began inside a block that the next life writes from its start, and that panicked",
     },
 ];
 

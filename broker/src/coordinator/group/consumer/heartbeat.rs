@@ -24,6 +24,7 @@ use super::{Consumer, Metadata, Refusal, target};
 use crate::coordinator::consumer_records::ConsumerRecord;
 use crate::coordinator::group::member_id::MemberIds;
 use crate::coordinator::limits;
+use crate::planted::{self, Bug};
 use crate::time::Now;
 
 /// From this version the client chooses its member's id.
@@ -244,7 +245,11 @@ impl Consumer {
                             ),
                         ));
                     }
-                    Ok(Sender::replacing(member, id_of_new(ids, request)))
+                    let id = match planted::is(Bug::StaticMemberWithoutId) {
+                        true => request.member_id.as_str().into(),
+                        false => id_of_new(ids, request),
+                    };
+                    Ok(Sender::replacing(member, id))
                 }
                 Some(member) => {
                     self.speaks_for(member, instance, &request.member_id)?;

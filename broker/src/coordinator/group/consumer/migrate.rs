@@ -32,6 +32,7 @@ use crate::coordinator::group::timers::Timers;
 use crate::coordinator::group::turns::Turns;
 use crate::coordinator::limits;
 use crate::coordinator::records::GroupRecord;
+use crate::planted::{self, Bug};
 use crate::time::Now;
 
 /// What a consumer group becomes once its tombstones are durable.
@@ -199,6 +200,9 @@ impl Group {
         members: &mut [(ConsumerMember, super::member::Partitions)],
         metadata: Metadata<'_>,
     ) {
+        if planted::is(Bug::UpgradeTakesUnheard) {
+            return;
+        }
         let mut taken: BTreeSet<(Uuid, i32)> =
             members.iter().flat_map(|(member, _)| member.held()).collect();
         for (member, _) in members {
@@ -298,7 +302,8 @@ impl Group {
         let protocol = group.members.elect_protocol()?;
         for member in group.members.iter_mut() {
             let version = embedded::version_of(&member.metadata(&protocol))?;
-            let parts = match rebalance {
+            let has = rebalance && !planted::is(Bug::DowngradeTakesUnheard);
+            let parts = match has {
                 true => state.members.get(&member.id).map(ConsumerMember::has),
                 false => state.targets.get(&member.id).cloned(),
             };
