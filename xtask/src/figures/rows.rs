@@ -102,6 +102,14 @@ const END_TO_END_MEMORY: [Metric; 3] = [
     shown("p99.9, µs", &["latency", "p99_9_ns"], 1e-3),
 ];
 
+/// Of transactions: a request is a whole one, from its records to the answer that it is committed.
+const TRANSACTIONS: [Metric; 4] = [
+    shown("transactions/s", REQUESTS, 1.0),
+    shown("p50, µs", &["latency", "p50_ns"], 1e-3),
+    shown("p99, µs", &["latency", "p99_ns"], 1e-3),
+    shown("CPU-s per 1,000", CPU_PER_MILLION, 1e-3),
+];
+
 const MEMORY: &[&str] = &["--topic-config", "corelane.durability=memory"];
 
 /// CPU-seconds per GB that receiving readers cost the kernel on this kind of machine, and a fifth
@@ -110,7 +118,7 @@ const FETCH_HOT_MOST: f64 = 1.2 * 0.24;
 const FETCH_COLD_MOST: f64 = 1.2 * 0.27;
 
 /// Against Kafka.
-pub const ROWS: [Row; 12] = [
+pub const ROWS: [Row; 15] = [
     Row {
         name: "produce-gb",
         what: "1 KiB records in 64 KiB batches, acks=all, 4 connections × 2 in flight",
@@ -250,6 +258,30 @@ pub const ROWS: [Row; 12] = [
         load: &["e2e", "--rate", "1000", "--record-bytes", "256"],
         corelane_only: MEMORY,
         metrics: &END_TO_END_MEMORY,
+        kafka_warm_seconds: 8,
+        ..Row::EMPTY
+    },
+    Row {
+        name: "txn-1",
+        what: "transactions of 100 records of 256 B over 3 partitions, 1 producer",
+        load: &["transactions", "--producers", "1", "--partitions", "6"],
+        metrics: &TRANSACTIONS,
+        kafka_warm_seconds: 8,
+        ..Row::EMPTY
+    },
+    Row {
+        name: "txn-16",
+        what: "the same, 16 producers",
+        load: &["transactions", "--producers", "16", "--partitions", "6"],
+        metrics: &TRANSACTIONS,
+        kafka_warm_seconds: 8,
+        ..Row::EMPTY
+    },
+    Row {
+        name: "txn-256",
+        what: "the same, 256 producers",
+        load: &["transactions", "--producers", "256", "--partitions", "6"],
+        metrics: &TRANSACTIONS,
         kafka_warm_seconds: 8,
         ..Row::EMPTY
     },
