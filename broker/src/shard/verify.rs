@@ -250,7 +250,9 @@ impl Shard {
         let Some(Op::Verify(mut op)) = self.ops.take(key) else { return };
         let now_ns = self.now.mono_ns;
         let busy = ErrorCode::ConcurrentTransactions.code();
-        let again_ns = now_ns + limits::VERIFY_AGAIN_NS;
+        let waited_ns = now_ns - op.since_ns;
+        let again_ns =
+            now_ns + waited_ns.clamp(limits::VERIFY_AGAIN_NS_MIN, limits::VERIFY_AGAIN_NS_MAX);
         let patient = again_ns <= op.since_ns + limits::VERIFY_NS_MAX && !self.is_stopping();
         let mut busy_partitions = Vec::new();
         let partitions = std::mem::take(&mut op.partitions);
