@@ -81,7 +81,10 @@ pub enum BootError {
     NodeId { found: i32, expected: i32 },
     #[error("{META_PROPERTIES} is damaged: {why}; restore it or move the folder away")]
     Meta { why: String },
-    #[error("the folder of the metadata log cannot be used: {why}")]
+    #[error(
+        "the folder of the metadata log cannot be used: {why}; log.dirs must name the folder that \
+         has it, and metadata.log.dir no other"
+    )]
     MetadataFolder { why: String },
     #[error("{path} holds data and no {META_PROPERTIES}: restore it, or move the folder away")]
     Nameless { path: String },

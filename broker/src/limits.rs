@@ -31,7 +31,8 @@ pub const VERIFY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Nanoseconds until a coordinator that is ending the transaction before is asked again: at first,
 /// and at most. Each time as long as it was waited for already, because most ends take two writes
-/// to the journal. Kafka's `add.partitions.to.txn.retry.backoff.ms` is the longest always.
+/// to the journal. Kafka waits its `add.partitions.to.txn.retry.backoff.ms` each time, the longest
+/// here.
 pub const VERIFY_AGAIN_NS_MIN: u64 = 500_000;
 /// See `VERIFY_AGAIN_NS_MIN`.
 pub const VERIFY_AGAIN_NS_MAX: u64 = 20_000_000;

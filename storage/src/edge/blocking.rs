@@ -55,9 +55,7 @@ impl PlainDisk {
         }
         Ok(written)
     }
-}
 
-impl PlainDisk {
     /// Executes an operation that opens or closes no file.
     fn execute_shared(&self, op: DiskOp) -> DiskDone {
         let id = op.id();
@@ -133,8 +131,8 @@ impl BlockingDisk for PlainDisk {
     /// Those that wait for the device do so on threads: what is to be made durable at the same time
     /// the file system commits together.
     fn execute_all(&mut self, ops: Vec<DiskOp>) -> Vec<DiskDone> {
-        let shares = |op: &DiskOp| !matches!(op, DiskOp::Open { .. } | DiskOp::Close { .. });
-        let (shared, own): (Vec<_>, Vec<_>) = ops.into_iter().partition(shares);
+        let is_shared = |op: &DiskOp| !matches!(op, DiskOp::Open { .. } | DiskOp::Close { .. });
+        let (shared, own): (Vec<_>, Vec<_>) = ops.into_iter().partition(is_shared);
         let mut done: Vec<DiskDone> = own.into_iter().map(|op| self.execute(op)).collect();
         if shared.len() < 2 {
             done.extend(shared.into_iter().map(|op| self.execute(op)));

@@ -243,13 +243,16 @@ impl Recovery {
                 let name = LogName::new(segment.base, LogFileKind::Log);
                 let path = DiskPath::data(format!("{}/{name}", id.folder()));
                 let mut reader = FileReader::open(disk, ids, path.clone())?;
+                let following = image.segments.get(index + 1);
+                let end_offset = following.map_or(image.synced_end, |next| next.base);
                 let (mut at, mut next) = (0u64, segment.base);
                 while at < u64::from(segment.bytes) {
                     let rest = u64::from(segment.bytes) - at;
                     let mut want = rest.min(256 << 10);
                     loop {
                         let bytes = reader.at(disk, ids, at, want as usize)?;
-                        let mut scanner = BatchScanner::new(bytes, next, CrcCheck::Verify);
+                        let mut scanner =
+                            BatchScanner::new(bytes, next, CrcCheck::Verify).ending(end_offset);
                         for batch in scanner.by_ref().flatten() {
                             if batch.meta.last_offset() >= log_start {
                                 take(batch.bytes);
