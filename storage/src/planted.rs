@@ -44,6 +44,7 @@ pub enum Bug {
     TaskGivenWhileHeld,
     DowngradeTakesUnheard,
     UpgradeTakesUnheard,
+    CarriedIndexTakenForWritten,
 }
 
 impl Bug {
@@ -78,7 +79,7 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 7] = [
+    pub const FIXED: [(&'static str, Bug); 8] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
         ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
@@ -86,6 +87,7 @@ impl Bug {
         ("index-ahead-of-its-log", Bug::IndexAheadOfItsLog),
         ("downgrade-takes-unheard", Bug::DowngradeTakesUnheard),
         ("upgrade-takes-unheard", Bug::UpgradeTakesUnheard),
+        ("carried-index-taken-for-written", Bug::CarriedIndexTakenForWritten),
     ];
 
     /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.

@@ -82,6 +82,14 @@ pub const ALL: &[Pinned] = &[
         found: "an index file may be ahead of its log's: a checkpoint made then said that memory \
                 began inside a block that the next life writes from its start, and that panicked",
     },
+    Pinned {
+        bug: Bug::CarriedIndexTakenForWritten,
+        workload: Workload::Moving,
+        first_seed: 582,
+        found: "what a checkpoint carries is not in the file: after an index block could not be \
+                written, the next life took it for written, and the partition went offline when \
+                the index was read again",
+    },
 ];
 
 /// What became of a case.
