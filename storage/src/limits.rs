@@ -45,6 +45,18 @@ pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// buffers in a vectored write.
 pub const GROUP_FRAMES_MAX: usize = 256;
 
+/// Frames that no ack waits for (`memory` durability) go into one journal write, which starts when
+/// the oldest is this old: a write per record would cost a core more than all else about it. A
+/// power cut takes that much more.
+pub const UNAWAITED_WRITE_NS: u64 = 1_000_000;
+
+/// It starts at once with so many of them: each takes a slot of lent memory, and an edge lends at
+/// least four times as many.
+pub const UNAWAITED_FRAMES_MAX: usize = 16;
+
+/// It starts at once with so many bytes: as cheap by the byte as it gets.
+pub const UNAWAITED_BYTES_MAX: usize = 256 << 10;
+
 /// Bytes that may wait for the journal. Beyond, `append` answers `AppendError::Busy`.
 pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 

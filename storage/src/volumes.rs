@@ -333,8 +333,17 @@ impl Volumes {
         self.stores.iter().filter_map(Store::poll_timeout).min()
     }
 
-    /// The next operation to execute.
+    /// The next operation to execute that acks wait for.
+    pub fn poll_urgent_op(&mut self) -> Option<DiskOp> {
+        let mut stores = (0..).map(Volume).zip(&mut self.stores);
+        stores.find_map(|(volume, store)| Some(store.poll_urgent_op()?.relocate(volume)))
+    }
+
+    /// The next operation to execute, those that acks wait for first.
     pub fn poll_op(&mut self) -> Option<DiskOp> {
+        if let Some(op) = self.poll_urgent_op() {
+            return Some(op);
+        }
         let mut stores = (0..).map(Volume).zip(&mut self.stores);
         stores.find_map(|(volume, store)| Some(store.poll_op()?.relocate(volume)))
     }

@@ -14,7 +14,7 @@ use io_uring::{opcode, types};
 use storage::edge::files::Folders;
 use storage::edge::ring::{Completion, DISK_BIT, Ring, Wait};
 use storage::edge::uring_disk::UringDisk;
-use storage::op::Root;
+use storage::op::{DiskOp, Root};
 
 use super::buffers::ReceiveBuffers;
 use super::clock;
@@ -110,9 +110,12 @@ struct State {
     now: Now,
     /// When the turn began.
     turn_ns: u64,
-    /// Requests until this turn, and whether this one has a response: for `Delay`.
+    /// Requests until this turn: for `Delay`.
     requests_before: u64,
+    /// Whether this turn has a response.
     sends: bool,
+    /// Disk operations that go to the kernel after the turn's responses, empty between turns.
+    behind: Vec<DiskOp>,
     /// Records taken from the core, empty between turns.
     finished: Vec<Record>,
     batch: Vec<Completion>,
@@ -162,6 +165,7 @@ impl<C: Core> Reactor<C> {
             turn_ns: clock::mono_ns(),
             requests_before: 0,
             sends: false,
+            behind: Vec::new(),
             finished: Vec::new(),
             batch: Vec::with_capacity(storage::edge::ring::REAP_MAX),
             more: false,
@@ -458,6 +462,9 @@ impl<C: Core> Reactor<C> {
                     self.connections.send(conn, response);
                 }
                 Output::Close { conn, reason } => self.connections.close(conn, reason),
+                // The kernel takes entries in order, and handing a write to the device can take as
+                // long as a response: what the core asked for after responses goes after them.
+                Output::Disk(op) if state.sends => state.behind.push(op),
                 Output::Disk(op) => self.disk.submit(&mut self.ring, op),
                 Output::Mesh { to, message } => {
                     handle.counters.mesh_messages.add(1);
@@ -488,12 +495,15 @@ impl<C: Core> Reactor<C> {
         if state.sends {
             self.lose_time(DelayPlace::Send, state);
         }
-        self.connections.flush(&mut self.ring, counters);
         let (ring, process) = (&mut self.ring, &self.process);
         state.mesh_waiting = self.mesh.flush(|peer| {
             counters.mesh_wakes.add(1);
             wake(ring, process, peer);
         });
+        self.connections.flush(&mut self.ring, counters);
+        for op in state.behind.drain(..) {
+            self.disk.submit(&mut self.ring, op);
+        }
         for peer in self.connections.take_released() {
             self.process.release(peer);
         }

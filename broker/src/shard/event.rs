@@ -100,7 +100,8 @@ pub trait Core {
     /// Ends a turn of the event loop, once after all of its events: what arrived together is
     /// committed together.
     fn end_turn(&mut self, now: crate::time::Now);
-    /// The next thing to do, until `None`.
+    /// The next thing to do, until `None`. Those of one kind are done in this order, and what the
+    /// disk is asked after a response reaches it after that.
     fn poll_output(&mut self) -> Option<Output>;
     /// When `Event::Timeout` is due, in monotonic nanoseconds.
     fn poll_timeout(&self) -> Option<u64>;

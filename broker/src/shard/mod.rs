@@ -174,6 +174,12 @@ impl Core for Shard {
     }
 
     fn poll_output(&mut self) -> Option<Output> {
+        // What acks wait for is before the turn's responses, everything else on the disk after.
+        if self.turn_over
+            && let Some(op) = self.store.poll_urgent_op()
+        {
+            return Some(Output::Disk(op));
+        }
         if let Some(output) = self.outputs.pop_front() {
             return Some(output);
         }

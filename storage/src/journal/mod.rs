@@ -7,6 +7,7 @@
 pub mod frame;
 pub(crate) mod pool;
 pub(crate) mod ring;
+mod room;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,10 +18,13 @@ use self::frame::{
 use self::pool::{FrameBuf, FramePool};
 use self::ring::Ring;
 use crate::buffer::{AlignedBuf, SharedBuf};
-use crate::limits::{BACKLOG_BYTES_MAX, BLOCK_BYTES, GROUP_BYTES_MAX, GROUP_FRAMES_MAX};
+use crate::limits::{
+    GROUP_BYTES_MAX, GROUP_FRAMES_MAX, UNAWAITED_BYTES_MAX, UNAWAITED_FRAMES_MAX,
+    UNAWAITED_WRITE_NS,
+};
 use crate::op::{DiskError, DiskOk, DiskOp, DiskTimes, Durability, WriteBuf};
 use crate::segment::format::BATCH_HEADER_BYTES;
-use crate::store::ops::{Ops, Purpose};
+use crate::store::ops::Ops;
 use crate::types::{LogId, WriteTimes};
 
 /// A log that has entries in a frame.
@@ -61,6 +65,8 @@ pub(crate) struct Frame {
     entries_crc: u32,
     /// Holds entries that count as committed when the frame is sealed.
     pub has_memory: bool,
+    /// Holds entries that count when the frame is written.
+    has_persisted: bool,
     /// Capacity of all buffers before this frame's, ever.
     capacity_before: u64,
     /// Ends with a piece of a batch that goes on in the next frame.
@@ -131,6 +137,10 @@ pub(crate) struct Journal {
     written: u64,
     durable: u64,
     in_flight: Option<InFlight>,
+    /// The highest sealed frame whose write acks wait for.
+    awaited: u64,
+    /// When the oldest frame that is sealed and in no write was sealed.
+    unwritten_since: u64,
     /// Capacity of all frames' buffers.
     tail_bytes: usize,
     /// The same, of all frames that ever were.
@@ -165,6 +175,8 @@ impl Journal {
             written: 0,
             durable: 0,
             in_flight: None,
+            awaited: 0,
+            unwritten_since: 0,
             tail_bytes: 0,
             capacity_bytes: 0,
             backlog_bytes: 0,
@@ -213,6 +225,7 @@ impl Journal {
         self.sealed = 0;
         self.written = 0;
         self.durable = 0;
+        self.awaited = 0;
     }
 
     /// Highest sealed sequence.
@@ -249,89 +262,6 @@ impl Journal {
 
     pub fn backlog_bytes(&self) -> usize {
         self.backlog_bytes
-    }
-
-    /// Whether producers do well to wait: half of what the backlog may be is used, or a quarter of
-    /// the ring is left. What is under way still finds room; a flush or a commit ends it.
-    pub fn is_pressed(&self) -> bool {
-        let reserve = self.ring.certain_bytes_max() / 4;
-        !self.replaying
-            && !self.failed
-            && (self.backlog_bytes >= BACKLOG_BYTES_MAX / 2
-                || self.ring.certain_bytes() < self.backlog_bytes as u64 + reserve)
-    }
-
-    /// Whether the backlog takes a batch of `bytes` more. Whatever it takes must be certain to find
-    /// a place without any file being freed: a file is freed by a checkpoint, which waits for the
-    /// backlog. What deletions may need is left.
-    pub fn has_room(&self, bytes: usize) -> bool {
-        let bytes = self.placed_bytes(bytes);
-        let more = self.backlog_bytes + bytes;
-        self.replaying
-            || more <= BACKLOG_BYTES_MAX.max(2 * bytes) && self.is_certain(more + self.reserve())
-    }
-
-    /// Whether there is room for an entry without a payload, also when appends are refused: a
-    /// deletion is how space comes back.
-    pub fn has_room_to_delete(&self) -> bool {
-        self.replaying || self.is_certain(self.backlog_bytes + self.placed_bytes(0))
-    }
-
-    /// Whether a backlog of `bytes`, however they fall into frames, finds a place.
-    fn is_certain(&self, bytes: usize) -> bool {
-        bytes as u64 <= self.ring.certain_bytes().max(self.ring.current_room())
-    }
-
-    /// What a batch of `bytes` takes at most: with its headers, and two frames padded per piece.
-    fn placed_bytes(&self, bytes: usize) -> usize {
-        let pieces = bytes.div_ceil(self.piece_bytes_max()).max(1);
-        bytes + pieces * (2 * (HEADER_BYTES + BLOCK_BYTES) + ENTRY_HEADER_BYTES + ENTRY_ALIGN)
-    }
-
-    /// Room that appends leave for deletions: with 32 MiB files, 64 of which each has a frame of
-    /// its own. Every one that frees a file makes room again.
-    fn reserve(&self) -> usize {
-        (self.ring.file_bytes() as usize / 8).min(64 * BLOCK_BYTES)
-    }
-
-    /// Whether nearly every file is full: a flush must free some before appends go on.
-    pub fn is_tight(&self) -> bool {
-        !self.replaying && self.ring.free_files() <= 1
-    }
-
-    /// The largest batch that an empty ring takes.
-    pub fn batch_bytes_max(&self) -> usize {
-        self.batch_bytes_max
-    }
-
-    fn find_batch_bytes_max(&self) -> usize {
-        if self.replaying {
-            return u32::MAX as usize >> 2;
-        }
-        let certain = self.ring.certain_bytes_max() as usize - self.reserve();
-        let (mut low, mut high) = (0, certain);
-        while low < high {
-            let middle = high - (high - low) / 2;
-            if self.placed_bytes(middle) <= certain {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        low
-    }
-
-    /// The largest payload that goes into one frame; more goes into several.
-    fn piece_bytes_max(&self) -> usize {
-        self.frame_bytes_max() - HEADER_BYTES - ENTRY_HEADER_BYTES - ENTRY_ALIGN
-    }
-
-    /// The largest frame: a quarter of a file, which `Ring::certain_bytes` counts on.
-    fn frame_bytes_max(&self) -> usize {
-        if self.replaying {
-            return u32::MAX as usize >> 1;
-        }
-        self.ring.file_bytes() as usize / 4 / BLOCK_BYTES * BLOCK_BYTES
     }
 
     /// The highest durable sequence after which replay may start: not between the pieces of a
@@ -418,6 +348,7 @@ impl Journal {
         buf.extend_from_parts([head, rest, &[0; ENTRY_ALIGN][..padding]]);
         frame.entries_count += 1;
         frame.has_memory |= touched.memory;
+        frame.has_persisted |= !touched.memory;
         match frame.touched.iter_mut().rev().take(4).find(|known| known.log == touched.log) {
             Some(known) => {
                 known.end = known.end.max(touched.end);
@@ -546,6 +477,7 @@ impl Journal {
             entries_count: 0,
             entries_crc: 0,
             has_memory: false,
+            has_persisted: false,
             capacity_before,
             continues: false,
             large: None,
@@ -572,23 +504,51 @@ impl Journal {
         self.backlog_bytes += buf.len() - unpadded;
         buf.as_mut_slice()[..HEADER_BYTES].copy_from_slice(&bytes);
         self.chain = crc;
+        if frame.has_persisted || !frame.lent() {
+            self.awaited = frame.sequence;
+        }
+        if self.written == self.sealed {
+            self.unwritten_since = self.now_ns;
+        }
         self.sealed = frame.sequence;
         self.open = false;
+    }
+
+    /// When `seal` is due though nothing was appended: for frames that no ack waits for.
+    pub fn due_at(&self) -> Option<u64> {
+        let waiting = self.in_flight.is_none() && self.written != self.sealed && !self.failed;
+        // Without room for it a write follows what makes some.
+        let due = waiting && self.awaited <= self.written && self.write_room().is_some();
+        due.then_some(self.unwritten_since + UNAWAITED_WRITE_NS)
+    }
+
+    /// What the next write may carry: the rest of the current file is filled first, and a frame
+    /// that does not fit starts the next one. `None`: not even one frame.
+    fn write_room(&self) -> Option<usize> {
+        let head = self.frames[(self.written + 1 - self.first) as usize].len();
+        let current = self.ring.current_room() as usize;
+        let room = if head <= current { current } else { self.ring.room() as usize };
+        (head <= room).then_some(room)
+    }
+
+    /// Whether what is sealed is to be written though no ack waits for it.
+    fn is_due(&self) -> bool {
+        (self.sealed - self.written) as usize >= UNAWAITED_FRAMES_MAX
+            || self.backlog_bytes >= UNAWAITED_BYTES_MAX
+            || self.now_ns >= self.unwritten_since + UNAWAITED_WRITE_NS
     }
 
     fn start_write(&mut self, ops: &mut Ops) {
         if self.in_flight.is_some() || self.written == self.sealed {
             return;
         }
-        let from = (self.written + 1 - self.first) as usize;
-        let count = (self.sealed - self.written) as usize;
-        let head = self.frames[from].len();
-        // Fill the rest of the current file first; a frame that does not fit starts the next one.
-        let current = self.ring.current_room() as usize;
-        let room = if head <= current { current } else { self.ring.room() as usize };
-        if head > room {
+        let awaited = self.awaited > self.written;
+        if !awaited && !self.is_due() {
             return;
         }
+        let from = (self.written + 1 - self.first) as usize;
+        let count = (self.sealed - self.written) as usize;
+        let Some(room) = self.write_room() else { return };
         let (mut bytes, mut frames) = (0, 0);
         for frame in self.frames.range(from..from + count.min(GROUP_FRAMES_MAX)) {
             let more = bytes + frame.len();
@@ -602,10 +562,11 @@ impl Journal {
         let place = self.ring.place(bytes as u64, last).expect("the ring said that there is room");
         let durability = Durability::Synced;
         let (file, position) = (place.file, place.position);
+        let group = self.frames.range(from..from + frames);
+        let mut shared = group.map(|frame| SharedBuf::new(Arc::clone(&frame.memory.buf)));
         if frames == 1 {
-            let shared = SharedBuf::new(Arc::clone(&self.frames[from].memory.buf));
-            let buffer = WriteBuf::Shared(shared);
-            ops.submit_urgent(Purpose::JournalWrite, |op| DiskOp::Write {
+            let buffer = WriteBuf::Shared(shared.next().expect("the group has one frame"));
+            ops.submit_write(awaited, |op| DiskOp::Write {
                 op,
                 file,
                 position,
@@ -613,9 +574,8 @@ impl Journal {
                 durability,
             });
         } else {
-            let shared = |frame: &Frame| SharedBuf::new(Arc::clone(&frame.memory.buf));
-            let buffers = self.frames.range(from..from + frames).map(shared).collect();
-            ops.submit_urgent(Purpose::JournalWrite, |op| DiskOp::WriteVectored {
+            let buffers = shared.collect();
+            ops.submit_write(awaited, |op| DiskOp::WriteVectored {
                 op,
                 file,
                 position,

@@ -445,6 +445,9 @@ impl Store {
                 self.advance_commits();
             }
         }
+        if self.journal.due_at().is_some_and(|at| at <= mono_ns) {
+            self.journal.seal(&mut self.ops);
+        }
         self.clean_on_time(mono_ns, wall_ms);
         self.maybe_flush(mono_ns);
         self.remove_waste(mono_ns);
@@ -460,7 +463,13 @@ impl Store {
         // Without it appends would wait for whatever comes next, in a stop for nothing at all.
         let ring = self.ring_retry_at.filter(|_| !self.journal.failed() && !self.stopped);
         let clean = self.cleaner.due_at();
-        [flush, retention, waste, ring, clean].into_iter().flatten().min()
+        let write = self.journal.due_at();
+        [flush, retention, waste, ring, clean, write].into_iter().flatten().min()
+    }
+
+    /// The next operation to execute that acks wait for.
+    pub fn poll_urgent_op(&mut self) -> Option<DiskOp> {
+        self.ops.poll_urgent()
     }
 
     /// The next operation to execute.

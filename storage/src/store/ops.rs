@@ -1,6 +1,6 @@
 //! Operations under way: gives each a name, remembers what it was for, queues it for the executor.
 //!
-//! The journal's writes leave before everything else, because acks wait for them.
+//! The journal's writes that acks wait for leave before everything else.
 
 use std::collections::VecDeque;
 
@@ -57,10 +57,16 @@ impl Ops {
         self.queued.push_back(make(op));
     }
 
-    /// As `submit`, ahead of everything that is not urgent.
-    pub fn submit_urgent(&mut self, purpose: Purpose, make: impl FnOnce(OpId) -> DiskOp) {
-        let op = self.name(purpose);
-        self.urgent.push_back(make(op));
+    /// Queues the journal's write, ahead of everything else if acks wait for it.
+    pub fn submit_write(&mut self, awaited: bool, make: impl FnOnce(OpId) -> DiskOp) {
+        let op = self.name(Purpose::JournalWrite);
+        let queue = if awaited { &mut self.urgent } else { &mut self.queued };
+        queue.push_back(make(op));
+    }
+
+    /// The next operation for the executor that acks wait for.
+    pub fn poll_urgent(&mut self) -> Option<DiskOp> {
+        self.urgent.pop_front()
     }
 
     /// The next operation for the executor.

@@ -130,3 +130,77 @@ fn a_removed_log_leaves_no_file_open() {
     store.forget_flush_file(log, None);
     assert!(matches!(store.poll_op(), Some(DiskOp::Close { .. })));
 }
+
+/// A store with lent memory, a log whose acks need no write, and one whose acks do.
+fn with_memory() -> (Store, LogId, LogId) {
+    let mut store = Store::create(0, 1, StoreConfig::default());
+    store.set_region_source(Box::new(crate::sim_disk::SimMemory::new(4096, 64, &[])));
+    let in_memory = LogConfig { durability: DurabilityClass::Memory, ..LogConfig::default() };
+    let memory = store.create_partition(partition(0), in_memory).expect("there is room");
+    let persisted =
+        store.create_partition(partition(1), LogConfig::default()).expect("there is room");
+    pump(&mut store, true);
+    store.seal(0);
+    pump(&mut store, true);
+    (store, memory, persisted)
+}
+
+/// Appends a batch in a turn of its own at `mono_ns`; whether acks wait for the write that the turn
+/// began with, and `None` without a write.
+fn append_in_turn(store: &mut Store, log: LogId, mono_ns: u64) -> Option<bool> {
+    let how = AppendHow { mono_ns, ..how() };
+    store.append(log, &batch(Sample::default()), how).expect("it is a good batch");
+    store.seal(mono_ns);
+    begun_write(store)
+}
+
+fn begun_write(store: &mut Store) -> Option<bool> {
+    if store.poll_urgent_op().is_some() {
+        return Some(true);
+    }
+    let synced = |op: &DiskOp| match op {
+        DiskOp::Write { durability, .. } | DiskOp::WriteVectored { durability, .. } => {
+            *durability == crate::op::Durability::Synced
+        }
+        _ => false,
+    };
+    std::iter::from_fn(|| store.poll_op()).any(|op| synced(&op)).then_some(false)
+}
+
+#[test]
+fn frames_that_no_ack_waits_for_are_written_together_when_the_oldest_is_a_millisecond_old() {
+    let (mut store, memory, _) = with_memory();
+    assert_eq!(append_in_turn(&mut store, memory, 1_000), None);
+    assert!(store.committed(DurabilityClass::Memory) > store.committed(DurabilityClass::Persisted));
+    let due = 1_000 + crate::limits::UNAWAITED_WRITE_NS;
+    assert_eq!(append_in_turn(&mut store, memory, 500_000), None);
+    assert!(store.poll_timeout().is_some_and(|at| at <= due), "it asks to be woken");
+    assert_eq!(store.journal.due_at(), Some(due));
+    store.handle_timeout(due, 0);
+    assert_eq!(begun_write(&mut store), Some(false));
+    assert_eq!(store.journal.due_at(), None, "both went");
+}
+
+#[test]
+fn a_persisted_record_takes_the_frames_before_it_along_at_once() {
+    let (mut store, memory, persisted) = with_memory();
+    assert_eq!(append_in_turn(&mut store, memory, 1_000), None);
+    assert_eq!(append_in_turn(&mut store, persisted, 2_000), Some(true));
+    assert_eq!(store.journal.due_at(), None, "both went");
+}
+
+#[test]
+fn many_frames_that_no_ack_waits_for_are_written_before_lent_memory_is_short() {
+    let (mut store, memory, _) = with_memory();
+    let begun = (1..64).find(|turn| append_in_turn(&mut store, memory, *turn).is_some());
+    assert_eq!(begun, Some(crate::limits::UNAWAITED_FRAMES_MAX as u64));
+}
+
+#[test]
+fn where_memory_is_not_lent_acks_wait_for_the_write_at_once() {
+    let mut store = Store::create(0, 1, StoreConfig::default());
+    let in_memory = LogConfig { durability: DurabilityClass::Memory, ..LogConfig::default() };
+    let log = store.create_partition(partition(0), in_memory).expect("there is room");
+    pump(&mut store, true);
+    assert_eq!(append_in_turn(&mut store, log, 1_000), Some(true));
+}

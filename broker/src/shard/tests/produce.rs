@@ -8,8 +8,9 @@ use protocol::messages::produce::{
     PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
 };
 
-use super::{CONN, Event, Rig, batch};
+use super::{CONN, Event, Output, Rig, batch};
 use crate::config::BrokerConfig;
+use crate::shard::event::Core;
 
 pub fn produce(topic: &str, partition: i32, records: Vec<u8>) -> ProduceRequest {
     ProduceRequest {
@@ -53,6 +54,29 @@ fn no_answer_leaves_before_the_disk_has_answered() {
     rig.settle();
     assert_eq!(only(&rig.take::<ProduceRequest>(9).expect("answered")), (0, 0));
     assert_eq!(only(&rig.take::<ProduceRequest>(9).expect("answered")), (0, 1));
+}
+
+#[test]
+fn a_write_that_acks_wait_for_is_asked_for_before_the_turns_answers() {
+    let mut rig = Rig::new(1);
+    rig.create_topic("t", 1);
+    rig.disk_runs = false;
+    rig.send(0, 9, &produce("t", 0, batch(&["a"])));
+    rig.send(0, 9, &produce("t", 0, batch(&["b"])));
+    // The write of the first is done: its answer goes, and the write of the second begins.
+    let done = std::iter::from_fn(|| Some(rig.disk.poll_complete()));
+    let (_, done) = done.flatten().next().expect("a write is under way");
+    rig.shards[0].handle_event(Event::Disk(done), rig.now);
+    rig.shards[0].end_turn(rig.now);
+    let mut kinds = Vec::new();
+    while let Some(output) = rig.shards[0].poll_output() {
+        match output {
+            Output::Disk(_) => kinds.push("disk"),
+            Output::Send { .. } => kinds.push("answer"),
+            _ => {}
+        }
+    }
+    assert_eq!(kinds[..2], ["disk", "answer"], "{kinds:?}");
 }
 
 #[test]
