@@ -4,6 +4,8 @@
 //! more in one place, or a fault less, leaves the others as they were. That is what lets
 //! `shrink.rs` take faults away one by one.
 
+mod odds;
+
 use storage::planted::Bug;
 use storage::prng::Prng;
 
@@ -350,91 +352,17 @@ pub fn knobs(plan: &Plan) -> Knobs {
     let calm = plan.workload == Workload::Calm;
     // A stream of its own: what is drawn above stays as it is.
     let mut own = Prng::new(plan.seed).fork(10);
-    let transactors = match plan.workload {
-        Workload::Mix if own.one_in(2) => own.between(1, 4) as u32,
-        Workload::Transactions => own.between(2, 6) as u32,
-        Workload::Compaction => own.between(0, 3) as u32,
-        Workload::Mix
-        | Workload::Logs
-        | Workload::Groups
-        | Workload::Moving
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => 0,
-    };
+    let odds = odds::of(plan.workload);
+    let transactors = odds.transactors.draw(&mut own);
     let rivals = own.one_in(2);
     let committed = if transactors > 0 { own.between(1, 2) as u32 } else { 0 };
-    let keyed = match plan.workload {
-        Workload::Mix if own.one_in(3) => own.between(1, 2) as u32,
-        Workload::Compaction => own.between(2, 4) as u32,
-        Workload::Mix
-        | Workload::Logs
-        | Workload::Groups
-        | Workload::Moving
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Transactions
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => 0,
-    };
-    let balanced = match plan.workload {
-        Workload::Mix if own.one_in(3) => own.between(1, 4) as u32,
-        Workload::Groups => own.between(2, 5) as u32,
-        Workload::Mix
-        | Workload::Logs
-        | Workload::Moving
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Transactions
-        | Workload::Compaction
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => 0,
-    };
+    let keyed = odds.keyed.draw(&mut own);
+    let balanced = odds.balanced.draw(&mut own);
     // And another.
     let mut own = Prng::new(plan.seed).fork(11);
-    let moves = match plan.workload {
-        Workload::Mix => own.one_in(4),
-        Workload::Groups => own.one_in(2),
-        Workload::Moving => true,
-        Workload::Logs
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Transactions
-        | Workload::Compaction
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => false,
-    };
-    let streams = match plan.workload {
-        Workload::Mix => own.one_in(5),
-        Workload::Groups => own.one_in(2),
-        Workload::Logs
-        | Workload::Moving
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Transactions
-        | Workload::Compaction
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => false,
-    };
-    // So much that a disk which is slow for a while leaves a journal no room, also for markers.
-    let floods = match plan.workload {
-        Workload::Mix | Workload::Transactions => own.one_in(8),
-        Workload::Logs
-        | Workload::Groups
-        | Workload::Moving
-        | Workload::Admin
-        | Workload::Deletions
-        | Workload::Compaction
-        | Workload::Indexes
-        | Workload::Hostile
-        | Workload::Calm => false,
-    };
+    let moves = odds::chance(&mut own, odds.moves);
+    let streams = odds::chance(&mut own, odds.streams);
+    let floods = odds::chance(&mut own, odds.floods);
     let big = floods || plan.workload == Workload::Indexes;
     let interval = own.pick(&[0, 300, 4_096]);
     let moving = Moving {
