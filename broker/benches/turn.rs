@@ -7,6 +7,9 @@
 //! to a partition of its own is the hop.
 #![expect(clippy::disallowed_methods, reason = "it times what it runs")]
 
+#[path = "../tests/common/requests.rs"]
+mod requests;
+
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,12 +21,8 @@ use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
 use broker::shard::event::{ConnId, Core, Event, Output, ShardId};
 use broker::time::Now;
-use protocol::batch::{BatchBuilder, BatchOptions};
-use protocol::compress::Codecs;
-use protocol::frame::{PREFIX_BYTES, encode_request};
-use protocol::message::Request;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
-use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use requests::{Produce, frame};
 use storage::op::{DiskDone, DiskOk, DiskOp, DiskTimes};
 use storage::sim_disk::{SimDisk, SimDiskConfig};
 
@@ -217,29 +216,8 @@ impl Rig {
     }
 }
 
-fn frame<R: Request>(version: i16, body: &R) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_request(&mut bytes, version, 1, Some("bench"), body).expect("it encodes");
-    bytes.split_off(PREFIX_BYTES)
-}
-
-fn produce(partition: i32, records: i32) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    for _ in 0..records {
-        builder.append(1_700_000_000_000, None, Some(&[7; 1000]), &[]);
-    }
-    let mut batch = Vec::new();
-    builder.build(&mut Codecs::default(), &mut batch);
-    let data = PartitionProduceData { index: partition, records: Some(batch.into()) };
-    let topic =
-        TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
-    let body = ProduceRequest {
-        acks: -1,
-        timeout_ms: 1000,
-        topic_data: vec![topic],
-        ..Default::default()
-    };
-    frame(9, &body)
+fn produce(partition: i32, records_count: i32) -> Vec<u8> {
+    Produce { topic: TOPIC, partition, records_count, value_bytes: 1000 }.frame()
 }
 
 fn produces(partitions: impl Iterator<Item = i32>, records: i32) -> Vec<Vec<u8>> {

@@ -5,6 +5,9 @@
 //! same way; `strace` or a profile of the binary is the judge of that.
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
+#[path = "common/requests.rs"]
+mod requests;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,13 +19,9 @@ use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
 use broker::shard::event::{ConnId, Core, Event, Output};
 use broker::time::Now;
-use protocol::batch::{BatchBuilder, BatchOptions};
-use protocol::compress::Codecs;
-use protocol::frame::{PREFIX_BYTES, encode_request};
-use protocol::message::Request;
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use requests::{Produce, frame};
 use storage::sim_disk::{SimDisk, SimDiskConfig};
 use storage::store::StoreConfig;
 
@@ -180,12 +179,6 @@ impl Rig {
     }
 }
 
-fn frame<R: Request>(version: i16, body: &R) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_request(&mut bytes, version, 1, Some("test"), body).expect("it encodes");
-    bytes.split_off(PREFIX_BYTES)
-}
-
 fn create() -> Vec<u8> {
     let topic = CreatableTopic {
         name: TOPIC.into(),
@@ -197,23 +190,8 @@ fn create() -> Vec<u8> {
     frame(5, &body)
 }
 
-fn produce(partition: i32, records: i32) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    for _ in 0..records {
-        builder.append(1_700_000_000_000, None, Some(&[7; 200]), &[]);
-    }
-    let mut batch = Vec::new();
-    builder.build(&mut Codecs::default(), &mut batch);
-    let data = PartitionProduceData { index: partition, records: Some(batch.into()) };
-    let topic =
-        TopicProduceData { name: TOPIC.into(), partition_data: vec![data], ..Default::default() };
-    let body = ProduceRequest {
-        acks: -1,
-        timeout_ms: 1000,
-        topic_data: vec![topic],
-        ..Default::default()
-    };
-    frame(9, &body)
+fn produce(partition: i32, records_count: i32) -> Vec<u8> {
+    Produce { topic: TOPIC, partition, records_count, value_bytes: 200 }.frame()
 }
 
 fn fetch(partition: i32, offset: i64) -> Vec<u8> {

@@ -307,6 +307,23 @@ fn i64_at(header: &[u8; BATCH_HEADER_BYTES], at: usize) -> i64 {
 #[cfg(any(test, feature = "sim"))]
 pub mod sample {
     use super::{BATCH_HEADER_BYTES, BATCH_PREFIX_BYTES, CRC_AT, batch_crc};
+    use crate::types::{AppendHow, Origin, PartitionId, TopicId};
+
+    /// How a test's client appends.
+    pub fn how() -> AppendHow {
+        AppendHow {
+            leader_epoch: 7,
+            origin: Origin::Client,
+            mono_ns: 0,
+            wall_ms: 1_000,
+            log_append_time: false,
+        }
+    }
+
+    /// A partition of a test's topic.
+    pub fn partition(partition: i32) -> PartitionId {
+        PartitionId { topic_id: TopicId([1; 16]), partition }
+    }
 
     /// What a test wants of a batch; the rest is derived.
     #[derive(Clone, Copy, Debug)]

@@ -2,22 +2,8 @@
 
 use super::*;
 use crate::op::{DiskOk, DiskOp, DiskTimes};
-use crate::segment::format::sample::{Sample, batch};
-use crate::types::{AppendHow, Origin, ReadOutcome, TopicId};
-
-fn how() -> AppendHow {
-    AppendHow {
-        leader_epoch: 7,
-        origin: Origin::Client,
-        mono_ns: 0,
-        wall_ms: 1_000,
-        log_append_time: false,
-    }
-}
-
-fn partition(partition: i32) -> PartitionId {
-    PartitionId { topic_id: TopicId([1; 16]), partition }
-}
+use crate::segment::format::sample::{Sample, batch, how, partition};
+use crate::types::{AppendHow, ReadOutcome};
 
 /// Completes every operation as a disk without faults would, writes of the journal only if
 /// `writes`.

@@ -2,25 +2,10 @@
 
 use super::*;
 use crate::op::{DiskError, DiskOk, DiskTimes};
-use crate::segment::format::sample::{Sample, batch};
+use crate::segment::format::sample::{Sample, batch, how, partition};
 use crate::store::StoreConfig;
-use crate::types::{Origin, TopicId};
 
 const SECOND: Volume = Volume(1);
-
-fn how() -> AppendHow {
-    AppendHow {
-        leader_epoch: 7,
-        origin: Origin::Client,
-        mono_ns: 0,
-        wall_ms: 1_000,
-        log_append_time: false,
-    }
-}
-
-fn partition(partition: i32) -> PartitionId {
-    PartitionId { topic_id: TopicId([1; 16]), partition }
-}
 
 fn two() -> Volumes {
     let store = || Store::create(0, 1, StoreConfig::default());
