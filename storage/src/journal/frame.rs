@@ -66,6 +66,26 @@ impl FrameHeader {
         (bytes, crc)
     }
 
+    /// The sequence in bytes that were a header of this shard and life until some of them rotted;
+    /// `None` for a right header, whoever's it is, and for everything else.
+    ///
+    /// A header lies in one sector, so that a torn write leaves all of it or nothing. Of what tells
+    /// it from other bytes (magic, version, shard, life) all but one must be there.
+    pub fn rotten_sequence(bytes: &[u8], shard: u16, life: u64) -> Option<u64> {
+        if Self::decode(bytes).is_some() {
+            return None;
+        }
+        let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+        let told = [
+            u32_at(bytes, 0) == MAGIC,
+            u16_at(bytes, 4) == VERSION,
+            u16_at(bytes, 6) == shard,
+            u64_at(bytes, 8) == life,
+        ];
+        let count = told.into_iter().filter(|told| *told).count();
+        (count + 1 >= told.len()).then(|| u64_at(bytes, 16))
+    }
+
     /// Reads a header and its checksum; `None` for bytes that are not a whole, right header.
     pub fn decode(bytes: &[u8]) -> Option<(Self, u32)> {
         let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;

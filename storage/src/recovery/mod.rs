@@ -49,6 +49,9 @@ pub enum RecoverError {
     /// Both copies are damaged.
     #[error("{path} is damaged ({why}): restore it from a backup")]
     Manifest { path: String, why: String },
+    /// What is durable of a shard's logs is not known.
+    #[error("{path} is damaged ({why}): restore it from a backup")]
+    Checkpoint { path: String, why: String },
     /// A batch below a durable end does not read.
     #[error("partition {partition}: {why}")]
     Partition { partition: PartitionId, why: String },
@@ -423,9 +426,9 @@ impl Recovery {
                     }
                 }
                 Ok(_) => {}
-                Err(why) => {
-                    self.report.notices.push(format!("{path}: {why}; the one before is used"));
-                }
+                // It is replaced at once, so that no cut leaves it damaged; and what the one before
+                // describes was cleaned since, and its journal written over.
+                Err(why) => return Err(RecoverError::Checkpoint { path, why: why.to_string() }),
             }
         }
         Ok(best)

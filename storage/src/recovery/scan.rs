@@ -78,6 +78,8 @@ pub(crate) struct Scanner {
 struct JournalFile {
     path: DiskPath,
     first: u64,
+    /// That frame's header does not read any more.
+    rotten: bool,
 }
 
 /// What a position in a file holds.
@@ -110,9 +112,16 @@ impl Scanner {
             let path = DiskPath::journal(ring::file_path(self.shard, number));
             let mut reader = FileReader::open(disk, ids, path.clone())?;
             if let Found::Frame { header, .. } = self.look(disk, ids, &mut reader, 0, true)? {
-                files.push(JournalFile { path, first: header.sequence });
+                files.push(JournalFile { path, first: header.sequence, rotten: false });
+                reader.close(disk, ids);
+            } else if let Some(sequence) = self.rotten_at(disk, ids, &mut reader, 0)? {
+                let mut reader = Some(reader);
+                let first = self.first_behind_rot(disk, ids, &mut reader, sequence)?;
+                files.push(JournalFile { path, first, rotten: true });
+                reader.expect("it is still open").close(disk, ids);
+            } else {
+                reader.close(disk, ids);
             }
-            reader.close(disk, ids);
         }
         if self.clean {
             return Ok(scan);
@@ -250,6 +259,11 @@ impl Scanner {
                          it was acknowledged",
                         later.len()
                     ));
+                } else if self.ends_in_rot(disk, ids, &mut reader, position, files, expected)? {
+                    report.notices.push(format!(
+                        "damaged frame header: {place}, sequence {expected}, taken for the end of \
+                         the journal; if it was acknowledged, it is lost"
+                    ));
                 }
                 break;
             }
@@ -386,6 +400,57 @@ impl Scanner {
     ) -> Result<Option<(FrameHeader, u32)>, RecoverError> {
         let bytes = reader.at(disk, ids, position, HEADER_BYTES)?;
         Ok(FrameHeader::decode(bytes).filter(|(header, _)| self.is_ours(header)))
+    }
+
+    /// The sequence of a frame of this life at `position` whose header rotted, as far as it says.
+    fn rotten_at(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        reader: &mut FileReader,
+        position: u64,
+    ) -> Result<Option<u64>, RecoverError> {
+        let bytes = reader.at(disk, ids, position, HEADER_BYTES)?;
+        Ok(FrameHeader::rotten_sequence(bytes, self.shard, self.life))
+    }
+
+    /// The sequence of a file's first frame, whose header rotted and says `sequence`: what follows
+    /// it tells whether that is so.
+    fn first_behind_rot(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        reader: &mut Option<FileReader>,
+        sequence: u64,
+    ) -> Result<u64, RecoverError> {
+        let later = self.later(disk, ids, reader, 0, 0)?;
+        let next = sequence.checked_add(1);
+        let fits = later.iter().any(|(_, header)| Some(header.sequence) == next)
+            || later.iter().all(|(_, header)| header.sequence < sequence);
+        let following = later.iter().min_by_key(|(at, _)| *at);
+        Ok(match following {
+            Some((_, header)) if !fits => header.sequence - 1,
+            Some(_) | None => sequence,
+        })
+    }
+
+    /// Whether the journal ends at a frame whose header rotted: here, or where a file begins.
+    fn ends_in_rot(
+        &self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        reader: &mut Option<FileReader>,
+        position: u64,
+        files: &[JournalFile],
+        expected: u64,
+    ) -> Result<bool, RecoverError> {
+        if files.iter().any(|file| file.rotten && file.first >= expected) {
+            return Ok(true);
+        }
+        let Some(reader) = reader else { return Ok(false) };
+        // Older frames of this life may stand there, whole or in part.
+        let rotten = self.rotten_at(disk, ids, reader, position)?;
+        Ok(rotten.is_some())
     }
 
     fn is_ours(&self, header: &FrameHeader) -> bool {

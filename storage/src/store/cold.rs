@@ -80,8 +80,20 @@ struct Load {
     stage: Stage,
     file: FileId,
     waiters: Vec<ReadToken>,
+    /// The index says that a batch with this offset, or with lower ones, stands where it reads.
+    claimed: Option<i64>,
     /// Its segment's files were replaced under it: it begins again.
     stale: bool,
+}
+
+/// Where to read for what is wanted.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    position: u32,
+    /// It follows what was read before.
+    follows: bool,
+    /// See `Load`.
+    claimed: Option<i64>,
 }
 
 /// Open files of segments that are read.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Block, DiskIndex, Load, OpenFile, Request, Served, Stage, Want};
+use super::{Block, DiskIndex, Load, OpenFile, Place, Request, Served, Stage, Want};
 use crate::buffer::{AlignedBuf, SharedBuf};
 use crate::limits::{
     BLOCK_BYTES, INDEX_CACHE_COUNT, LOADS_MAX, READ_AHEAD_BYTES, READ_BLOCK_BYTES, READ_FILES_MAX,
@@ -24,7 +24,7 @@ impl Store {
     /// the same file: whoever waits looks again when it ends, and starts one then if it did not
     /// bring enough.
     pub(super) fn load(&mut self, want: Want, waiter: Option<ReadToken>) -> Result<(), ReadError> {
-        let position = self.position_of(want).map(|(position, _)| position);
+        let position = self.place_of(want).map(|place| place.position);
         let helps = |load: &Load| match load.stage {
             _ if load.want == want => true,
             _ if (load.want.log, load.want.base) != (want.log, want.base) => false,
@@ -47,6 +47,7 @@ impl Store {
             stage: Stage::OpenLog,
             file: FileId(0),
             waiters: waiter.into_iter().collect(),
+            claimed: None,
             stale: false,
         });
         self.next_stage(slot);
@@ -66,10 +67,11 @@ impl Store {
             }
             return self.open_file(slot, Stage::OpenIndex(LogFileKind::TimeIndex));
         }
-        match self.position_of(want) {
-            Some((position, follows)) => {
-                let bytes = if follows { READ_AHEAD_BYTES } else { READ_BLOCK_BYTES };
-                self.read_block(slot, position, bytes as u32);
+        match self.place_of(want) {
+            Some(place) => {
+                let bytes = if place.follows { READ_AHEAD_BYTES } else { READ_BLOCK_BYTES };
+                self.cold.loads[slot].claimed = place.claimed;
+                self.read_block(slot, place.position, bytes as u32);
             }
             None => self.open_file(slot, Stage::OpenIndex(LogFileKind::OffsetIndex)),
         }
@@ -79,24 +81,25 @@ impl Store {
         self.cold.indexes.iter().find(|index| index.log == want.log && index.base == want.base)
     }
 
-    /// Where to read for what is wanted, and whether that follows what was read before; `None` when
-    /// only the disk knows, or of a time.
-    fn position_of(&self, want: Want) -> Option<(u32, bool)> {
+    /// Where to read for what is wanted; `None` when only the disk knows, or of a time.
+    fn place_of(&self, want: Want) -> Option<Place> {
         let offset = want.offset?;
         // The block before it ends where it begins; else the index knows.
         let before = self.cold.blocks.iter().find(|block| {
             block.log == want.log && block.base == want.base && block.next_offset == offset
         });
         if let Some(block) = before {
-            return Some((block.end, true));
+            return Some(Place { position: block.end, follows: true, claimed: None });
         }
         let log = self.logs.get(want.log)?;
         let segment = log.segments.iter().find(|segment| segment.base == want.base)?;
-        let known = segment.position_for(offset).map(|entry| entry.position).or_else(|| {
+        let entry = segment.position_for(offset).or_else(|| {
             let offsets = self.cached_index(want)?.offsets.as_ref()?;
-            Some(offsets.lookup(offset).position)
-        });
-        known.map(|position| (position, false))
+            Some(offsets.lookup(offset))
+        })?;
+        // Before the first batch of a segment there is nothing that could be missed.
+        let claimed = (entry.position > 0).then_some(entry.offset);
+        Some(Place { position: entry.position, follows: false, claimed })
     }
 
     fn read_block(&mut self, slot: usize, position: u32, len: u32) {
@@ -263,6 +266,16 @@ impl Store {
                 self.quarantine_now(want.log, format!("{file} at {at}: {why}"));
                 return self.end_load(slot);
             }
+        }
+        // An entry that rotted leads past the batches it is about, and compaction leaves gaps: nobody
+        // would miss them.
+        if let (Some(claimed), Some(first)) = (self.cold.loads[slot].claimed.take(), first)
+            && first > claimed
+        {
+            let file = LogName::new(want.base, LogFileKind::OffsetIndex);
+            let why = format!("{file}: the batch of offset {claimed} is not at {position}");
+            self.fail_partition(want.log, why);
+            return self.end_load(slot);
         }
         let end = position + valid as u32;
         // Compaction leaves gaps. Whatever a batch before this one would hold lies below `offset`,
