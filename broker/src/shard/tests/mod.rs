@@ -278,13 +278,17 @@ impl Rig {
 
     /// Time passes; timers that come due fire.
     pub fn advance_ms(&mut self, ms: u64) {
-        let until = self.now.mono_ns + ms * 1_000_000;
-        while let Some((at, shard)) = self.next_timeout().filter(|(at, _)| *at <= until) {
+        self.advance_to(self.now.mono_ns + ms * 1_000_000);
+        self.now.wall_ms += ms as i64;
+    }
+
+    /// Until then by the monotonic clock; the wall clock stands still.
+    fn advance_to(&mut self, until_ns: u64) {
+        while let Some((at, shard)) = self.next_timeout().filter(|(at, _)| *at <= until_ns) {
             self.now.mono_ns = self.now.mono_ns.max(at);
             self.event(shard, Event::Timeout);
         }
-        self.now.mono_ns = until;
-        self.now.wall_ms += ms as i64;
+        self.now.mono_ns = until_ns;
     }
 
     fn next_timeout(&self) -> Option<(u64, usize)> {

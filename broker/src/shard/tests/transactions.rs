@@ -175,6 +175,76 @@ fn a_batch_of_an_ended_transaction_is_fenced_by_its_epoch() {
     assert_eq!(only(&rig.request(0, ADDS, &write(0, &producer, 0))), (0, 2));
 }
 
+/// A transaction's first batch, sent when the one before was decided a moment ago and its end takes
+/// `end_us`: the batch's error code, and after how many microseconds it is answered.
+fn first_batch_behind_an_end_of(end_us: u64) -> (i16, u64) {
+    let mut rig = Rig::new(2);
+    rig.create_topic("t", 16);
+    let producer = begin(&mut rig);
+    let owner = crate::api::transactions::owner(&rig.shards[0], "id").expect("it has a partition");
+    let owner = usize::from(owner.0);
+    let is_here = |rig: &Rig, partition: i32| {
+        let topics = &rig.shards[owner].topics;
+        topics.find_name("t").and_then(|topic| topics.partition(topic, partition)?.log).is_some()
+    };
+    let here = (0..16).find(|partition| is_here(&rig, *partition)).expect("each has some");
+    let there = (0..16).find(|partition| !is_here(&rig, *partition)).expect("each has some");
+    assert_eq!(only(&rig.request(owner, ADDS, &write(there, &producer, 0))), (0, 0));
+    // The coordinator decides alone, and its marker does not reach the other shard.
+    rig.mesh_runs = false;
+    let request = EndTxnRequest {
+        transactional_id: "id".to_owned(),
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch,
+        committed: true,
+    };
+    let ended = rig.request(owner, 5, &request);
+    assert_eq!(ended.error_code, 0, "{ended:?}");
+    let next = InitProducerIdResponse {
+        producer_id: ended.producer_id,
+        producer_epoch: ended.producer_epoch,
+        ..producer
+    };
+    let (began_ns, end_ns) = (rig.now.mono_ns, rig.now.mono_ns + end_us * 1_000);
+    rig.send(owner, ADDS, &write(here, &next, 0));
+    loop {
+        if let Some(answer) = rig.take::<ProduceRequest>(ADDS) {
+            return (only(&answer).0, (rig.now.mono_ns - began_ns) / 1_000);
+        }
+        let (at_ns, _) = rig.next_timeout().expect("the batch waits for a moment to come");
+        let ends = !rig.mesh_runs && end_ns < at_ns;
+        rig.advance_to(if ends { end_ns } else { at_ns });
+        if ends {
+            rig.mesh_runs = true;
+            rig.settle();
+        }
+    }
+}
+
+#[test]
+fn a_first_batch_waits_for_the_end_of_the_transaction_before_hardly_longer_than_it_takes() {
+    // Asked again after half a millisecond, then after as long as it was waited for, up to 20 ms.
+    for (end_us, answered_us) in [
+        (0, 500),
+        (499, 500),
+        (700, 1_000),
+        (1_500, 2_000),
+        (3_000, 4_000),
+        (7_000, 8_000),
+        (15_000, 16_000),
+        (17_000, 32_000),
+        (40_000, 52_000),
+        (91_000, 92_000),
+    ] {
+        let answered = first_batch_behind_an_end_of(end_us);
+        assert_eq!(answered, (0, answered_us), "an end of {end_us} us");
+    }
+    // Longer than Kafka's `add.partitions.to.txn.retry.backoff.max.ms` nobody waits: the producer
+    // is told to come again.
+    let busy = ErrorCode::ConcurrentTransactions.code();
+    assert_eq!(first_batch_behind_an_end_of(93_000), (busy, 92_000));
+}
+
 /// Where readers of committed records find the end of each partition.
 fn stable(rig: &mut Rig, partitions: i32) -> Vec<i64> {
     let latest = |partition_index| ListOffsetsPartition {
