@@ -267,8 +267,8 @@ impl Store {
                 return self.end_load(slot);
             }
         }
-        // An entry that rotted leads past the batches it is about, and compaction leaves gaps: nobody
-        // would miss them.
+        // An entry that rotted leads past the batches it is about, and compaction leaves gaps:
+        // nobody would miss them.
         if let (Some(claimed), Some(first)) = (self.cold.loads[slot].claimed.take(), first)
             && first > claimed
         {
