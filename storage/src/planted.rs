@@ -45,6 +45,7 @@ pub enum Bug {
     DowngradeTakesUnheard,
     UpgradeTakesUnheard,
     CarriedIndexTakenForWritten,
+    SwapNamesNotSynced,
 }
 
 impl Bug {
@@ -79,7 +80,7 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 8] = [
+    pub const FIXED: [(&'static str, Bug); 9] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
         ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
@@ -88,6 +89,7 @@ impl Bug {
         ("downgrade-takes-unheard", Bug::DowngradeTakesUnheard),
         ("upgrade-takes-unheard", Bug::UpgradeTakesUnheard),
         ("carried-index-taken-for-written", Bug::CarriedIndexTakenForWritten),
+        ("swap-names-not-synced", Bug::SwapNamesNotSynced),
     ];
 
     /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.

@@ -90,6 +90,14 @@ pub const ALL: &[Pinned] = &[
                 written, the next life took it for written, and the partition went offline when \
                 the index was read again",
     },
+    Pinned {
+        bug: Bug::SwapNamesNotSynced,
+        workload: Workload::Compaction,
+        first_seed: 2,
+        found: "a start that finds nothing left to rename has still to make durable what the \
+                killed life renamed: a power cut soon after brought the old segment's file back \
+                under a manifest that described the cleaned one",
+    },
 ];
 
 /// What became of a case.

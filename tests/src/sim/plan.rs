@@ -166,10 +166,15 @@ pub enum FaultKind {
     ClockJump,
     /// Memory is compared with what a start from the disk comes to.
     Replay,
+    /// The process dies while a cleaned segment takes its place, and the power goes soon after the
+    /// start that follows.
+    KillInSwap,
+    /// A bit of a copy of the disk flips, anywhere, and a start from that copy is looked at.
+    RottenStart,
 }
 
 impl FaultKind {
-    /// All of them with how often they come, relative to each other.
+    /// Those that come all the time, with how often, relative to each other.
     pub const ALL: [(FaultKind, u64); 18] = [
         (FaultKind::PowerCut, 5),
         (FaultKind::Kill, 6),
@@ -190,6 +195,36 @@ impl FaultKind {
         (FaultKind::ClockJump, 2),
         (FaultKind::Replay, 4),
     ];
+
+    /// Whether it makes the broker, its disk or a client's answers stand still.
+    pub fn stands_still(self) -> bool {
+        match self {
+            FaultKind::HalfOpen
+            | FaultKind::SlowReader
+            | FaultKind::ByteByByte
+            | FaultKind::DiskError
+            | FaultKind::DiskTorn
+            | FaultKind::DiskFull
+            | FaultKind::DiskSlow
+            | FaultKind::DiskStuck
+            | FaultKind::BitFlip
+            | FaultKind::Pause
+            | FaultKind::CoreStall => true,
+            FaultKind::PowerCut
+            | FaultKind::Kill
+            | FaultKind::CleanStop
+            | FaultKind::CutInRecovery
+            | FaultKind::Reset
+            | FaultKind::ClockJump
+            | FaultKind::Replay
+            | FaultKind::KillInSwap
+            | FaultKind::RottenStart => false,
+        }
+    }
+
+    /// Those with a stream of their own, beside the others, in one run of so many: of what they
+    /// need there is too little in most runs, or they change nothing in the run.
+    const BESIDE: [(FaultKind, u64); 2] = [(FaultKind::KillInSwap, 2), (FaultKind::RottenStart, 2)];
 }
 
 /// One thing that goes wrong.
@@ -252,6 +287,10 @@ pub struct Knobs {
     pub streams: u32,
     /// Bytes of a log between two entries of its index, as a topic's default.
     pub index_interval_bytes: u32,
+    /// The second topic that lasts is made so much later than the first.
+    pub late_topic_ns: Option<u64>,
+    /// How long tombstones stay in the compacted topic; `None`: longer than any run.
+    pub delete_retention_ms: Option<i64>,
 }
 
 /// Members of a group of both protocols.
@@ -363,6 +402,12 @@ pub fn knobs(plan: &Plan) -> Knobs {
     let moves = odds::chance(&mut own, odds.moves);
     let streams = odds::chance(&mut own, odds.streams);
     let floods = odds::chance(&mut own, odds.floods);
+    let mut own = Prng::new(plan.seed).fork(14);
+    let expires = own.one_in(2);
+    let delete_retention_ms = own.pick(&[100, 1_000, 4_000]);
+    let mut own = Prng::new(plan.seed).fork(15);
+    let late = own.one_in(6) && !calm;
+    let late_topic_ns = own.between(300, 2_000) * MS;
     let big = floods || plan.workload == Workload::Indexes;
     let interval = own.pick(&[0, 300, 4_096]);
     let moving = Moving {
@@ -405,6 +450,8 @@ pub fn knobs(plan: &Plan) -> Knobs {
         moving: if moves { moving } else { Moving::default() },
         streams: if streams { own.between(1, 3) as u32 } else { 0 },
         index_interval_bytes: if plan.workload == Workload::Indexes { 0 } else { interval },
+        late_topic_ns: late.then_some(late_topic_ns),
+        delete_retention_ms: (keyed > 0 && expires).then_some(delete_retention_ms),
     }
 }
 
@@ -417,12 +464,31 @@ pub fn schedule(plan: &Plan) -> Vec<Fault> {
     // Half of the kinds at a time: what never happens together would hide behind what always does.
     let kinds: Vec<(FaultKind, u64)> =
         FaultKind::ALL.into_iter().filter(|_| prng.one_in(2)).collect();
-    let deletions = [(FaultKind::DiskError, 2), (FaultKind::CleanStop, 3), (FaultKind::Kill, 1)];
+    // What a failed journal did not write a kill leaves in shared memory, a power cut does not; and
+    // a stop of a slow disk takes long enough for somebody to come.
+    let deletions = [
+        (FaultKind::DiskError, 2),
+        (FaultKind::CleanStop, 4),
+        (FaultKind::PowerCut, 3),
+        (FaultKind::DiskSlow, 3),
+    ];
     let kinds = if plan.workload == Workload::Deletions { deletions.to_vec() } else { kinds };
     let total: u64 = kinds.iter().map(|(_, weight)| weight).sum();
-    if total == 0 {
-        return Vec::new();
+    let mut faults = match total {
+        0 => Vec::new(),
+        _ => among(plan, &mut prng, &kinds, total),
+    };
+    faults.extend(beside(plan));
+    faults.sort_by_key(|fault| fault.step);
+    if let Some(kept) = &plan.faults {
+        let kept = kept.iter().filter_map(|index| faults.get(*index)).copied().collect();
+        return kept;
     }
+    faults
+}
+
+/// As many faults of these kinds as fit, whose weights are `total` together.
+fn among(plan: &Plan, prng: &mut Prng, kinds: &[(FaultKind, u64)], total: u64) -> Vec<Fault> {
     let apart = prng.pick(&[400, 1_000, 3_000]);
     let mut faults = Vec::new();
     let mut step = prng.between(200, 1_000);
@@ -437,9 +503,24 @@ pub fn schedule(plan: &Plan) -> Vec<Fault> {
         faults.push(Fault { step, kind: *kind, draw: prng.next_u64() });
         step += prng.between(1, 2 * apart);
     }
-    if let Some(kept) = &plan.faults {
-        let kept = kept.iter().filter_map(|index| faults.get(*index)).copied().collect();
-        return kept;
+    faults
+}
+
+/// What goes wrong beside that, as if the other faults were not there.
+fn beside(plan: &Plan) -> Vec<Fault> {
+    let root = Prng::new(plan.seed).fork(13);
+    let mut faults = Vec::new();
+    for (number, (kind, one_in)) in (1..).zip(FaultKind::BESIDE) {
+        let mut own = root.fork(number);
+        let comes = own.one_in(one_in);
+        let fits = kind != FaultKind::KillInSwap || plan.drawn() == Workload::Compaction;
+        if comes && fits {
+            let drawn = (0..own.between(1, 6)).map(|_| {
+                let (step, draw) = (own.between(1_000, STEPS - 1), own.next_u64());
+                Fault { step, kind, draw }
+            });
+            faults.extend(drawn.filter(|fault| fault.step < plan.steps));
+        }
     }
     faults
 }
@@ -467,7 +548,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_fault_is_drawn_by_some_seed() {
-        for (kind, _) in FaultKind::ALL {
+        for (kind, _) in FaultKind::ALL.into_iter().chain(FaultKind::BESIDE) {
             let drawn = (0..60)
                 .any(|seed| schedule(&Plan::new(seed)).iter().any(|fault| fault.kind == kind));
             assert!(drawn, "{kind:?} never comes");

@@ -31,6 +31,7 @@ pub mod nothing_skipped;
 pub mod one_owner;
 pub mod reads_agree;
 pub mod replay;
+pub mod rotten_start;
 pub mod sent_once;
 pub mod stable_offset;
 pub mod topics;
@@ -112,6 +113,12 @@ pub struct Facts {
     pub think_ns_mean: u64,
     pub padding_max: u64,
     pub partitions: i32,
+    /// How long tombstones stay in the compacted topic, if less than a run.
+    pub delete_retention_ms: Option<i64>,
+    /// One of the topics that last is made when groups read already.
+    pub late_topic: bool,
+    /// Something made the broker, its disk or a reader stand still in this run.
+    pub stood_still: bool,
 }
 
 /// All checkers and the marks.
@@ -136,6 +143,8 @@ pub struct Checkers {
     pub marks: Marks,
     /// The wall clock has jumped in this run.
     pub clock_jumped: bool,
+    /// Tombstones of the compacted topic go in this run.
+    pub tombstones_expire: bool,
     /// A durable bit has flipped: what a partition holds may be out of reach.
     pub rotten: bool,
     /// What the auditor found, once it is done.
@@ -209,7 +218,17 @@ impl Checkers {
                 no_hanging::check(log)?;
                 self.watermark.check_log(partition, log)?;
                 self.compacted.check_sequences(partition, &log.sequences)?;
-                return self.compacted.check_log(&self.transactions, partition, &log.entries);
+                let expires = self.tombstones_expire;
+                let log = self.compacted.check_log(
+                    &self.transactions,
+                    partition,
+                    &log.entries,
+                    expires,
+                )?;
+                if log.tombstones_gone > 0 {
+                    self.marks.hit("tombstone gone");
+                }
+                return Ok(());
             }
             None => dense::check(log.log_start, log.log_start, &log.records)?,
         }

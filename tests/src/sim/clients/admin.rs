@@ -74,6 +74,8 @@ pub struct Admin {
     segment_bytes: i32,
     /// Deletes records rather than anything else.
     trims: bool,
+    /// One of the topics that last, and before when it is not made.
+    late: Option<(usize, u64)>,
     asked: Option<Asked>,
     /// An answer was lost: look before going on.
     unsure: bool,
@@ -99,10 +101,18 @@ impl Admin {
             own: kept.chain(passing).collect(),
             segment_bytes,
             trims: false,
+            late: None,
             asked: None,
             unsure: false,
             not_before_ns: 0,
         }
+    }
+
+    /// One that makes a topic that lasts not before `not_before_ns`, when groups share out the
+    /// others already.
+    pub fn with_late(self, name: &str, not_before_ns: u64) -> Self {
+        let late = self.own.iter().position(|own| own.name == name);
+        Self { late: late.map(|index| (index, not_before_ns)), ..self }
     }
 
     /// One that deletes records rather than anything else.
@@ -122,6 +132,9 @@ impl Admin {
         if compacted {
             configs.push(config("cleanup.policy", "compact".to_owned()));
             configs.push(config("min.cleanable.dirty.ratio", "0.01".to_owned()));
+            if let Some(ms) = cx.facts.delete_retention_ms {
+                configs.push(config("delete.retention.ms", ms.to_string()));
+            }
         }
         if own.name == IN_MEMORY {
             configs.push(config("corelane.durability", "memory".to_owned()));
@@ -175,7 +188,11 @@ impl Admin {
         let partition = cx.prng.below(own.partitions as u64) as i32;
         let key = PartitionKey { topic: id, partition };
         let end = cx.checkers.watermark.floor(key);
-        let offset = cx.prng.between(0, end as u64) as i64;
+        // Of those that only delete, half go further than was asked for before, and the others see
+        // whether that is still so.
+        let goes_on = self.trims && cx.prng.one_in(2);
+        let low = if goes_on { cx.checkers.topics.trim_floor(key).min(end) } else { 0 };
+        let offset = cx.prng.between(low as u64, end as u64) as i64;
         cx.checkers.topics.trim_asked(key, offset);
         let partitions = vec![DeleteRecordsPartition { partition_index: partition, offset }];
         let topic = DeleteRecordsTopic { name: own.name.clone(), partitions };
@@ -237,7 +254,11 @@ impl Admin {
             self.list(cx);
             return;
         }
-        let missing = self.own.iter().position(|own| own.lasting && own.id.is_none());
+        self.late.take_if(|(_, not_before_ns)| cx.facts.calm || *not_before_ns <= cx.now_ns);
+        let late = self.late.map(|(index, _)| index);
+        let mut own = self.own.iter().enumerate();
+        let missing =
+            own.position(|(index, own)| own.lasting && own.id.is_none() && late != Some(index));
         if let Some(index) = missing {
             self.create(cx, index);
             return;
@@ -255,6 +276,7 @@ impl Admin {
         match (own.id, cx.prng.below(12)) {
             (Some(id), _) if self.trims && !own.lasting => self.trim(cx, index, id),
             (_, 0..2) => self.list(cx),
+            (None, _) if late == Some(index) => self.list(cx),
             (Some(_), 2..4) => self.alter(cx, index),
             (Some(_), 4..6) => self.describe(cx, index),
             (Some(_), _) if own.lasting => self.describe(cx, index),
@@ -429,7 +451,9 @@ impl Client for Admin {
 
     fn receive(&mut self, cx: &mut Cx<'_>, response: Response) -> Held {
         let asked = self.asked.take().ok_or("an answer without a request")?;
-        let lasts = self.own.iter().any(|own| own.lasting && own.id.is_none());
+        let late = self.late.map(|(index, _)| index);
+        let mut own = self.own.iter().enumerate();
+        let lasts = own.any(|(index, own)| own.lasting && own.id.is_none() && late != Some(index));
         self.not_before_ns =
             if lasts { cx.after_ms(5) } else { cx.think() + 4 * (cx.think() - cx.now_ns) };
         self.take(cx, asked, &response)

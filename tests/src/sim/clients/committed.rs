@@ -20,6 +20,7 @@ use storage::prng::Prng;
 use super::records::{self, Isolation};
 use super::transactor::SOURCE;
 use super::{Client, Cx, MS_NS, decode};
+use crate::sim::checkers::compacted::Followed;
 use crate::sim::checkers::topics::Apart;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
@@ -31,6 +32,8 @@ struct Floors {
     position: i64,
     high_watermark: i64,
     last_stable: i64,
+    /// When it was asked for.
+    asked_ns: u64,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct Committed {
     topic: Apart,
     version: i16,
     positions: BTreeMap<PartitionKey, i64>,
+    /// Of a compacted topic: what it was given since it began at the start.
+    followed: BTreeMap<PartitionKey, Followed>,
     asked: Option<Asked>,
     not_before_ns: u64,
 }
@@ -62,6 +67,7 @@ impl Committed {
             topic,
             version: prng.pick(&[4, 11, 13, 17]),
             positions: BTreeMap::new(),
+            followed: BTreeMap::new(),
             asked: None,
             not_before_ns: 0,
         }
@@ -76,11 +82,13 @@ impl Committed {
             let position = self.positions.entry(key).or_default();
             if !cx.facts.calm && cx.prng.one_in(60) {
                 *position = 0;
+                self.followed.remove(&key);
             }
             let floors = Floors {
                 position: *position,
                 high_watermark: cx.checkers.watermark.floor(key),
                 last_stable: cx.checkers.stable_offset.floor(key),
+                asked_ns: cx.now_ns,
             };
             asked.insert(key, floors);
             partitions.push(FetchPartition {
@@ -194,7 +202,12 @@ impl Committed {
             let isolation = Isolation::Committed(&aborted);
             let (entries, next) = records::open_keyed(&bytes, floors.position, isolation)?;
             let transactions = &cx.checkers.transactions;
-            cx.checkers.compacted.check_read(transactions, key, &entries)?;
+            let compacted = &cx.checkers.compacted;
+            compacted.check_read(transactions, key, &entries)?;
+            let followed = self.followed.entry(key).or_default();
+            let times_ns = (floors.asked_ns, cx.now_ns);
+            let read = (&entries[..], next);
+            compacted.check_follower(transactions, key, followed, read, times_ns, cx.facts)?;
             self.positions.insert(key, next);
             return Ok(());
         }

@@ -137,6 +137,10 @@ impl Client for Keyed {
         cx.checkers.error_codes.check(cx.facts, ApiKey::Produce, code, &[])?;
         if ErrorCode::from_i16(code) != Some(ErrorCode::None) {
             self.not_before_ns = cx.after_ms(20);
+            if code == ErrorCode::KafkaStorageError as i16 && cx.facts.rotten && cx.facts.calm {
+                // Its partition is offline for good.
+                self.batch = None;
+            }
             return Ok(());
         }
         self.batch = None;

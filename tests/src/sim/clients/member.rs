@@ -24,6 +24,9 @@ use crate::sim::checkers::member_epochs::Told;
 use crate::sim::checkers::one_owner::Named;
 use crate::sim::checkers::{Checkers, Held, PartitionKey};
 
+/// How long a member of a group at rest waits for a generation that reads everything.
+const REST_NS: u64 = 2 * SECOND_NS;
+
 #[derive(Clone, PartialEq, Debug)]
 enum State {
     Unknown,
@@ -226,6 +229,16 @@ impl Member {
 
     /// What a member of a generation does next.
     fn live(&mut self, cx: &mut Cx<'_>) {
+        // The leader that would have heard of a new topic may have been replaced by a static member
+        // that was not told to share out: as with Kafka, somebody has to begin a generation.
+        let rests = cx.facts.calm && cx.facts.late_topic && !self.moving;
+        if rests && self.joined_ns + REST_NS < cx.now_ns {
+            let all = Self::all_partitions(cx.checkers);
+            if cx.checkers.one_owner.unshared(&self.reading.group, &all).is_some() {
+                self.rejoin(cx);
+                return;
+            }
+        }
         let grown = |shared: &Vec<Named>| *shared != Self::all_partitions(cx.checkers);
         if self.shared.as_ref().is_some_and(grown) {
             cx.checkers.marks.hit("leader joins for a new topic");

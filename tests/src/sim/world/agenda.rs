@@ -25,6 +25,8 @@ pub enum What {
     Start,
     /// A fault ends.
     Heal(Heal),
+    /// The power goes, in one life of the process.
+    PowerGoes { life: u32, draw: u64 },
 }
 
 /// What a fault's end gives back.

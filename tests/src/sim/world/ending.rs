@@ -34,6 +34,7 @@ impl World {
         self.facts.calm = true;
         self.faults.clear();
         self.cut_in_recovery = None;
+        (self.swap_kill, self.cut_after_start, self.rotten_wanted) = (None, None, None);
         self.node.disk.clear_faults();
         self.node.disk.set_space(None);
         self.node.disk.release_stuck();

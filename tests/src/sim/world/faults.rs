@@ -1,13 +1,13 @@
 //! What goes wrong, as the schedule says, and how the broker is brought back.
 
-use protocol::types::Uuid;
-use storage::op::{DiskError, DiskPath};
+use storage::op::DiskError;
 use storage::prng::Prng;
 use storage::sim_disk::{Effect, Fault as DiskFault, Ops};
 use storage::types::Volume;
 
 use super::agenda::{Heal, What};
 use super::node::Inbound;
+use super::sessions::DEAF_PATIENCE_NS;
 use super::{CleanStop, World};
 use crate::sim::checkers::{Held, breach, liveness, replay};
 use crate::sim::clients::{MS_NS, SECOND_NS};
@@ -26,6 +26,7 @@ impl World {
         let mut prng = Prng::new(fault.draw);
         self.trace.say("fault", format!("{:?}", fault.kind));
         *self.outcome.faults.entry(fault.kind).or_default() += 1;
+        self.facts.stood_still |= fault.kind.stands_still();
         match fault.kind {
             FaultKind::PowerCut => self.power_cut(&mut prng),
             FaultKind::Kill => self.kill(&mut prng),
@@ -40,6 +41,8 @@ impl World {
                     let way = prng.below(3);
                     link.up_deaf |= way != 0;
                     link.down_deaf |= way != 1;
+                    let seat = link.seat;
+                    self.plan_wake(seat, self.now_ns + DEAF_PATIENCE_NS);
                 }
             }
             FaultKind::SlowReader => {
@@ -116,6 +119,10 @@ impl World {
             FaultKind::Replay => {
                 self.replay_wanted = Some((prng.next_u64(), self.step + REST_STEPS));
             }
+            FaultKind::KillInSwap => self.kill_in_swap(&mut prng),
+            FaultKind::RottenStart => {
+                self.rotten_wanted = Some((prng.next_u64(), self.step + REST_STEPS));
+            }
         }
         // A fault of the disk may have cut the power.
         Ok(())
@@ -190,32 +197,6 @@ impl World {
         self.disturb(for_ns + 4 * SECOND_NS);
         let heal = Heal::Operator { life: self.facts.life, kindly: prng.one_in(3) };
         self.agenda.plan(self.now_ns + for_ns, What::Heal(heal));
-    }
-
-    /// A bit of a client's topic flips in a segment.
-    fn flip_bit(&mut self, prng: &mut Prng) {
-        let ours: Vec<String> =
-            self.checkers.topics.known().iter().map(|topic| folder(topic.id)).collect();
-        let logs: Vec<(DiskPath, u64)> = self
-            .node
-            .disk
-            .files()
-            .filter(|(path, bytes)| {
-                path.path.ends_with(".log")
-                    && !bytes.is_empty()
-                    && ours.iter().any(|folder| path.path.contains(folder.as_str()))
-            })
-            .map(|(path, bytes)| (path.clone(), bytes.len() as u64))
-            .collect();
-        if logs.is_empty() {
-            return;
-        }
-        let (path, bytes) = &logs[prng.below(logs.len() as u64) as usize];
-        let (byte, bit) = (prng.below(*bytes), prng.below(8) as u8);
-        self.node.disk.flip_bit(path, byte, bit);
-        self.facts.rotten = true;
-        self.facts.disk_failed = true;
-        self.checkers.rotten = true;
     }
 
     // --- The process ---
@@ -327,6 +308,9 @@ impl World {
         }
         self.plan_disk();
         self.outcome.starts += 1;
+        if let Some(draw) = self.cut_after_start.take() {
+            self.plan_power_cut(draw);
+        }
         Ok(())
     }
 
@@ -416,9 +400,4 @@ impl World {
             }
         }
     }
-}
-
-/// The part of a path that is a topic's own.
-fn folder(id: Uuid) -> String {
-    id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,6 +5,7 @@
 //! between events no time passes, within one none does.
 
 mod agenda;
+mod damage;
 mod ending;
 mod faults;
 mod network;
@@ -36,6 +37,7 @@ use super::{Broken, Outcome};
 use agenda::{Agenda, What};
 use network::Link;
 use node::Node;
+pub use node::RottenStart;
 use trace::Trace;
 
 const WALL_START_MS: i64 = 1_700_000_000_000;
@@ -88,6 +90,12 @@ struct World {
     stopping: Option<CleanStop>,
     cut_in_recovery: Option<u64>,
     replay_wanted: Option<(u64, u64)>,
+    /// A start from a copy in which a bit flips: what is left to chance, and until when.
+    rotten_wanted: Option<(u64, u64)>,
+    /// A kill that waits for a swap.
+    swap_kill: Option<damage::SwapKill>,
+    /// The power goes soon after the next start.
+    cut_after_start: Option<u64>,
     shards_before: u16,
     /// Operations the disk had refused when a start was tried last.
     refusals_before: u64,
@@ -115,6 +123,8 @@ impl World {
             think_ns_mean: knobs.think_ns_mean,
             padding_max: knobs.padding_max,
             partitions: knobs.partitions,
+            delete_retention_ms: knobs.delete_retention_ms,
+            late_topic: knobs.late_topic_ns.is_some(),
             ..Facts::default()
         };
         let mut world = Self {
@@ -130,7 +140,10 @@ impl World {
             links: BTreeMap::new(),
             next_link: 0,
             seats: Vec::new(),
-            checkers: Checkers::default(),
+            checkers: Checkers {
+                tombstones_expire: facts.delete_retention_ms.is_some(),
+                ..Checkers::default()
+            },
             facts,
             trace: Trace::new(plan.trace),
             outcome: Outcome::default(),
@@ -143,6 +156,9 @@ impl World {
             stopping: None,
             cut_in_recovery: None,
             replay_wanted: None,
+            rotten_wanted: None,
+            swap_kill: None,
+            cut_after_start: None,
             shards_before: 0,
             refusals_before: 0,
         };
@@ -173,7 +189,11 @@ impl World {
         let mut clients: Vec<Box<dyn Client>> = Vec::new();
         // The first one makes the topics that last, also where nobody changes any.
         let keeper_names = if population.admins > 0 { 2 } else { 0 };
-        clients.push(Box::new(Admin::new(0, &lasting, keeper_names, segment_bytes)));
+        let keeper = Admin::new(0, &lasting, keeper_names, segment_bytes);
+        clients.push(Box::new(match self.knobs.late_topic_ns {
+            Some(after_ns) => keeper.with_late(LASTING[1], self.now_ns + after_ns),
+            None => keeper,
+        }));
         for number in 1..population.admins as usize {
             let admin = Admin::new(number, &[], 2, segment_bytes);
             let trims = self.plan.workload == Workload::Deletions;
@@ -275,7 +295,10 @@ impl World {
         match what {
             What::Turn { life, shard } => self.turn(life, shard)?,
             What::Mesh { life, from, to } => self.mesh_arrives(life, from, to),
-            What::Disk => self.disk_completes()?,
+            What::Disk => {
+                self.disk_completes()?;
+                self.try_swap_kill();
+            }
             What::ToBroker { link } => self.broker_takes(link)?,
             What::ToClient { link } => self.client_takes(link)?,
             What::Hangup { link } => self.broker_hears_hangup(link),
@@ -291,8 +314,10 @@ impl World {
                 }
             }
             What::Heal(heal) => self.heal(heal)?,
+            What::PowerGoes { life, draw } => self.power_goes(life, draw),
         }
         self.continue_clean_stop()?;
+        self.try_rotten_start()?;
         self.try_replay()
     }
 

@@ -14,7 +14,7 @@ use broker::shard::inspect::DurableState;
 use broker::shard::mesh::MeshMessage;
 use broker::shard::response::Response;
 use broker::time::Now;
-use storage::op::{DiskDone, DiskPath};
+use storage::op::{DiskDone, DiskPath, Root};
 use storage::prng::Prng;
 use storage::recovery::memory_path;
 use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
@@ -28,6 +28,8 @@ const SETTLE_TURNS: u64 = 200_000;
 /// Shared memory of a shard: so little that it runs out now and then.
 const MEMORY_SLOTS: usize = 8;
 const MEMORY_SLOT_BYTES: usize = 64 << 10;
+/// Where the metadata log's folder is: its topic id is Kafka's, 1.
+const METADATA: &str = "topics/00000000000000000000000000000001/";
 
 /// Something that waits for a shard's next turn.
 #[derive(Debug)]
@@ -39,6 +41,17 @@ pub enum Inbound {
     Disk(DiskDone),
     Mesh(usize, MeshMessage),
     Stop,
+}
+
+/// What a start made of a disk on which a bit had flipped.
+#[derive(Debug)]
+pub struct RottenStart {
+    /// Where.
+    pub place: String,
+    /// What the operator was told, by the start and by what came up.
+    pub told: Vec<String>,
+    /// What came up; `None`: the start refused.
+    pub states: Option<Vec<DurableState>>,
 }
 
 /// A broker process, up or down, and its disk.
@@ -285,9 +298,69 @@ impl Node {
     /// What a start from a copy of the disk comes to, as if the process were killed now.
     pub fn replayed(&self, now: Now, draw: u64) -> Result<Vec<DurableState>, String> {
         let mut prng = Prng::new(draw);
-        let disk = self.disk.twin(prng.next_u64());
-        let mut node = Node {
-            disk: SimDisk::new(0, SimDiskConfig::default()),
+        let mut node = self.copy(&mut prng);
+        node.start(self.shards.len() as u16, now, &mut prng)?;
+        node.settle(now)?;
+        Ok(node.durable_states())
+    }
+
+    /// The node as it would be if it were killed now, and where a bit of its disk flipped; `None`
+    /// when there is no such file as was drawn.
+    pub fn rotten_copy(&self, prng: &mut Prng) -> Option<(Node, String)> {
+        let mut node = self.copy(prng);
+        let place = node.rot(prng)?;
+        Some((node, place))
+    }
+
+    /// What a start makes of that.
+    pub fn start_from_rot(
+        &mut self,
+        (shards_count, now): (u16, Now),
+        place: String,
+        prng: &mut Prng,
+    ) -> Result<RottenStart, String> {
+        let mut start = RottenStart { place, told: Vec::new(), states: None };
+        match self.start(shards_count, now, prng) {
+            Ok(notices) => start.told = notices,
+            Err(why) => {
+                start.told.push(why);
+                return Ok(start);
+            }
+        }
+        self.run_until_idle(now, &mut start.told)?;
+        start.states = Some(self.durable_states());
+        Ok(start)
+    }
+
+    /// Flips a bit that says something, of a file of a kind that is drawn; says where.
+    fn rot(&mut self, prng: &mut Prng) -> Option<String> {
+        let kinds: [fn(&DiskPath) -> bool; 6] = [
+            |path| path.root == Root::Journal,
+            |path| path.root == Root::Journal,
+            |path| path.path.starts_with("checkpoint/"),
+            |path| path.path.starts_with(METADATA) && path.path.ends_with(".log"),
+            |path| path.path.ends_with("index"),
+            |path| path.path.ends_with(".log"),
+        ];
+        let is_of_kind = prng.pick(&kinds);
+        let says = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+        let files = self.disk.files().filter(|(path, bytes)| is_of_kind(path) && says(bytes));
+        let files: Vec<(DiskPath, Vec<u8>)> =
+            files.map(|(path, bytes)| (path.clone(), bytes.to_vec())).collect();
+        if files.is_empty() {
+            return None;
+        }
+        let (path, bytes) = &files[prng.below(files.len() as u64) as usize];
+        let said: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+        let byte = said[prng.below(said.len() as u64) as usize] as u64;
+        let bit = prng.below(8) as u8;
+        self.disk.flip_bit(path, byte, bit);
+        Some(format!("{path:?} at byte {byte}, bit {bit}"))
+    }
+
+    fn copy(&self, prng: &mut Prng) -> Node {
+        Node {
+            disk: self.disk.twin(prng.next_u64()),
             shards: Vec::new(),
             inbox: Vec::new(),
             mesh: BTreeMap::new(),
@@ -297,44 +370,55 @@ impl Node {
             folders: self.folders,
             broker: Arc::clone(&self.broker),
             store: self.store,
-        };
-        node.disk = disk;
-        node.start(self.shards.len() as u16, now, &mut prng)?;
-        node.settle(now)?;
-        Ok(node.durable_states())
+        }
     }
 
-    /// Runs without clients until nothing is under way.
+    /// Runs without clients until memory must equal what the disk holds.
     fn settle(&mut self, now: Now) -> Result<(), String> {
         for _ in 0..SETTLE_TURNS {
-            for shard in 0..self.shards.len() {
-                self.run(shard, usize::MAX, now);
-                while let Some(output) = self.shards[shard].poll_output() {
-                    match output {
-                        Output::Disk(op) => self.disk.submit(shard as u16, op),
-                        Output::Mesh { to, message } => {
-                            let inbound = Inbound::Mesh(shard, message);
-                            self.inbox[usize::from(to.0)].push_back(inbound);
-                        }
-                        Output::Send { .. }
-                        | Output::Close { .. }
-                        | Output::PauseReading { .. }
-                        | Output::ResumeReading { .. }
-                        | Output::Log(_)
-                        | Output::Halt(_)
-                        | Output::Stopped => {}
-                    }
-                }
-            }
-            while let Some((shard, done)) = self.disk.poll_complete() {
-                self.inbox[usize::from(shard)].push_back(Inbound::Disk(done));
-            }
-            let idle = self.inbox.iter().all(VecDeque::is_empty) && self.disk.in_flight() == 0;
-            if idle && self.is_at_rest() {
+            if self.turn_of_all(now, &mut Vec::new()) && self.is_at_rest() {
                 return Ok(());
             }
         }
         Err("a start from a copy of the disk does not come to rest".to_owned())
+    }
+
+    /// Runs without clients until nothing is under way, whatever is offline; `told` is what the
+    /// operator is told.
+    fn run_until_idle(&mut self, now: Now, told: &mut Vec<String>) -> Result<(), String> {
+        for _ in 0..SETTLE_TURNS {
+            if self.turn_of_all(now, told) {
+                return Ok(());
+            }
+        }
+        Err("a start from a damaged copy of the disk does not become idle".to_owned())
+    }
+
+    /// A turn of each shard, and what comes of it; whether nothing is under way then.
+    fn turn_of_all(&mut self, now: Now, told: &mut Vec<String>) -> bool {
+        for shard in 0..self.shards.len() {
+            self.run(shard, usize::MAX, now);
+            while let Some(output) = self.shards[shard].poll_output() {
+                match output {
+                    Output::Disk(op) => self.disk.submit(shard as u16, op),
+                    Output::Mesh { to, message } => {
+                        let inbound = Inbound::Mesh(shard, message);
+                        self.inbox[usize::from(to.0)].push_back(inbound);
+                    }
+                    Output::Log(line) => told.push(line.text),
+                    Output::Halt(why) => told.push(why),
+                    Output::Send { .. }
+                    | Output::Close { .. }
+                    | Output::PauseReading { .. }
+                    | Output::ResumeReading { .. }
+                    | Output::Stopped => {}
+                }
+            }
+        }
+        while let Some((shard, done)) = self.disk.poll_complete() {
+            self.inbox[usize::from(shard)].push_back(Inbound::Disk(done));
+        }
+        self.inbox.iter().all(VecDeque::is_empty) && self.disk.in_flight() == 0
     }
 }
 

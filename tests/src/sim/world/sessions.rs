@@ -13,6 +13,8 @@ use crate::sim::clients::{Cx, MS_NS, SECOND_NS, Wire, Written};
 
 /// How long the broker believes in a link whose client it does not hear hang up.
 const DEAF_NS: u64 = 20 * SECOND_NS;
+/// How long a client believes in a link on which nothing arrives: its keepalive tells it.
+pub(super) const DEAF_PATIENCE_NS: u64 = 2 * SECOND_NS;
 
 impl World {
     pub(super) fn plan_wake(&mut self, seat: usize, at_ns: u64) {
@@ -60,7 +62,7 @@ impl World {
         let next = self.with_client(seat, |client, cx| client.wake(cx));
         let next = next.map_err(|what| self.blame(seat, &what))?;
         self.flush(seat);
-        let patience_ns = self.seats[seat].client.patience_ns();
+        let patience_ns = self.patience_ns(seat);
         let impatient = self.seats[seat].wire.oldest_ns().map(|sent| sent + patience_ns + 1);
         if let Some(at_ns) = [next, impatient].into_iter().flatten().min() {
             self.plan_wake(seat, at_ns);
@@ -75,7 +77,17 @@ impl World {
     fn overdue(&self, seat: usize) -> Option<u64> {
         let sitting = &self.seats[seat];
         let oldest_ns = sitting.wire.oldest_ns()?;
-        (oldest_ns + sitting.client.patience_ns() < self.now_ns).then_some(oldest_ns)
+        (oldest_ns + self.patience_ns(seat) < self.now_ns).then_some(oldest_ns)
+    }
+
+    /// How long a client waits for an answer.
+    fn patience_ns(&self, seat: usize) -> u64 {
+        let patience_ns = self.seats[seat].client.patience_ns();
+        let link = self.seats[seat].link.and_then(|link| self.links.get(&link));
+        match link.is_some_and(|link| link.up_deaf || link.down_deaf) {
+            true => patience_ns.min(DEAF_PATIENCE_NS),
+            false => patience_ns,
+        }
     }
 
     /// The client has waited too long. That is the network's fault, or the broker's.
