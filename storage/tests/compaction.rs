@@ -13,7 +13,7 @@ mod world;
 
 use keyed::{Topic, cleaner, compacted};
 use protocol::batch::BatchHeader;
-use storage::op::DiskError;
+use storage::op::{DiskError, DiskPath};
 #[cfg(feature = "planted")]
 use storage::planted::{self, Bug};
 use storage::prng::Prng;
@@ -132,6 +132,7 @@ fn run_cut(at: u64, effect: Effect) -> bool {
     topic.world.power_cut(at);
     topic.world.recover(1).unwrap_or_else(|error| panic!("cut {at}: {error}"));
     assert!(topic.world.report.quarantined.is_empty(), "{at}: {:?}", topic.world.report);
+    assert_eq!(topic.cleaned_files(), [""; 0], "cut {at}");
     topic.check();
     topic.learn();
     for _ in 0..60 {
@@ -224,6 +225,61 @@ fn a_power_cut_after_the_start_that_a_kill_in_a_cleaning_led_to_takes_no_name_ba
         let killed = (0..).find(|at| !run_kill_and_cut(*at, seed)).expect("a cleaning ends");
         assert!(killed > 10, "the cleaning is long: {killed} syncs");
     }
+}
+
+#[test]
+fn a_start_removes_cleaned_files_whose_removal_hung_when_the_broker_was_killed() {
+    let mut left = 0;
+    for at in 0.. {
+        let mut topic = Topic::new(9, compacted(), cleaner());
+        let mut prng = Prng::new(9);
+        for _ in 0..260 {
+            topic.step(&mut prng, 3);
+        }
+        // Renames are of these names, too.
+        let fault = Fault::once(Ops::Name, at, Effect::Stuck);
+        topic.world.disk.inject(Fault { path: Some(".cleaned".into()), ..fault });
+        for _ in 0..120 {
+            topic.world.end_turn();
+            topic.world.complete(64);
+            topic.world.pass_ms(6);
+            topic.note_acks();
+        }
+        let met = topic.world.disk.counts().stuck > 0;
+        topic.world.kill(at);
+        left += usize::from(!topic.cleaned_files().is_empty());
+        topic.world.disk.clear_faults();
+        topic.world.recover(1).unwrap_or_else(|error| panic!("killed at {at}: {error}"));
+        assert_eq!(topic.cleaned_files(), [""; 0], "killed at {at}");
+        topic.check();
+        if !met {
+            break;
+        }
+    }
+    assert!(left > 3, "{left} kills left a file");
+}
+
+#[test]
+fn a_start_removes_the_cleaners_files_that_no_ledger_knows_and_nothing_else() {
+    let mut topic = Topic::new(5, compacted(), cleaner());
+    let mut prng = Prng::new(5);
+    for _ in 0..260 {
+        topic.step(&mut prng, 12);
+    }
+    topic.clean();
+    topic.world.stop();
+    let put = |topic: &mut Topic, name: &str| {
+        let path = DiskPath::data(format!("{}/{name}", id(0).folder()));
+        topic.world.disk.put_file(&path, vec![1; 4096]);
+    };
+    let orphans = ["log.cleaned", "index.cleaned", "txnindex.cleaned", "log.swap"];
+    orphans.iter().for_each(|kind| put(&mut topic, &format!("00000000000000000007.{kind}")));
+    // No name that a cleaner gives.
+    put(&mut topic, "notes.cleaned");
+    topic.world.recover(1).expect("it starts");
+    let left = topic.cleaned_files();
+    assert!(left.len() == 1 && left[0].ends_with("/notes.cleaned"), "{left:?}");
+    topic.check();
 }
 
 #[test]

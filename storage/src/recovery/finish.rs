@@ -53,6 +53,13 @@ impl Recovery {
             .map(|shard| Store::for_replay(shard, self.config.life, store_config))
             .collect();
         let places = self.place(&mut stores, resolve)?;
+        let cleaned = |(id, place): (&PartitionId, &Option<(usize, LogId)>)| {
+            let (shard, log_id) = (*place)?;
+            let compacted = stores[shard].may_have_been_cleaned(log_id);
+            (compacted && stores[shard].failure(log_id).is_none()).then_some(*id)
+        };
+        let cleaned: Vec<PartitionId> = places.iter().filter_map(cleaned).collect();
+        self.remove_orphans(disk, &mut ids, &cleaned);
         self.replay(disk, &mut ids, &mut stores, &places)?;
         for store in &mut stores {
             flush(disk, store)?;

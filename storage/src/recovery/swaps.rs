@@ -3,13 +3,16 @@
 //! The cleaner's ledger says which swaps have happened: their logs are read with the new segment,
 //! whose files get their names here if they have not got them yet. What was begun and not named is
 //! removed. Doing it again changes nothing, so a crash in here does no harm either.
+//!
+//! A removal that hung or that a power cut undid leaves a file that no ledger tells of any more, so
+//! the folders of compacted logs are looked through as well, as Kafka does with all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Ids, RecoverError, Recovery, execute, list, read_file};
 use crate::checkpoint::{Garbage, LogImage};
 use crate::compact::ledger::{self, CLEANED_SUFFIX, Ledger, Swap};
-use crate::op::{BlockingDisk, DiskOp, DiskPath};
+use crate::op::{BlockingDisk, DiskOk, DiskOp, DiskPath, OpId};
 use crate::planted::{self, Bug};
 use crate::segment::log_names::LogName;
 use crate::store::CLEANED_KINDS;
@@ -22,7 +25,15 @@ pub(super) struct Cleaning {
     begun: BTreeSet<(PartitionId, i64)>,
     /// How far logs were cleaned, in whatever life.
     pub cleaned: BTreeMap<PartitionId, i64>,
+    /// A ledger did not read: what it named is not known.
+    damaged: bool,
 }
+
+/// Folders that are listed at once.
+const LISTED_AT_ONCE: usize = 64;
+
+/// What Kafka calls a cleaned file between its two renames. Not written here.
+const SWAP_SUFFIX: &str = ".swap";
 
 impl Recovery {
     /// Reads the ledgers, and brings the images up to the swaps they name.
@@ -40,6 +51,7 @@ impl Recovery {
                 // It is replaced as a whole: this is damage, and a swap may be lost with it, which
                 // the segments' checks will find.
                 self.report.notices.push(format!("{path} is damaged; it is not used"));
+                self.cleaning.damaged = true;
                 continue;
             };
             for (id, end) in cleaned {
@@ -104,6 +116,50 @@ impl Recovery {
         }
         Ok(())
     }
+
+    /// Removes cleaned files from these folders, after `end_swaps`: no ledger knows of them. They
+    /// only take space, so that a folder that cannot be listed is left for the next start. With a
+    /// damaged ledger all stay: one of them may be all that is left of a segment.
+    pub(super) fn remove_orphans(
+        &mut self,
+        disk: &mut dyn BlockingDisk,
+        ids: &mut Ids,
+        partitions: &[PartitionId],
+    ) {
+        if self.cleaning.damaged {
+            return;
+        }
+        for some in partitions.chunks(LISTED_AT_ONCE) {
+            let folders = some.iter().map(PartitionId::folder);
+            let mut listed: BTreeMap<OpId, String> = BTreeMap::new();
+            let mut ops = Vec::new();
+            for folder in folders {
+                let (op, path) = (ids.op(), DiskPath::data(&folder));
+                listed.insert(op, folder);
+                ops.push(DiskOp::List { op, path });
+            }
+            for done in disk.execute_all(ops) {
+                let Some(folder) = listed.remove(&done.op) else { continue };
+                let Ok(DiskOk::Names(names)) = done.result else { continue };
+                for entry in names.iter().filter(|entry| is_orphan(&entry.name)) {
+                    let file = format!("{folder}/{}", entry.name);
+                    let path = DiskPath::data(&file);
+                    let text = match disk.execute(DiskOp::Remove { op: ids.op(), path }).result {
+                        Ok(_) => format!("{file} was left by a cleaning and is removed"),
+                        Err(error) => format!("{file} is left by a cleaning: {error}"),
+                    };
+                    self.report.notices.push(text);
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is a file of a segment that was to replace another.
+fn is_orphan(name: &str) -> bool {
+    let suffixes = [CLEANED_SUFFIX, SWAP_SUFFIX].into_iter();
+    let mut bare = suffixes.filter_map(|suffix| name.strip_suffix(suffix));
+    bare.any(|bare| LogName::parse(bare).is_some_and(|name| !name.deleted))
 }
 
 /// The log as it is after the swap, whether or not its image knew of it.

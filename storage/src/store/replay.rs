@@ -191,6 +191,11 @@ impl Store {
         Some((bases, log.stop_snapshot))
     }
 
+    /// Whether the cleaner may have written into the log's folder.
+    pub(crate) fn may_have_been_cleaned(&self, log_id: LogId) -> bool {
+        self.logs.get(log_id).is_some_and(|log| log.config.compact || log.cleaned_end > 0)
+    }
+
     /// Whether the log has a segment at `base` that ends aborted transactions.
     pub(crate) fn has_txn_index(&self, log_id: LogId, base: i64) -> bool {
         let log = self.logs.get(log_id).filter(|log| log.segment_of(base) == base);

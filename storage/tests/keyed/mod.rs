@@ -402,10 +402,14 @@ impl Topic {
 
     /// Nothing half-done is left on the disk of a stopped broker.
     pub fn check_stopped(&self) {
-        for (path, _) in self.world.disk.files() {
-            assert!(!path.path.ends_with(".cleaned"), "{path:?} is left");
-        }
+        assert_eq!(self.cleaned_files(), [""; 0]);
         self.world.check_indexes();
+    }
+
+    /// Files of segments that were to replace others.
+    pub fn cleaned_files(&self) -> Vec<String> {
+        let files = self.world.disk.files().map(|(path, _)| path.path.clone());
+        files.filter(|path| path.ends_with(".cleaned") || path.ends_with(".swap")).collect()
     }
 }
 
