@@ -29,16 +29,10 @@ pub const BATCH_SCRATCH_BYTES_KEPT_MAX: usize = 2 * 1024 * 1024;
 /// beyond it is answered `REQUEST_TIMED_OUT`, which its producer tries again.
 pub const VERIFY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Nanoseconds until a coordinator that is ending the transaction before is asked again: at first,
-/// and at most. Each time as long as it was waited for already, because most ends take two writes
-/// to the journal. Kafka waits its `add.partitions.to.txn.retry.backoff.ms` each time, the longest
-/// here.
+/// Nanoseconds until a coordinator that is ending the transaction before is asked again, at first.
+/// Each time as long as it was waited for already, because most ends take two writes to the
+/// journal, and at most `add.partitions.to.txn.retry.backoff.ms`, which Kafka waits each time.
 pub const VERIFY_AGAIN_NS_MIN: u64 = 500_000;
-/// See `VERIFY_AGAIN_NS_MIN`.
-pub const VERIFY_AGAIN_NS_MAX: u64 = 20_000_000;
-/// For how long it is asked; then the producer is told. Kafka's
-/// `add.partitions.to.txn.retry.backoff.max.ms`.
-pub const VERIFY_NS_MAX: u64 = 100_000_000;
 
 /// Incremental fetch sessions per shard unless configured. The oldest is evicted, as Kafka does.
 pub const FETCH_SESSIONS_MAX: usize = 1000;

@@ -123,6 +123,10 @@ pub struct TransactionsConfig {
     pub transactional_id_expiration_ms: i32,
     pub expiration_check_ms: i32,
     pub timeout_check_ms: i32,
+    /// Longest pause before a busy coordinator is asked again. At least 1.
+    pub retry_backoff_ms: i32,
+    /// How long it is asked. Not negative.
+    pub retry_ms_max: i32,
 }
 
 /// Windows over which the use of quotas is measured.
@@ -515,6 +519,11 @@ fn transactions(layers: &Layers<'_>, read: &Reader<'_>) -> Result<TransactionsCo
             .int("transaction.remove.expired.transaction.cleanup.interval.ms")?,
         timeout_check_ms: read
             .int("transaction.abort.timed.out.transaction.cleanup.interval.ms")?,
+        retry_backoff_ms: read.int("add.partitions.to.txn.retry.backoff.ms")?,
+        retry_ms_max: read
+            .int("add.partitions.to.txn.retry.backoff.max.ms")?
+            .min(read.int("request.timeout.ms")?)
+            .max(0),
     })
 }
 

@@ -25,8 +25,6 @@ pub const EXPIRES_WITH_RETENTION: &str =
     "producers expire when retention is checked (log.retention.check.interval.ms)";
 pub const ALWAYS_VERIFIED: &str = "every transaction is verified";
 pub const NO_TWO_PHASE_COMMIT: &str = "two-phase commit is not served";
-pub const SAME_PROCESS: &str =
-    "a partition asks the coordinator, which is in the same process, again after a fixed wait";
 
 /// Keys of former Kafka versions that an old file may still hold.
 pub const REMOVED: &[(&str, &str)] = &[

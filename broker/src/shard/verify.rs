@@ -251,9 +251,11 @@ impl Shard {
         let now_ns = self.now.mono_ns;
         let busy = ErrorCode::ConcurrentTransactions.code();
         let waited_ns = now_ns - op.since_ns;
-        let again_ns =
-            now_ns + waited_ns.clamp(limits::VERIFY_AGAIN_NS_MIN, limits::VERIFY_AGAIN_NS_MAX);
-        let patient = again_ns <= op.since_ns + limits::VERIFY_NS_MAX && !self.is_stopping();
+        let config = &self.broker.transactions;
+        let pause_ns_max = config.retry_backoff_ms as u64 * 1_000_000;
+        let waits_ns_max = config.retry_ms_max as u64 * 1_000_000;
+        let again_ns = now_ns + waited_ns.clamp(limits::VERIFY_AGAIN_NS_MIN, pause_ns_max);
+        let patient = again_ns <= op.since_ns + waits_ns_max && !self.is_stopping();
         let mut busy_partitions = Vec::new();
         let partitions = std::mem::take(&mut op.partitions);
         let mut decided = Vec::new();

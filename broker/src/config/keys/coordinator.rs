@@ -7,25 +7,25 @@ use crate::config::key::Check::{AtLeast, Between, MembersOf, OneOfIgnoringCase};
 use crate::config::key::{Key, boolean, int, list, long, short, text};
 use crate::config::reason::{
     ALWAYS_VERIFIED, ANSWERED_WHEN_DURABLE, COORDINATOR_IS_A_SHARD, NO_SHARE_GROUPS,
-    NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE, SAME_PROCESS,
+    NO_TWO_PHASE_COMMIT, ONE_THREAD_PER_CORE,
 };
 
 /// See the module.
 pub static KEYS: &[Key] = &[
     int(
         "add.partitions.to.txn.retry.backoff.max.ms",
-        "Longest wait before adding a partition to a transaction is tried again.",
+        "How long a partition's first batch of a transaction waits in all while the coordinator is \
+         ending the one before. `request.timeout.ms` bounds it, too.",
     )
     .or("100")
-    .check(AtLeast(0))
-    .ignored(SAME_PROCESS),
+    .check(AtLeast(0)),
     int(
         "add.partitions.to.txn.retry.backoff.ms",
-        "First wait before adding a partition to a transaction is tried again.",
+        "Longest pause before the coordinator is asked again; the first is 0.5 ms, and each is as \
+         long as it was waited for already. Kafka pauses so long each time.",
     )
     .or("20")
-    .check(AtLeast(1))
-    .ignored(SAME_PROCESS),
+    .check(AtLeast(1)),
     int(
         "group.consumer.assignment.interval.ms",
         "Shortest time between two assignments of a consumer group.",

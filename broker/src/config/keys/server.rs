@@ -307,9 +307,12 @@ pub static KEYS: &[Key] = &[
         .or("1")
         .check(AtLeast(1))
         .ignored(ONE_NODE),
-    int("request.timeout.ms", "Time a request of this broker to another may take.")
-        .or("30000")
-        .ignored(ONE_NODE),
+    int(
+        "request.timeout.ms",
+        "Time a request of this broker to another may take. There is no other: it bounds \
+         `add.partitions.to.txn.retry.backoff.max.ms` and nothing else.",
+    )
+    .or("30000"),
     long(
         "socket.connection.setup.timeout.max.ms",
         "Longest time a connection to another broker may take.",

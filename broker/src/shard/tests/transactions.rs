@@ -1,6 +1,8 @@
 //! Transactions from begin to end through every shard: verification before the first append, order
 //! of pipelined batches while it is under way, and what readers of committed records get.
 
+use std::sync::Arc;
+
 use protocol::batch::{BatchBuilder, BatchOptions};
 use protocol::compress::Codecs;
 use protocol::error_code::ErrorCode;
@@ -20,6 +22,7 @@ use protocol::messages::{
 
 use super::produce::{only, produce};
 use super::{Rig, batch};
+use crate::config::BrokerConfig;
 
 /// The version that puts partitions into a transaction by itself, by name.
 pub const ADDS: i16 = 12;
@@ -160,6 +163,50 @@ fn a_batch_of_a_transaction_that_is_not_open_is_refused_in_the_clients_words() {
     let stranger = ProduceRequest { transactional_id: Some("other".to_owned()), ..request.clone() };
     assert_eq!(code(ADDS, &stranger), ErrorCode::InvalidProducerIdMapping.code());
     assert_eq!(code(ADDS, &request), 0);
+}
+
+/// How long a batch of another partition waits while the decision about its transaction hangs.
+fn patience_ms(max_ms: &str, backoff_ms: &str) -> (i16, u64) {
+    let mut rig = Rig::new(2);
+    rig.create_topic("t", 2);
+    let keys = [
+        ("add.partitions.to.txn.retry.backoff.max.ms", max_ms),
+        ("add.partitions.to.txn.retry.backoff.ms", backoff_ms),
+    ];
+    let fixed = keys.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let (broker, _) = BrokerConfig::from_fixed(fixed).expect("they are valid");
+    let broker = Arc::new(broker);
+    rig.shards.iter_mut().for_each(|shard| shard.reconfigure(Arc::clone(&broker)));
+    let producer = begin(&mut rig);
+    assert_eq!(only(&rig.request(0, ADDS, &write(0, &producer, 0))).0, 0);
+    rig.disk_runs = false;
+    let decision = EndTxnRequest {
+        transactional_id: "id".to_owned(),
+        producer_id: producer.producer_id,
+        producer_epoch: producer.producer_epoch,
+        committed: true,
+    };
+    rig.send(0, 5, &decision);
+    rig.send(1, ADDS, &write(1, &producer, 0));
+    for waited_ms in 0..10_000 {
+        if let Some(answer) = rig.take::<ProduceRequest>(ADDS) {
+            return (only(&answer).0, waited_ms);
+        }
+        rig.advance_ms(1);
+    }
+    panic!("it is never answered");
+}
+
+#[test]
+fn a_batch_waits_for_a_busy_coordinator_as_long_as_the_keys_say() {
+    let busy = ErrorCode::ConcurrentTransactions.code();
+    assert_eq!(patience_ms("0", "20"), (busy, 0), "nobody asks again");
+    let (code, waited_ms) = patience_ms("100", "20");
+    assert!(code == busy && (80..=101).contains(&waited_ms), "{waited_ms} ms");
+    let (code, waited_ms) = patience_ms("1000", "300");
+    assert!(code == busy && (700..=1001).contains(&waited_ms), "{waited_ms} ms");
+    let (code, waited_ms) = patience_ms("1000", "1");
+    assert!(code == busy && (999..=1001).contains(&waited_ms), "{waited_ms} ms");
 }
 
 #[test]
