@@ -103,12 +103,12 @@ enum Then {
 }
 
 /// Whose partitions were added.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum AddedFor {
     /// AddPartitionsToTxn and AddOffsetsToTxn.
     Client(ReplyToken),
-    /// A partition before its first append: so many answers.
-    Partition(ReplyToken, usize),
+    /// Shards before their partitions' first append: so many answers to each.
+    Partitions(Vec<(ReplyToken, usize)>),
 }
 
 /// Who ended a transaction.
@@ -288,7 +288,7 @@ impl TxnCoordinator {
                     // The shards of one transaction ask by themselves, at the same time.
                     true if self.wait_for_addition(transactional_id, ask, reply) => {}
                     true => {
-                        let to = AddedFor::Partition(reply, partitions.len());
+                        let to = AddedFor::Partitions(vec![(reply, partitions.len())]);
                         self.add(now, transactional_id, producer, partitions, TxnVersion::V2, to);
                     }
                     false => {
@@ -335,8 +335,10 @@ impl TxnCoordinator {
     fn reply_added(&mut self, to: AddedFor, error: ErrorCode) {
         match to {
             AddedFor::Client(reply) => self.reply(reply, TxnAnswer::Added(error)),
-            AddedFor::Partition(reply, count) => {
-                self.reply(reply, TxnAnswer::Verified(vec![error; count]));
+            AddedFor::Partitions(replies) => {
+                for (reply, count) in replies {
+                    self.reply(reply, TxnAnswer::Verified(vec![error; count]));
+                }
             }
         }
     }
@@ -450,8 +452,8 @@ impl TxnCoordinator {
         let result = result.map(|_| ()).map_err(append_error);
         for id in ids {
             self.finish(now, index, &id, &then, result);
-            for (ask, reply) in self.additions.remove(&(index, id)).unwrap_or_default() {
-                self.run(now, Work::Ask(ask, reply));
+            if let Some(waiting) = self.additions.remove(&(index, id)) {
+                self.add_together(now, waiting);
             }
         }
     }
@@ -501,7 +503,7 @@ impl TxnCoordinator {
                 self.reply(*reply, TxnAnswer::Init(producer));
             }
             Then::Added { to } => {
-                self.reply_added(*to, result.err().unwrap_or(ErrorCode::None));
+                self.reply_added(to.clone(), result.err().unwrap_or(ErrorCode::None));
             }
             Then::Prepared { to } => {
                 let producer = match result {

@@ -6,12 +6,14 @@
 use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
-use super::api::{Producer, ReplyToken, TxnAnswer};
+use super::api::{Producer, ReplyToken, TxnAnswer, TxnAsk};
 use super::state::{
     Metadata, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PRODUCER_EPOCH_LAST, TopicPartition, TxnState,
     TxnVersion,
 };
-use super::{AddedFor, NeedsProducerId, PreparedFor, Then, Transaction, TxnCoordinator, limits};
+use super::{
+    AddedFor, NeedsProducerId, PreparedFor, Then, Transaction, TxnCoordinator, Work, limits,
+};
 use crate::time::Now;
 
 /// Producer id and epoch, as a request names them.
@@ -145,6 +147,49 @@ impl TxnCoordinator {
             Err(error) => self.reply_added(to, error),
             Ok(None) => self.reply_added(to, ErrorCode::None),
             Ok(Some((index, step))) => self.step(now, index, id, step, Then::Added { to }),
+        }
+    }
+
+    /// Does what waited for an addition: what is asked for the same producer is one step, so that a
+    /// transaction over many shards waits for two of them and not for one per shard.
+    pub(super) fn add_together(&mut self, now: Now, waiting: Vec<(TxnAsk, ReplyToken)>) {
+        let mut merged: Option<(String, Named, Vec<TopicPartition>)> = None;
+        let (mut replies, mut others, mut known) = (Vec::new(), Vec::new(), 0);
+        for (ask, reply) in waiting {
+            let TxnAsk::Verify {
+                transactional_id, producer_id, producer_epoch, partitions, ..
+            } = &ask
+            else {
+                unreachable!("only partitions wait for an addition, not {ask:?}");
+            };
+            let (named, count) = ((*producer_id, *producer_epoch), partitions.len());
+            match &mut merged {
+                None => {
+                    let found = self.find(transactional_id);
+                    known = found.map_or(0, |(_, one)| one.metadata.partitions.len());
+                    merged = Some((transactional_id.clone(), named, partitions.clone()));
+                }
+                // A producer that was shut out meanwhile is refused alone, and so is who asks for
+                // too many.
+                Some((_, first, all))
+                    if *first == named
+                        && known + all.len() + count <= limits::PARTITIONS_PER_TRANSACTION_MAX =>
+                {
+                    all.extend_from_slice(partitions);
+                }
+                Some(_) => {
+                    others.push((ask, reply));
+                    continue;
+                }
+            }
+            replies.push((reply, count));
+        }
+        if let Some((id, named, all)) = merged {
+            let to = AddedFor::Partitions(replies);
+            self.add(now, &id, named, &all, TxnVersion::V2, to);
+        }
+        for (ask, reply) in others {
+            self.run(now, Work::Ask(ask, reply));
         }
     }
 

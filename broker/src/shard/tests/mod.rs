@@ -12,6 +12,7 @@ mod lessons;
 mod produce;
 mod quotas;
 mod transactions;
+mod txn_waits;
 mod volumes;
 
 use std::collections::VecDeque;
