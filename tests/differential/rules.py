@@ -120,6 +120,7 @@ ORDERS = [
      BY_NAME),
     ("DeleteRecords", "Topics", ("Name",), BY_NAME),
     ("DeleteRecords", "Topics[].Partitions", ("PartitionIndex",), BY_NAME),
+    ("DescribeLogDirs", "Results", ("LogDir",), BY_NAME),
     ("DescribeLogDirs", "Results[].Topics", ("Name",), BY_NAME),
     ("DescribeLogDirs", "Results[].Topics[].Partitions", ("PartitionIndex",), BY_NAME),
     ("ListGroups", "Groups", ("GroupId",), BY_NAME),

@@ -66,16 +66,38 @@ pub fn suite(run: &mut Run) {
     compare(run.workspace, &binary, &options, &mut run.tally);
 }
 
+/// Data folders of the brokers that the cases about folders ask.
+const FOLDERS: usize = 2;
+
 fn compare(workspace: &Workspace, binary: &Path, options: &Options, tally: &mut Tally) {
-    let (kafka, corelane) = match start_both(workspace, binary) {
+    compare_with(workspace, binary, options, 1, tally);
+    compare_with(workspace, binary, options, FOLDERS, tally);
+}
+
+/// Compares two brokers with so many data folders, by the cases that are about as many.
+fn compare_with(
+    workspace: &Workspace,
+    binary: &Path,
+    options: &Options,
+    folders_count: usize,
+    tally: &mut Tally,
+) {
+    let (kafka, corelane) = match start_both(workspace, binary, folders_count) {
         Err(reason) => return tally.fail("differential", &reason),
         Ok(both) => both,
     };
     let folders = (kafka.data.clone(), corelane.data.clone());
-    let asked = requests(workspace, options, &kafka, &corelane, tally);
+    let asked = requests(workspace, options, folders_count, &kafka, &corelane, tally);
     conformance::stop(corelane, tally);
     if let Err(reason) = kafka.stop() {
         tally.fail("differential/kafka", &reason);
+    }
+    if folders_count > 1 {
+        // The other pair's files have all there is to read.
+        if let Err(reason) = asked {
+            tally.fail("differential/folders", &reason);
+        }
+        return;
     }
     // One API's cases leave too little to say anything of every kind of file.
     let read = if options.only.is_empty() {
@@ -113,9 +135,16 @@ fn topics_file(workspace: &Workspace) -> PathBuf {
 }
 
 /// Both brokers with the same settings and nothing in them.
-fn start_both(workspace: &Workspace, binary: &Path) -> Result<(Server, Server), String> {
+fn start_both(
+    workspace: &Workspace,
+    binary: &Path,
+    folders_count: usize,
+) -> Result<(Server, Server), String> {
+    let suffix = if folders_count == 1 { "" } else { "-folders" };
     let plan = |kind, name| {
-        let plan = Plan::new(workspace, kind, binary.to_path_buf(), name)?;
+        let name = format!("{name}{suffix}");
+        let plan = Plan::new(workspace, kind, binary.to_path_buf(), &name)?;
+        let plan = plan.with_folders(folders_count);
         // Sessions that end while a case waits.
         let plan = plan.with("group.min.session.timeout.ms", "100");
         // A machine that stands still for a while is no reason for Kafka to fence its only broker.
@@ -148,6 +177,7 @@ fn compile_plugin(workspace: &Workspace) -> Result<PathBuf, String> {
 fn requests(
     workspace: &Workspace,
     options: &Options,
+    folders_count: usize,
     kafka: &Server,
     corelane: &Server,
     tally: &mut Tally,
@@ -160,7 +190,10 @@ fn requests(
     command.arg("--libs").arg(provision::java_libs(workspace));
     // The page's table is written by a whole run only.
     command.args(["--seed", &options.seed.to_string()]).arg("--docs").arg(&docs);
-    command.arg("--topics").arg(topics_file(workspace));
+    if folders_count == 1 {
+        command.arg("--topics").arg(topics_file(workspace));
+    }
+    command.args(["--folders", &folders_count.to_string()]);
     for only in &options.only {
         command.args(["--only", only]);
     }

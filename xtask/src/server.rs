@@ -68,6 +68,8 @@ pub struct Plan {
     java_logging: PathBuf,
     /// A folder of classes that Kafka loads beside its own.
     java_classes: Option<PathBuf>,
+    /// Its data folders, at least one.
+    folders_count: usize,
     /// Settings on top of the common ones.
     extra: Vec<(&'static str, String)>,
     /// A program that sets something up and becomes Corelane.
@@ -100,6 +102,7 @@ impl Plan {
             java_libs: provision::java_libs(workspace),
             java_logging: workspace.root.join("tests/conformance/java/log4j2.xml"),
             java_classes: None,
+            folders_count: 1,
             extra: Vec::new(),
             measured_on: None,
             wrapper: Vec::new(),
@@ -123,6 +126,11 @@ impl Plan {
         self
     }
 
+    /// The same with so many data folders (`log.dirs`).
+    pub fn with_folders(self, folders_count: usize) -> Plan {
+        Plan { folders_count, ..self }
+    }
+
     /// Kafka finds these classes, too.
     pub fn with_java_classes(mut self, folder: PathBuf) -> Plan {
         self.java_classes = Some(folder);
@@ -134,9 +142,17 @@ impl Plan {
         &self.folder
     }
 
-    /// Where Corelane keeps its data.
+    /// Where Corelane keeps its data; the first folder of several.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// What `log.dirs` says.
+    fn data_dirs(&self) -> String {
+        let others = (1..self.folders_count).map(|number| format!("data-{number}"));
+        let names = std::iter::once("data".to_string()).chain(others);
+        let paths = names.map(|name| self.folder.join(name).display().to_string());
+        paths.collect::<Vec<_>>().join(",")
     }
 
     /// Runs Corelane under this program, which becomes the broker: the process id stays.
@@ -174,7 +190,7 @@ impl Plan {
             .arg("start")
             .args(["--listen", &format!("{}:{}", self.host, self.port)])
             .args(["--admin-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.data());
+            .arg(self.data_dirs());
         if let Some(cores) = &self.measured_on {
             command.args(["--cores", cores]);
         }
@@ -207,7 +223,7 @@ impl Plan {
         let properties = self.folder.join("server.properties");
         let port = if self.port == 0 { free_port()? } else { self.port };
         if !data.exists() {
-            let mut text = kafka_properties(port, free_port()?, &data);
+            let mut text = kafka_properties(port, free_port()?, &self.data_dirs());
             for (key, value) in &self.extra {
                 text.push_str(&format!("{key}={value}\n"));
             }
@@ -326,7 +342,7 @@ impl Server {
     }
 }
 
-fn kafka_properties(port: u16, controller_port: u16, data: &Path) -> String {
+fn kafka_properties(port: u16, controller_port: u16, data_dirs: &str) -> String {
     let mut text = format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -337,8 +353,7 @@ fn kafka_properties(port: u16, controller_port: u16, data: &Path) -> String {
          controller.listener.names=CONTROLLER\n\
          inter.broker.listener.name=PLAINTEXT\n\
          listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
-         log.dirs={}\n",
-        data.display()
+         log.dirs={data_dirs}\n"
     );
     for (key, value) in OVERRIDES {
         text.push_str(&format!("{key}={value}\n"));

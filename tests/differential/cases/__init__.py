@@ -6,18 +6,18 @@ CASES = []
 class Case:
     """A registered case: which API it is about, and its versions if it runs once for each."""
 
-    def __init__(self, api, function, versions, slow, last):
+    def __init__(self, api, function, versions, slow, last, folders):
         self.api, self.function, self.versions = api, function, versions
-        self.slow, self.last = slow, last
+        self.slow, self.last, self.folders = slow, last, folders
         self.name = f"{api}-{function.__name__}".lower().replace("_", "-")
 
 
-def case(api, versions=None, slow=False, last=False):
+def case(api, versions=None, slow=False, last=False, folders=1):
     """Registers a case. `versions`: "all" for each version both brokers serve, or a list of them.
     `slow` ones, and ones that measure time, are left out of the quick form; `last` ones change
-    what the others stand on."""
+    what the others stand on. `folders`: the data folders of the brokers it is for."""
     def register(function):
-        CASES.append(Case(api, function, versions, slow, last))
+        CASES.append(Case(api, function, versions, slow, last, folders))
         return function
     return register
 
