@@ -1,7 +1,7 @@
 //! InitProducerId and the partitions of a transaction: who gets which epoch, who is shut out.
 
 use super::*;
-use crate::coordinator::txn::Producer;
+use crate::coordinator::txn::{Producer, limits};
 
 #[test]
 fn the_first_epoch_is_0_and_every_new_producer_gets_the_next() {
@@ -169,6 +169,67 @@ fn partitions_that_ask_while_another_is_added_are_added_after_it() {
     }
     rig.restart();
     assert_eq!(rig.verify(producer, &[at("t", 2)], false), [ErrorCode::None]);
+}
+
+#[test]
+fn partitions_that_waited_for_an_addition_are_one_step_and_a_stranger_is_refused_alone() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    let stranger = Producer { epoch: producer.epoch + 1, ..producer };
+    rig.hold_appends = true;
+    let before = rig.appends_count;
+    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
+    let refused = rig.send(add_ask(stranger, 3));
+    let last = rig.send(add_ask(producer, 4));
+    rig.hold_appends = false;
+    rig.pump();
+    assert_eq!(rig.appends_count - before, 2, "the first, and all that waited for it");
+    for reply in asked.into_iter().chain([last]) {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::None]));
+    }
+    let fenced = TxnAnswer::Verified(vec![ErrorCode::ProducerFenced]);
+    assert_eq!(rig.take(refused), fenced);
+}
+
+#[test]
+fn partitions_that_waited_for_an_addition_all_hear_that_theirs_failed() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    rig.hold_appends = true;
+    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
+    rig.release_append();
+    rig.pump();
+    rig.fail_append(ErrorCode::KafkaStorageError);
+    let answers: Vec<TxnAnswer> = asked.into_iter().map(|reply| rig.take(reply)).collect();
+    let failed = TxnAnswer::Verified(vec![ErrorCode::NotCoordinator]);
+    assert_eq!(answers, [TxnAnswer::Verified(vec![ErrorCode::None]), failed.clone(), failed]);
+    rig.hold_appends = false;
+    assert_eq!(rig.verify(producer, &[at("t", 0)], false), [ErrorCode::None]);
+    assert_eq!(rig.verify(producer, &[at("t", 1)], false), [ErrorCode::TransactionAbortable]);
+}
+
+#[test]
+fn a_partition_too_many_for_a_transaction_does_not_cost_those_that_waited_with_it() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    rig.hold_appends = true;
+    let first = rig.send(add_ask(producer, 0));
+    let count = limits::PARTITIONS_PER_TRANSACTION_MAX as i32 - 1;
+    let many = TxnAsk::Verify {
+        transactional_id: ID.to_owned(),
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        partitions: (1..=count).map(|partition| at("t", partition)).collect(),
+        add: true,
+    };
+    let many = rig.send(many);
+    let beyond = rig.send(add_ask(producer, count + 1));
+    rig.hold_appends = false;
+    rig.pump();
+    assert_eq!(rig.take(first), TxnAnswer::Verified(vec![ErrorCode::None]));
+    let added = TxnAnswer::Verified(vec![ErrorCode::None; count as usize]);
+    assert!(rig.take(many) == added, "they fit");
+    assert_eq!(rig.take(beyond), TxnAnswer::Verified(vec![ErrorCode::InvalidRequest]));
 }
 
 #[test]
