@@ -12,9 +12,9 @@ use storage::types::PartitionId;
 
 use crate::sim::world::RottenStart;
 
-/// A frame of a journal that does not read, in its entries or its header: at the end it is cut, and
-/// elsewhere nobody knows whose records it had, except where something follows them. Or a whole data
-/// folder is offline. No partition is named then.
+/// A frame of a journal that does not read, in its entries or its header: at the end it is cut,
+/// and elsewhere nobody knows whose records it had, except where something follows them. Or a
+/// whole data folder is offline. No partition is named then.
 const UNNAMED: [&str; 4] = ["torn", "taken for the end", "damaged frame", "data folder"];
 
 /// Whether it is as it must be; the mark of what it was.
