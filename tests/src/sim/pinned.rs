@@ -55,22 +55,22 @@ pub const ALL: &[Pinned] = &[
     Pinned {
         bug: Bug::StaticMemberWithoutId,
         workload: Workload::Groups,
-        first_seed: 19,
+        first_seed: 67,
         found: "who says no id is given one, also who takes another's place: static members that \
                 came back by version 0 of the heartbeat were one member with the empty id",
     },
     Pinned {
         bug: Bug::DowngradeTakesUnheard,
         workload: Workload::Moving,
-        first_seed: 500,
+        first_seed: 1106,
         found: "a member has what it has until it says otherwise: a group that went back to the \
                 classic protocol took its members to have what they should have, and gave the \
                 rest away when it left the classic protocol before they had joined again",
     },
     Pinned {
         bug: Bug::UpgradeTakesUnheard,
-        workload: Workload::Mix,
-        first_seed: 384,
+        workload: Workload::Moving,
+        first_seed: 569,
         found: "a member that joined with partitions has them until it says otherwise: a group \
                 that became a consumer group before its cooperative members had heard what the \
                 last generation took from them gave that to others at once",
@@ -84,8 +84,8 @@ pub const ALL: &[Pinned] = &[
     },
     Pinned {
         bug: Bug::CarriedIndexTakenForWritten,
-        workload: Workload::Moving,
-        first_seed: 582,
+        workload: Workload::Indexes,
+        first_seed: 494,
         found: "what a checkpoint carries is not in the file: after an index block could not be \
                 written, the next life took it for written, and the partition went offline when \
                 the index was read again",
