@@ -35,7 +35,7 @@ use crate::shard::mesh::MeshMessage;
 use crate::shard::op::{Op, PartTopic, ProduceOp, ProduceOutcome, ProducePart, RequestTag};
 use crate::shard::response::Response;
 use crate::shard::topics::{TopicIndex, storage_id};
-use crate::shard::verify::{AppendAsked, AppendFor};
+use crate::shard::verify::{AppendAsked, AppendFor, Transaction};
 
 /// First version with a flexible header.
 const FLEXIBLE_SINCE: i16 = 9;
@@ -222,6 +222,28 @@ fn append_all_local(
     }
 }
 
+/// The transaction that the request's batches are in, if any is in one.
+fn transaction_of(
+    shard: &Shard,
+    view: &ProduceView<'_>,
+    targets: &[Target],
+) -> Option<Transaction> {
+    let id = std::str::from_utf8(view.transactional_id?).ok()?;
+    let mut together = Vec::new();
+    if targets.iter().any(|target| matches!(target, Target::Remote(..))) {
+        for (asked, target) in view.partitions().zip(targets) {
+            match *target {
+                Target::Local(index) | Target::Remote(_, index) if is_transactional(&asked) => {
+                    let topic = &shard.topics.get(index).name;
+                    together.push((Arc::clone(topic), asked.index));
+                }
+                Target::Local(_) | Target::Remote(..) | Target::Refused(_) => {}
+            }
+        }
+    }
+    Some(Transaction { id: id.into(), together: together.into() })
+}
+
 fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, targets: &[Target]) {
     let parts: Vec<ProducePart> = view
         .partitions()
@@ -244,7 +266,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
     let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
     let silent = view.acks == 0;
     let path = AppendPath::default();
-    let transactional_id = view.transactional_id.and_then(|id| std::str::from_utf8(id).ok());
+    let transaction = transaction_of(shard, view, targets);
     let throttle_ms = shard.throttle_ms();
     let key =
         shard.ops.insert(Op::Produce(ProduceOp { tag, silent, throttle_ms, parts, pending, path }));
@@ -263,7 +285,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                     partition: asked.index,
                     batch: records,
                     version: tag.version,
-                    transactional_id,
+                    transaction: transaction.as_ref(),
                 });
             }
             Target::Remote(owner, topic) => {
@@ -275,9 +297,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                     id,
                     batch: records.to_vec(),
                     version: tag.version,
-                    transactional_id: transactional_id
-                        .filter(|_| is_transactional(&asked))
-                        .map(Box::from),
+                    transaction: transaction.clone().filter(|_| is_transactional(&asked)),
                 };
                 shard.send_mesh(owner, message);
                 shard.hold_back(tag.slot.conn, owner);

@@ -115,6 +115,7 @@ pub fn handle_add_partitions(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
                 producer_id: one.producer_id,
                 producer_epoch: one.producer_epoch,
                 partitions: flat(&one.topics),
+                together: Vec::new(),
                 add: !one.verify_only,
             };
             asks.push(add_ask(shard, &one.transactional_id, &mut one.topics, ask));

@@ -12,6 +12,7 @@ use storage::types::{PartitionId, Volume};
 
 use super::ask::{Answer, Ask, ReplyTo};
 use super::op::{FetchOutcome, OpKey, ProduceOutcome};
+use super::verify::Transaction;
 use crate::image::MetadataRecord;
 use crate::ledger::AppendPath;
 use crate::quota::Usage;
@@ -25,8 +26,8 @@ pub enum MeshMessage {
         id: PartitionId,
         batch: Vec<u8>,
         version: i16,
-        /// Of the request, with a batch of a transaction.
-        transactional_id: Option<Box<str>>,
+        /// With a batch of a transaction.
+        transaction: Option<Transaction>,
     },
     Appended {
         reply: ReplyTo,

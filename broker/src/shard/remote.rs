@@ -21,14 +21,14 @@ use crate::ledger::AppendPath;
 impl Shard {
     pub(crate) fn handle_mesh(&mut self, from: ShardId, message: MeshMessage) {
         match message {
-            MeshMessage::Append { reply, id, batch, version, transactional_id } => {
+            MeshMessage::Append { reply, id, batch, version, transaction } => {
                 self.append_or_verify(AppendAsked {
                     to: AppendFor::Remote { reply },
                     topic_id: topic_uuid(id),
                     partition: id.partition,
                     batch: &batch,
                     version,
-                    transactional_id: transactional_id.as_deref(),
+                    transaction: transaction.as_ref(),
                 });
             }
             MeshMessage::Appended { reply, outcome, path } => {

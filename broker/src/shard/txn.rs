@@ -124,6 +124,7 @@ impl Shard {
             producer_id: asked.producer_id,
             producer_epoch: asked.producer_epoch,
             partitions: vec![(offsets_topic.into(), asked.partition)],
+            together: Vec::new(),
             add: asked.add,
         };
         let reply = self.reply_to_own(TxnOp::Offsets { verification: token });

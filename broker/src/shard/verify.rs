@@ -5,9 +5,9 @@
 //! for ever (KIP-890). Later batches of the producer queue behind the first, so that its sequence
 //! is kept; nobody else waits. A marker that comes while the question is under way makes the answer
 //! void: it may be about the transaction before. Questions of one turn about one producer go out
-//! together, and one transactional id has one question under way, because its coordinator takes one
-//! step at a time. Called by `api/produce.rs` and `remote.rs`; codes are made in
-//! `api/produce_refusal.rs`.
+//! together, one transactional id has one question under way, and each names all partitions of its
+//! Produce: shards that ask at the same time are added by one record. Called by `api/produce.rs`
+//! and `remote.rs`; codes are made in `api/produce_refusal.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use super::mesh::MeshMessage;
 use super::op::{Op, OpKey, ProduceOutcome};
 use super::topics::TopicIndex;
 use crate::api::{produce_refusal, transactions};
+use crate::coordinator::txn::TopicPartition;
 use crate::ledger::AppendPath;
 use crate::limits;
 
@@ -59,7 +60,16 @@ pub struct AppendAsked<'b> {
     pub batch: &'b [u8],
     pub version: i16,
     /// Of the request; only batches of transactions need it.
-    pub transactional_id: Option<&'b str>,
+    pub transaction: Option<&'b Transaction>,
+}
+
+/// Whose transaction the batches of a Produce are in, and what else of it the request has.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    pub id: Arc<str>,
+    /// All partitions of the request that get a batch of the transaction, where several shards have
+    /// some: whichever asks first asks for all.
+    pub together: Arc<[TopicPartition]>,
 }
 
 #[derive(Debug)]
@@ -76,14 +86,22 @@ struct WaitingAppend {
     partition: i32,
     batch: Vec<u8>,
     version: i16,
-    transactional_id: Arc<str>,
+    transaction: Transaction,
+}
+
+/// What a question is about.
+#[derive(Debug, Default)]
+struct Asked {
+    partitions: Vec<AskedPartition>,
+    /// What other shards ask for at the same time.
+    together: BTreeSet<TopicPartition>,
 }
 
 /// A question under way, or one that is put again in a moment.
 #[derive(Debug)]
 pub struct VerifyOp {
     question: Question,
-    partitions: Vec<AskedPartition>,
+    asked: Asked,
     /// When it was put first.
     since_ns: u64,
     /// It waits to be put again.
@@ -103,8 +121,8 @@ pub struct Verifications {
     waiting: BTreeMap<(LogId, i64), Waiting>,
     /// Bytes of all batches that wait.
     bytes: usize,
-    /// Partitions of the next question.
-    next: BTreeMap<Question, Vec<AskedPartition>>,
+    /// The next questions.
+    next: BTreeMap<Question, Asked>,
     /// Transactional ids with a question under way.
     under_way: BTreeSet<Arc<str>>,
 }
@@ -159,24 +177,21 @@ impl Shard {
         header: &BatchHeader,
         asked: AppendAsked<'_>,
     ) {
-        let refusal = if asked.transactional_id.is_none() {
-            Some(ErrorCode::TransactionalIdAuthorizationFailed)
-        } else if self.verifications.bytes + asked.batch.len() > limits::VERIFY_BYTES_MAX {
-            Some(ErrorCode::RequestTimedOut)
-        } else {
-            None
+        let Some(transaction) = asked.transaction else {
+            let code = ErrorCode::TransactionalIdAuthorizationFailed.code();
+            return self.finish_append(asked.to, ProduceOutcome::error(code), None);
         };
-        if let Some(error) = refusal {
-            return self.finish_append(asked.to, ProduceOutcome::error(error.code()), None);
+        if self.verifications.bytes + asked.batch.len() > limits::VERIFY_BYTES_MAX {
+            let code = ErrorCode::RequestTimedOut.code();
+            return self.finish_append(asked.to, ProduceOutcome::error(code), None);
         }
-        let transactional_id: Arc<str> = Arc::from(asked.transactional_id.unwrap_or_default());
         let append = WaitingAppend {
             to: asked.to,
             topic_id: asked.topic_id,
             partition: asked.partition,
             batch: asked.batch.to_vec(),
             version: asked.version,
-            transactional_id: Arc::clone(&transactional_id),
+            transaction: transaction.clone(),
         };
         self.verifications.bytes += append.batch.len();
         let key = (log, header.producer_id);
@@ -185,14 +200,16 @@ impl Shard {
             return;
         }
         let question = Question {
-            transactional_id,
+            transactional_id: Arc::clone(&transaction.id),
             producer_id: header.producer_id,
             epoch: header.producer_epoch,
             add: asked.version >= ADDS_SINCE,
         };
         let name = Arc::clone(&self.topics.get(topic).name);
         let partition = AskedPartition { log, topic: name, partition: asked.partition };
-        self.verifications.next.entry(question).or_default().push(partition);
+        let next = self.verifications.next.entry(question).or_default();
+        next.partitions.push(partition);
+        next.together.extend(transaction.together.iter().cloned());
         let waiting = Waiting { valid: true, appends: VecDeque::from([append]) };
         self.verifications.waiting.insert(key, waiting);
     }
@@ -208,10 +225,10 @@ impl Shard {
         let Some(question) = self.verifications.next.keys().find(free).cloned() else {
             return false;
         };
-        let partitions = self.verifications.next.remove(&question).expect("it was just found");
+        let asked = self.verifications.next.remove(&question).expect("it was just found");
         self.verifications.under_way.insert(Arc::clone(&question.transactional_id));
         let since_ns = self.now.mono_ns;
-        let op = VerifyOp { question, partitions, since_ns, resting: false };
+        let op = VerifyOp { question, asked, since_ns, resting: false };
         let key = self.ops.insert(Op::Verify(Box::new(op)));
         self.put_question(key);
         true
@@ -221,15 +238,17 @@ impl Shard {
         let Some(Op::Verify(op)) = self.ops.get_mut(key) else { return };
         op.resting = false;
         let question = op.question.clone();
-        for asked in &op.partitions {
+        for asked in &op.asked.partitions {
             // What was appended before is no matter of this question.
             let waiting = (asked.log, question.producer_id);
             if let Some(waiting) = self.verifications.waiting.get_mut(&waiting) {
                 waiting.valid = true;
             }
         }
-        let partitions: Vec<(Arc<str>, i32)> =
-            op.partitions.iter().map(|asked| (Arc::clone(&asked.topic), asked.partition)).collect();
+        let asked = op.asked.partitions.iter();
+        let partitions: Vec<TopicPartition> =
+            asked.map(|asked| (Arc::clone(&asked.topic), asked.partition)).collect();
+        let together = op.asked.together.iter().cloned().collect();
         let Some(to) = transactions::owner(self, &question.transactional_id) else {
             let errors = vec![ErrorCode::NotCoordinator.code(); partitions.len()];
             return self.handle_verified(key, &errors);
@@ -239,6 +258,7 @@ impl Shard {
             producer_id: question.producer_id,
             producer_epoch: question.epoch,
             partitions,
+            together,
             add: question.add,
         };
         let reply = ReplyTo { shard: self.config.shard, op: key, part: 0 };
@@ -257,7 +277,7 @@ impl Shard {
         let again_ns = now_ns + waited_ns.clamp(limits::VERIFY_AGAIN_NS_MIN, pause_ns_max);
         let patient = again_ns <= op.since_ns + waits_ns_max && !self.is_stopping();
         let mut busy_partitions = Vec::new();
-        let partitions = std::mem::take(&mut op.partitions);
+        let partitions = std::mem::take(&mut op.asked.partitions);
         let mut decided = Vec::new();
         assert_eq!(errors.len(), partitions.len(), "each partition has its answer");
         for (partition, error) in partitions.into_iter().zip(errors.iter().copied()) {
@@ -273,7 +293,7 @@ impl Shard {
             self.verifications.under_way.remove(&question.transactional_id);
         } else {
             // The transaction before is ending: a client would only come back a moment later.
-            op.partitions = busy_partitions;
+            op.asked.partitions = busy_partitions;
             op.resting = true;
             self.ops.put_back(key, Op::Verify(op));
             let ops = &self.ops;
@@ -300,7 +320,7 @@ impl Shard {
             self.verifications.bytes -= append.batch.len();
             let header = BatchHeader::parse(&append.batch).expect("it was parsed when it came");
             let same = header.producer_epoch == question.epoch
-                && append.transactional_id == question.transactional_id
+                && append.transaction.id == question.transactional_id
                 && (append.version >= ADDS_SINCE) == question.add;
             let behind_another = self.verifications.waiting.contains_key(&key);
             if !same || behind_another {
@@ -310,7 +330,7 @@ impl Shard {
                     partition: append.partition,
                     batch: &append.batch,
                     version: append.version,
-                    transactional_id: Some(&append.transactional_id),
+                    transaction: Some(&append.transaction),
                 });
                 continue;
             }

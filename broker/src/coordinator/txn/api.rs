@@ -52,12 +52,14 @@ pub enum TxnAsk {
         partitions: Vec<TopicPartition>,
     },
     /// Whether partitions are in the transaction, asked before a producer's first append to them;
-    /// with `add` they are put into it (KIP-890).
+    /// with `add` they are put into it (KIP-890), and `together` as well: what another shard asks
+    /// for at the same time, so that one record has them all. They get no answer.
     Verify {
         transactional_id: String,
         producer_id: i64,
         producer_epoch: i16,
         partitions: Vec<TopicPartition>,
+        together: Vec<TopicPartition>,
         add: bool,
     },
     /// EndTxn.

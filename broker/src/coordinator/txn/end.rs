@@ -143,7 +143,7 @@ impl TxnCoordinator {
     fn completing_mut(&mut self, index: i32, id: &str) -> Option<&mut Completing> {
         match &mut self.transaction_mut(index, id)?.pending {
             Some(Pending::Completing(completing)) => Some(completing),
-            Some(Pending::Append | Pending::Addition) | None => None,
+            Some(Pending::Append | Pending::Additions(_)) | None => None,
         }
     }
 

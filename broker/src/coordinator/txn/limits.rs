@@ -21,8 +21,12 @@ pub const TRANSACTIONAL_ID_BYTES_MAX: usize = STRING_BYTES_MAX;
 /// `COORDINATOR_NOT_AVAILABLE`; the end of a transaction that is decided goes past it.
 pub const UNDER_WAY_MAX: usize = 65_536;
 
-/// Requests of partitions that wait for another addition to their transaction. One more answers
-/// `CONCURRENT_TRANSACTIONS`, and is tried again by whoever asks.
+/// Records under way that add partitions to one transaction, about one for each core that was given
+/// some of them. One more answers `CONCURRENT_TRANSACTIONS`, and is tried again by whoever asks.
+pub const ADDITIONS_UNDER_WAY_MAX: usize = 64;
+
+/// Requests for partitions that such a record has already, and that wait for it. One more answers
+/// `CONCURRENT_TRANSACTIONS`.
 pub const ADDITIONS_WAITING_MAX: usize = 1_024;
 
 /// Producer ids that were asked for and turned out not to be needed; more are let go unused.

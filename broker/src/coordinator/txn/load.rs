@@ -9,11 +9,11 @@ use std::sync::Arc;
 use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
-use super::api::{Producer, ReplyToken, TxnAnswer, TxnAsk};
+use super::api::{Producer, TxnAnswer};
 use super::records::{Parsed, RecordError, TxnRecord, parse};
 use super::state::{Metadata, NO_PRODUCER_EPOCH, TxnState};
 use super::timers::Timer;
-use super::{Append, Partition, Then, Transaction, TxnCoordinator};
+use super::{Append, Partition, Pending, Then, Transaction, TxnCoordinator};
 use crate::time::Now;
 
 /// The durable state of a coordinator as one comparable value: by partition, then by id.
@@ -112,6 +112,13 @@ impl TxnCoordinator {
     pub fn unload(&mut self, index: i32) {
         let Some(partition) = self.partitions.remove(&index) else { return };
         self.ids_count -= partition.transactions.len();
+        let waiting = partition.transactions.values().filter_map(|one| match &one.pending {
+            Some(Pending::Additions(additions)) => Some(additions.waiting.as_slice()),
+            Some(Pending::Append | Pending::Completing(_)) | None => None,
+        });
+        for (to, _) in waiting.flatten() {
+            self.reply_added(*to, ErrorCode::NotCoordinator);
+        }
         self.deadlines.retain(|(_, of, _)| *of != index);
         self.completing.retain(|_, (of, _)| *of != index);
         self.timers.cancel(Timer::Expiry { partition: index });
@@ -136,14 +143,6 @@ impl TxnCoordinator {
                 Then::Prepared { to } => self.reply_prepared(to, Producer::refused(error)),
                 Then::Completed | Then::Expired => {}
             }
-        }
-        let waiting: Vec<(TxnAsk, ReplyToken)> = self
-            .additions
-            .extract_if(.., |(of, _), _| *of == index)
-            .flat_map(|(_, waiting)| waiting)
-            .collect();
-        for (ask, reply) in waiting {
-            self.refuse(&ask, reply, error);
         }
     }
 

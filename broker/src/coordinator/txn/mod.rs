@@ -6,7 +6,8 @@
 //! replaying records, at once after their append is durable or at the start while a partition is
 //! loaded. A transactional id takes one step at a time: while a step is on its way to the log, or
 //! markers are on their way to partitions, other requests for it answer `CONCURRENT_TRANSACTIONS`,
-//! as with Kafka. A decision is durable before any marker is sent.
+//! as with Kafka. Only partitions that the broker itself adds, each shard its own at the same time,
+//! follow one another to the log without waiting. A decision is durable before any marker is sent.
 //!
 //! This file is the front: partitions, dispatch, results. Steps are in `state`, who may take them
 //! in `producer` and `end`. Not here: the log, the partitions that get markers, the pending offsets
@@ -63,10 +64,21 @@ struct Transaction {
 enum Pending {
     /// A record is on its way.
     Append,
-    /// The record that adds partitions is.
-    Addition,
+    /// Records that add partitions are.
+    Additions(Additions),
     /// Markers are, and then the record that says so.
     Completing(Completing),
+}
+
+/// Partitions on their way into a transaction.
+#[derive(Debug)]
+struct Additions {
+    /// Records that are not known to be durable, at least one.
+    under_way: usize,
+    /// What the last of them says: it has all partitions of those before.
+    last: Metadata,
+    /// Who asked for partitions that a record under way has already; told after the last.
+    waiting: Vec<(AddedFor, Vec<TopicPartition>)>,
 }
 
 /// An end of a transaction that is decided and durable.
@@ -103,12 +115,12 @@ enum Then {
 }
 
 /// Whose partitions were added.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum AddedFor {
     /// AddPartitionsToTxn and AddOffsetsToTxn.
     Client(ReplyToken),
-    /// Shards before their partitions' first append: so many answers to each.
-    Partitions(Vec<(ReplyToken, usize)>),
+    /// A shard, before the first append to so many of its partitions.
+    Partitions(ReplyToken, usize),
 }
 
 /// Who ended a transaction.
@@ -159,8 +171,6 @@ pub struct TxnCoordinator {
     deadlines: BTreeSet<(u64, i32, Arc<str>)>,
     /// Work that waits for a producer id, oldest first.
     parked: VecDeque<Work>,
-    /// Partitions' requests to be added to a transaction that is adding others, by its id.
-    additions: BTreeMap<(i32, Arc<str>), Vec<(TxnAsk, ReplyToken)>>,
     spare_producer_ids: Vec<i64>,
     actions: VecDeque<Action>,
     timers: Timers,
@@ -181,7 +191,6 @@ impl TxnCoordinator {
             next_markers: 0,
             deadlines: BTreeSet::new(),
             parked: VecDeque::new(),
-            additions: BTreeMap::new(),
             spare_producer_ids: Vec::new(),
             actions: VecDeque::new(),
             timers: Timers::default(),
@@ -280,21 +289,25 @@ impl TxnCoordinator {
             TxnAsk::Add { transactional_id, producer_id, producer_epoch, partitions } => {
                 let producer = (*producer_id, *producer_epoch);
                 let to = AddedFor::Client(reply);
+                let partitions = (partitions.as_slice(), [].as_slice());
                 self.add(now, transactional_id, producer, partitions, TxnVersion::V0, to);
             }
-            TxnAsk::Verify { transactional_id, producer_id, producer_epoch, partitions, add } => {
+            TxnAsk::Verify {
+                transactional_id,
+                producer_id,
+                producer_epoch,
+                partitions,
+                together,
+                add,
+            } => {
                 let producer = (*producer_id, *producer_epoch);
-                match *add {
-                    // The shards of one transaction ask by themselves, at the same time.
-                    true if self.wait_for_addition(transactional_id, ask, reply) => {}
-                    true => {
-                        let to = AddedFor::Partitions(vec![(reply, partitions.len())]);
-                        self.add(now, transactional_id, producer, partitions, TxnVersion::V2, to);
-                    }
-                    false => {
-                        let errors = self.verify(transactional_id, producer, partitions);
-                        self.reply(reply, TxnAnswer::Verified(errors));
-                    }
+                if *add {
+                    let to = AddedFor::Partitions(reply, partitions.len());
+                    let partitions = (partitions.as_slice(), together.as_slice());
+                    self.add(now, transactional_id, producer, partitions, TxnVersion::V2, to);
+                } else {
+                    let errors = self.verify(transactional_id, producer, partitions);
+                    self.reply(reply, TxnAnswer::Verified(errors));
                 }
             }
             TxnAsk::End { transactional_id, producer_id, producer_epoch, commit, version } => {
@@ -335,10 +348,8 @@ impl TxnCoordinator {
     fn reply_added(&mut self, to: AddedFor, error: ErrorCode) {
         match to {
             AddedFor::Client(reply) => self.reply(reply, TxnAnswer::Added(error)),
-            AddedFor::Partitions(replies) => {
-                for (reply, count) in replies {
-                    self.reply(reply, TxnAnswer::Verified(vec![error; count]));
-                }
+            AddedFor::Partitions(reply, count) => {
+                self.reply(reply, TxnAnswer::Verified(vec![error; count]));
             }
         }
     }
@@ -401,17 +412,30 @@ impl TxnCoordinator {
         }
     }
 
-    /// Sends an id's next step to the log; it takes no other until that is durable or has failed.
+    /// Sends an id's next step to the log; until that is durable or has failed it takes no other,
+    /// but partitions follow partitions.
     fn step(&mut self, now: Now, index: i32, id: &str, metadata: Metadata, then: Then) {
         let Some(transaction) = self.transaction_mut(index, id) else {
             panic!("only a known id takes a step");
         };
-        transaction.pending.get_or_insert(match then {
-            Then::Added { .. } => Pending::Addition,
-            Then::Initialized { .. } | Then::Prepared { .. } | Then::Completed | Then::Expired => {
-                Pending::Append
+        let pending = match (&then, transaction.pending.take()) {
+            (Then::Added { .. }, Some(Pending::Additions(mut additions))) => {
+                additions.under_way += 1;
+                additions.last = metadata.clone();
+                Pending::Additions(additions)
             }
-        });
+            (Then::Added { .. }, None) => {
+                let (last, waiting) = (metadata.clone(), Vec::new());
+                Pending::Additions(Additions { under_way: 1, last, waiting })
+            }
+            (Then::Completed, Some(completing @ Pending::Completing(_))) => completing,
+            (
+                Then::Initialized { .. } | Then::Prepared { .. } | Then::Completed | Then::Expired,
+                None,
+            ) => Pending::Append,
+            (then, Some(pending)) => panic!("{id} takes {then:?} beside {pending:?}"),
+        };
+        transaction.pending = Some(pending);
         let record = TxnRecord { id: id.into(), metadata: Some(metadata) };
         self.append(now, index, vec![record], then);
     }
@@ -452,29 +476,7 @@ impl TxnCoordinator {
         let result = result.map(|_| ()).map_err(append_error);
         for id in ids {
             self.finish(now, index, &id, &then, result);
-            if let Some(waiting) = self.additions.remove(&(index, id)) {
-                self.add_together(now, waiting);
-            }
         }
-    }
-
-    /// Whether a partition's request to be added waits until another addition to its transaction is
-    /// durable. Clients are told to come back instead, as by Kafka.
-    fn wait_for_addition(&mut self, id: &str, ask: &TxnAsk, reply: ReplyToken) -> bool {
-        let Ok(index) = self.partition_of(id) else { return false };
-        let Some((id, known)) = self.partitions[&index].transactions.get_key_value(id) else {
-            return false;
-        };
-        let waits = matches!(known.pending, Some(Pending::Addition));
-        let id = Arc::clone(id);
-        if waits {
-            let waiting = self.additions.entry((index, id)).or_default();
-            if waiting.len() >= limits::ADDITIONS_WAITING_MAX {
-                return false;
-            }
-            waiting.push((ask.clone(), reply));
-        }
-        waits
     }
 
     /// Does what waited for a step of one id.
@@ -491,7 +493,15 @@ impl TxnCoordinator {
             return;
         }
         let Some(transaction) = self.transaction_mut(index, id) else { return };
-        transaction.pending = None;
+        let mut told = Vec::new();
+        match transaction.pending.take() {
+            Some(Pending::Additions(mut additions)) if additions.under_way > 1 => {
+                additions.under_way -= 1;
+                transaction.pending = Some(Pending::Additions(additions));
+            }
+            Some(Pending::Additions(additions)) => told = additions.waiting,
+            Some(Pending::Append | Pending::Completing(_)) | None => {}
+        }
         let metadata = &transaction.metadata;
         let granted = Producer::granted(metadata.producer_id, metadata.producer_epoch);
         match then {
@@ -503,7 +513,16 @@ impl TxnCoordinator {
                 self.reply(*reply, TxnAnswer::Init(producer));
             }
             Then::Added { to } => {
-                self.reply_added(to.clone(), result.err().unwrap_or(ErrorCode::None));
+                let error = result.err().unwrap_or(ErrorCode::None);
+                let has = |partitions: &[TopicPartition]| metadata.has_all(partitions);
+                let told: Vec<_> = told
+                    .into_iter()
+                    .map(|(to, asked)| (to, if has(&asked) { ErrorCode::None } else { error }))
+                    .collect();
+                self.reply_added(*to, error);
+                for (to, error) in told {
+                    self.reply_added(to, error);
+                }
             }
             Then::Prepared { to } => {
                 let producer = match result {

@@ -6,13 +6,13 @@
 use crate::planted::{self, Bug};
 use protocol::error_code::ErrorCode;
 
-use super::api::{Producer, ReplyToken, TxnAnswer, TxnAsk};
+use super::api::{Producer, ReplyToken, TxnAnswer};
 use super::state::{
     Metadata, NO_PRODUCER_EPOCH, NO_PRODUCER_ID, PRODUCER_EPOCH_LAST, TopicPartition, TxnState,
     TxnVersion,
 };
 use super::{
-    AddedFor, NeedsProducerId, PreparedFor, Then, Transaction, TxnCoordinator, Work, limits,
+    AddedFor, NeedsProducerId, Pending, PreparedFor, Then, Transaction, TxnCoordinator, limits,
 };
 use crate::time::Now;
 
@@ -27,6 +27,16 @@ enum Init {
     Rotate,
     /// It gets an epoch.
     Step(Metadata),
+}
+
+/// What becomes of partitions that are to be in a transaction.
+enum Add {
+    /// They are in it.
+    Done,
+    /// A record under way has them.
+    Wait(i32),
+    /// They need a record.
+    Step(i32, Metadata),
 }
 
 impl TxnCoordinator {
@@ -117,79 +127,59 @@ impl TxnCoordinator {
         Ok(metadata.prepared(false, TxnVersion::V2, next, now.wall_ms))
     }
 
+    /// Puts `asked` into the transaction, and `together` as well where a record is written anyway.
     pub(super) fn add(
         &mut self,
         now: Now,
         id: &str,
         producer: Named,
-        partitions: &[TopicPartition],
+        (asked, together): (&[TopicPartition], &[TopicPartition]),
         version: TxnVersion,
         to: AddedFor,
     ) {
         let judged = self.find(id).and_then(|(index, transaction)| {
-            let metadata = &transaction.metadata;
-            if transaction.pending.is_some() {
-                return Err(ErrorCode::ConcurrentTransactions);
+            let durable = &transaction.metadata;
+            let last = match (&transaction.pending, to) {
+                (None, _) => durable,
+                // The shards of one transaction ask by themselves, at the same time; clients are
+                // told to come back, as by Kafka.
+                (Some(Pending::Additions(additions)), AddedFor::Partitions(..)) => &additions.last,
+                (Some(_), _) => return Err(ErrorCode::ConcurrentTransactions),
+            };
+            check_producer(last, producer)?;
+            if durable.has_all(asked) {
+                return Ok(Add::Done);
             }
-            check_producer(metadata, producer)?;
-            let ongoing = metadata.state == TxnState::Ongoing;
-            if ongoing && partitions.iter().all(|one| metadata.partitions.contains(one)) {
-                return Ok(None);
+            if let Some(Pending::Additions(additions)) = &transaction.pending {
+                let full = additions.waiting.len() >= limits::ADDITIONS_WAITING_MAX
+                    || additions.under_way >= limits::ADDITIONS_UNDER_WAY_MAX;
+                match (last.has_all(asked), full) {
+                    (_, true) => return Err(ErrorCode::ConcurrentTransactions),
+                    (true, false) => return Ok(Add::Wait(index)),
+                    (false, false) => {}
+                }
             }
             self.may_append()?;
-            let step = metadata.with_partitions(partitions, version, now.wall_ms);
-            if step.partitions.len() > limits::PARTITIONS_PER_TRANSACTION_MAX {
-                return Err(ErrorCode::InvalidRequest);
-            }
-            Ok(Some((index, step)))
+            let step = |added: &[TopicPartition]| {
+                let step = last.with_partitions(added, version, now.wall_ms);
+                let fits = step.partitions.len() <= limits::PARTITIONS_PER_TRANSACTION_MAX;
+                fits.then_some(step)
+            };
+            let all = [asked, together].concat();
+            let step = step(&all).or_else(|| step(asked)).ok_or(ErrorCode::InvalidRequest)?;
+            Ok(Add::Step(index, step))
         });
         match judged {
             Err(error) => self.reply_added(to, error),
-            Ok(None) => self.reply_added(to, ErrorCode::None),
-            Ok(Some((index, step))) => self.step(now, index, id, step, Then::Added { to }),
-        }
-    }
-
-    /// Does what waited for an addition: what is asked for the same producer is one step, so that a
-    /// transaction over many shards waits for two of them and not for one per shard.
-    pub(super) fn add_together(&mut self, now: Now, waiting: Vec<(TxnAsk, ReplyToken)>) {
-        let mut merged: Option<(String, Named, Vec<TopicPartition>)> = None;
-        let (mut replies, mut others, mut known) = (Vec::new(), Vec::new(), 0);
-        for (ask, reply) in waiting {
-            let TxnAsk::Verify {
-                transactional_id, producer_id, producer_epoch, partitions, ..
-            } = &ask
-            else {
-                unreachable!("only partitions wait for an addition, not {ask:?}");
-            };
-            let (named, count) = ((*producer_id, *producer_epoch), partitions.len());
-            match &mut merged {
-                None => {
-                    let found = self.find(transactional_id);
-                    known = found.map_or(0, |(_, one)| one.metadata.partitions.len());
-                    merged = Some((transactional_id.clone(), named, partitions.clone()));
-                }
-                // A producer that was shut out meanwhile is refused alone, and so is who asks for
-                // too many.
-                Some((_, first, all))
-                    if *first == named
-                        && known + all.len() + count <= limits::PARTITIONS_PER_TRANSACTION_MAX =>
-                {
-                    all.extend_from_slice(partitions);
-                }
-                Some(_) => {
-                    others.push((ask, reply));
-                    continue;
-                }
+            Ok(Add::Done) => self.reply_added(to, ErrorCode::None),
+            Ok(Add::Step(index, step)) => self.step(now, index, id, step, Then::Added { to }),
+            Ok(Add::Wait(index)) => {
+                let pending = self.transaction_mut(index, id).map(|one| &mut one.pending);
+                let Some(Some(Pending::Additions(additions))) = pending else {
+                    panic!("who waits for additions has found them");
+                };
+                additions.waiting.push((to, asked.to_vec()));
             }
-            replies.push((reply, count));
-        }
-        if let Some((id, named, all)) = merged {
-            let to = AddedFor::Partitions(replies);
-            self.add(now, &id, named, &all, TxnVersion::V2, to);
-        }
-        for (ask, reply) in others {
-            self.run(now, Work::Ask(ask, reply));
         }
     }
 

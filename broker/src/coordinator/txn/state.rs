@@ -176,6 +176,12 @@ impl Metadata {
         self.producer_epoch >= PRODUCER_EPOCH_LAST
     }
 
+    /// Whether these are partitions of its transaction, and that takes more.
+    pub fn has_all(&self, partitions: &[TopicPartition]) -> bool {
+        self.state == TxnState::Ongoing
+            && partitions.iter().all(|one| self.partitions.contains(one))
+    }
+
     fn step(&self, state: TxnState, now_ms: i64) -> Self {
         let previous_producer_id = self.producer_id;
         Self { state, previous_producer_id, updated_ms: now_ms, ..self.clone() }

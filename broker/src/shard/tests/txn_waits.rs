@@ -144,15 +144,14 @@ fn rest(rig: &mut Rig) {
     rig.disk_runs = false;
 }
 
-/// The first core that asks is written down alone; those that ask meanwhile follow together.
 #[test]
-fn a_transaction_of_three_partitions_waits_for_the_disk_twice_beyond_its_records_on_a_core() {
-    for (shards, beyond) in [(1, 2), (2, 3), (3, 3), (5, 3)] {
+fn a_transaction_of_three_partitions_waits_for_the_disk_twice_beyond_its_records() {
+    for shards in [1, 2, 3, 5] {
         let (mut rig, mut producer, plain) = rig(shards);
         for _ in 0..3 {
             let asked = produce(&mut rig, ADDS, &records(Some((&producer, 0))));
             let ended = commit(&mut rig, 5, &mut producer);
-            assert!(asked + ended <= plain + beyond, "{shards} shards: {asked} and {ended}");
+            assert!(asked + ended <= plain + 2, "{shards} shards: {asked} and {ended}");
             rest(&mut rig);
         }
     }

@@ -251,6 +251,7 @@ impl Rig {
             producer_id: producer.id,
             producer_epoch: producer.epoch,
             partitions: partitions.to_vec(),
+            together: Vec::new(),
             add,
         };
         match self.ask(ask) {

@@ -146,90 +146,129 @@ fn ids_and_coordinators_that_are_not_there_have_their_codes() {
     rig.restart();
 }
 
-fn add_ask(producer: Producer, partition: i32) -> TxnAsk {
+fn add_ask(producer: Producer, partitions: &[i32], together: &[i32]) -> TxnAsk {
+    let of = |partitions: &[i32]| partitions.iter().map(|index| at("t", *index)).collect();
     TxnAsk::Verify {
         transactional_id: ID.to_owned(),
         producer_id: producer.id,
         producer_epoch: producer.epoch,
-        partitions: vec![at("t", partition)],
+        partitions: of(partitions),
+        together: of(together),
         add: true,
     }
 }
 
+const ADDED: ErrorCode = ErrorCode::None;
+
 #[test]
-fn partitions_that_ask_while_another_is_added_are_added_after_it() {
+fn partitions_that_ask_one_after_the_other_are_under_way_at_the_same_time() {
     let mut rig = Rig::new();
     let producer = rig.init();
     rig.hold_appends = true;
-    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
+    let before = rig.appends_count;
+    let asked = [0, 1, 2].map(|part| rig.send(add_ask(producer, &[part], &[])));
+    assert_eq!(rig.appends_count - before, 3, "none waits for another");
+    rig.release_append();
+    rig.pump();
+    assert_eq!(rig.take(asked[0]), TxnAnswer::Verified(vec![ADDED]));
+    let known = rig.verify(producer, &[at("t", 0), at("t", 1)], false);
+    assert_eq!(known, [ADDED, ErrorCode::TransactionAbortable], "only what is durable counts");
     rig.hold_appends = false;
     rig.pump();
-    for reply in asked {
-        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::None]));
+    for reply in [asked[1], asked[2]] {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ADDED]));
     }
     rig.restart();
-    assert_eq!(rig.verify(producer, &[at("t", 2)], false), [ErrorCode::None]);
+    let all = [at("t", 0), at("t", 1), at("t", 2)];
+    assert_eq!(rig.verify(producer, &all, false), [ADDED; 3]);
 }
 
 #[test]
-fn partitions_that_waited_for_an_addition_are_one_step_and_a_stranger_is_refused_alone() {
+fn partitions_named_together_are_one_record_and_a_stranger_is_refused_alone() {
     let mut rig = Rig::new();
     let producer = rig.init();
     let stranger = Producer { epoch: producer.epoch + 1, ..producer };
     rig.hold_appends = true;
     let before = rig.appends_count;
-    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
-    let refused = rig.send(add_ask(stranger, 3));
-    let last = rig.send(add_ask(producer, 4));
-    rig.hold_appends = false;
-    rig.pump();
-    assert_eq!(rig.appends_count - before, 2, "the first, and all that waited for it");
-    for reply in asked.into_iter().chain([last]) {
-        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::None]));
-    }
+    let asked = [0, 1, 2].map(|part| rig.send(add_ask(producer, &[part], &[0, 1, 2])));
+    let refused = rig.send(add_ask(stranger, &[1], &[0, 1, 2]));
+    assert_eq!(rig.appends_count - before, 1, "the first has them all");
     let fenced = TxnAnswer::Verified(vec![ErrorCode::ProducerFenced]);
     assert_eq!(rig.take(refused), fenced);
+    let end = rig.end(producer, true, TxnVersion::V2);
+    assert_eq!(end.error, ErrorCode::ConcurrentTransactions);
+    rig.hold_appends = false;
+    rig.pump();
+    for reply in asked {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ADDED]));
+    }
 }
 
 #[test]
-fn partitions_that_waited_for_an_addition_all_hear_that_theirs_failed() {
-    let mut rig = Rig::new();
-    let producer = rig.init();
-    rig.hold_appends = true;
-    let asked: Vec<ReplyToken> = (0..3).map(|part| rig.send(add_ask(producer, part))).collect();
-    rig.release_append();
-    rig.pump();
-    rig.fail_append(ErrorCode::KafkaStorageError);
-    let answers: Vec<TxnAnswer> = asked.into_iter().map(|reply| rig.take(reply)).collect();
+fn who_waits_for_a_record_that_fails_hears_of_it_unless_another_has_the_partitions() {
     let failed = TxnAnswer::Verified(vec![ErrorCode::NotCoordinator]);
-    assert_eq!(answers, [TxnAnswer::Verified(vec![ErrorCode::None]), failed.clone(), failed]);
-    rig.hold_appends = false;
-    assert_eq!(rig.verify(producer, &[at("t", 0)], false), [ErrorCode::None]);
-    assert_eq!(rig.verify(producer, &[at("t", 1)], false), [ErrorCode::TransactionAbortable]);
+    let added = TxnAnswer::Verified(vec![ADDED]);
+    for (first_fails, second_fails) in [(true, true), (true, false), (false, true)] {
+        let mut rig = Rig::new();
+        let producer = rig.init();
+        rig.hold_appends = true;
+        let first = rig.send(add_ask(producer, &[0], &[1]));
+        let with_first = rig.send(add_ask(producer, &[1], &[]));
+        let second = rig.send(add_ask(producer, &[2], &[3]));
+        let with_second = rig.send(add_ask(producer, &[3], &[]));
+        for fails in [first_fails, second_fails] {
+            if fails {
+                rig.fail_append(ErrorCode::KafkaStorageError);
+            } else {
+                rig.release_append();
+                rig.pump();
+            }
+        }
+        let told = |fails: bool| if fails { failed.clone() } else { added.clone() };
+        assert_eq!(rig.take(first), told(first_fails));
+        assert_eq!(rig.take(second), told(second_fails));
+        // The second record has the partitions of the first, too.
+        assert_eq!(rig.take(with_first), told(first_fails && second_fails));
+        assert_eq!(rig.take(with_second), told(second_fails));
+        rig.hold_appends = false;
+        rig.restart();
+    }
 }
 
 #[test]
-fn a_partition_too_many_for_a_transaction_does_not_cost_those_that_waited_with_it() {
+fn a_partition_too_many_for_a_transaction_is_refused_and_those_named_together_are_left_out() {
+    let mut rig = Rig::new();
+    let producer = rig.init();
+    let count = limits::PARTITIONS_PER_TRANSACTION_MAX as i32;
+    let most: Vec<i32> = (0..count - 1).collect();
+    rig.hold_appends = true;
+    let many = rig.send(add_ask(producer, &most, &[]));
+    let last = rig.send(add_ask(producer, &[count], &[count + 1, count + 2]));
+    let beyond = rig.send(add_ask(producer, &[count + 1], &[]));
+    assert_eq!(rig.take(beyond), TxnAnswer::Verified(vec![ErrorCode::InvalidRequest]));
+    rig.hold_appends = false;
+    rig.pump();
+    assert!(rig.take(many) == TxnAnswer::Verified(vec![ADDED; most.len()]), "they fit");
+    assert_eq!(rig.take(last), TxnAnswer::Verified(vec![ADDED]));
+}
+
+#[test]
+fn requests_beyond_what_one_transaction_has_under_way_are_told_to_come_back() {
     let mut rig = Rig::new();
     let producer = rig.init();
     rig.hold_appends = true;
-    let first = rig.send(add_ask(producer, 0));
-    let count = limits::PARTITIONS_PER_TRANSACTION_MAX as i32 - 1;
-    let many = TxnAsk::Verify {
-        transactional_id: ID.to_owned(),
-        producer_id: producer.id,
-        producer_epoch: producer.epoch,
-        partitions: (1..=count).map(|partition| at("t", partition)).collect(),
-        add: true,
-    };
-    let many = rig.send(many);
-    let beyond = rig.send(add_ask(producer, count + 1));
+    let records = limits::ADDITIONS_UNDER_WAY_MAX as i32;
+    let asked: Vec<ReplyToken> =
+        (0..records).map(|part| rig.send(add_ask(producer, &[part], &[]))).collect();
+    let beyond = rig.send(add_ask(producer, &[records], &[]));
+    let busy = TxnAnswer::Verified(vec![ErrorCode::ConcurrentTransactions]);
+    assert_eq!(rig.take(beyond), busy);
     rig.hold_appends = false;
     rig.pump();
-    assert_eq!(rig.take(first), TxnAnswer::Verified(vec![ErrorCode::None]));
-    let added = TxnAnswer::Verified(vec![ErrorCode::None; count as usize]);
-    assert!(rig.take(many) == added, "they fit");
-    assert_eq!(rig.take(beyond), TxnAnswer::Verified(vec![ErrorCode::InvalidRequest]));
+    for reply in asked {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ADDED]));
+    }
+    assert_eq!(rig.verify(producer, &[at("t", records)], true), [ADDED]);
 }
 
 #[test]
@@ -237,7 +276,8 @@ fn partitions_that_wait_to_be_added_hear_when_the_coordinator_goes() {
     let mut rig = Rig::new();
     let producer = rig.init();
     rig.hold_appends = true;
-    let asked: Vec<ReplyToken> = (0..2).map(|part| rig.send(add_ask(producer, part))).collect();
+    let asked: Vec<ReplyToken> =
+        [&[0], &[0], &[1]].map(|part| rig.send(add_ask(producer, part, &[]))).into();
     for partition in 0..PARTITIONS {
         rig.coordinator.unload(partition);
     }

@@ -46,6 +46,7 @@ fn run(seed: u64) {
                     producer_id: producer.id,
                     producer_epoch: producer.epoch,
                     partitions: vec![partition],
+                    together: vec![at("t", (prng.next_u64() % 3) as i32)],
                     add: true,
                 });
             }
