@@ -141,8 +141,8 @@ const ROLLING: [&str; 12] = [
     "retention.bytes=8388608",
     "--warm-up",
 ];
-/// Small segments that are cleaned.
-const COMPACTED: [&str; 18] = [
+/// Keyed records in small segments; what becomes of them says the policy that follows.
+const KEYED: [&str; 16] = [
     "produce",
     "--topic",
     "compacted",
@@ -157,11 +157,11 @@ const COMPACTED: [&str; 18] = [
     "--topic-config",
     "segment.bytes=1048576",
     "--topic-config",
-    "cleanup.policy=compact",
-    "--topic-config",
     "min.cleanable.dirty.ratio=0.01",
-    "--warm-up",
+    "--topic-config",
 ];
+const COMPACT: [&str; 2] = ["cleanup.policy=compact", "--warm-up"];
+const KEEP: [&str; 2] = ["cleanup.policy=delete", "--warm-up"];
 
 /// The tail while topics come and go, segments roll, and retention and compaction run.
 pub fn churn(ground: &Ground<'_>) -> Result<Vec<Line>, String> {
@@ -189,7 +189,8 @@ pub fn churn(ground: &Ground<'_>) -> Result<Vec<Line>, String> {
 
 fn beside_churn(ground: &Ground<'_>, server: &Server, topics: &mut u32) -> Result<Value, String> {
     let lasts = format!("{}s", ground.options.seconds + 30);
-    let loads = [&ROLLING[..], &COMPACTED[..]].map(|load| {
+    let compacted = [&KEYED[..], &COMPACT].concat();
+    let loads = [&ROLLING[..], &compacted].map(|load| {
         let command = ground.bench_behind(server, &[load, &["0s", "--duration", &lasts]].concat());
         ground.background("figures-churn-load", command)
     });
@@ -225,6 +226,39 @@ fn beside_churn(ground: &Ground<'_>, server: &Server, topics: &mut u32) -> Resul
         ground.topic(server, &["delete", name])?;
     }
     Ok(result)
+}
+
+/// The tail beside a topic that is cleaned as fast as it is written, against the same writes to one
+/// that is not.
+pub fn cleaning(ground: &Ground<'_>) -> Result<Vec<Line>, String> {
+    let set = |plan: crate::server::Plan| plan.with("log.cleaner.backoff.ms", "500");
+    let tails = ground.corelane("figures-cleaning", set, |server| {
+        ground.load(server, &E2E, &["--warm-up", "0s", "--duration", "3s"])?;
+        ground.in_turn(TAIL, |beside| {
+            let lasts = format!("{}s", ground.options.seconds + 30);
+            let policy = if beside { &COMPACT } else { &KEEP };
+            let load = [&KEYED[..], policy, &["0s", "--duration", &lasts]].concat();
+            let load =
+                ground.background("figures-cleaning-load", ground.bench_behind(server, &load))?;
+            std::thread::sleep(2 * BEGUN);
+            let before = churned(server).0;
+            let who = if beside { "cleaned" } else { "kept" };
+            let result = ground.measure(server, who, &E2E)?;
+            let swapped = churned(server).0 - before;
+            drop(load);
+            told(who, &result);
+            println!("  {swapped} segments cleaned");
+            if beside != (swapped > 0.0) {
+                return Err(format!("cleaning: {swapped} segments cleaned of a topic {who}"));
+            }
+            // The load would have deleted its topic, had it ended by itself.
+            ground.topic(server, &["delete", "compacted"])?;
+            Ok(result)
+        })
+    })?;
+    let what = "5,000 records/s of 256 B end to end, beside 100 keyed batches/s of 16 KiB to a \
+                compacted topic, against the same to one that keeps all";
+    Ok(vec![tail_line("cleaning", what, tails, 1.1)])
 }
 
 /// Rounds of cleaning and flushes so far.

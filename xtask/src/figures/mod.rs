@@ -64,7 +64,7 @@ struct Alone {
     lines: fn(&Ground<'_>) -> Result<Vec<Line>, String>,
 }
 
-const ALONE: [Alone; 10] = [
+const ALONE: [Alone; 11] = [
     Alone {
         name: "idle",
         what: "resident memory and start to ready with 100 partitions",
@@ -104,6 +104,11 @@ const ALONE: [Alone; 10] = [
         name: "churn",
         what: "p99.9 while topics come and go, segments roll and are cleaned, against none",
         lines: calm::churn,
+    },
+    Alone {
+        name: "cleaning",
+        what: "p99.9 beside a topic that is cleaned, against one that is not",
+        lines: calm::cleaning,
     },
     Alone {
         name: "restart",
