@@ -118,7 +118,7 @@ impl Store {
         let end = (position as usize + len as usize).next_multiple_of(BLOCK_BYTES);
         let buffer = self.cold.buffer(end - from);
         self.cold.loads[slot].file = file;
-        self.ops.submit(Purpose::Load { slot }, |op| DiskOp::Read {
+        self.ops.submit_read(Purpose::Load { slot }, end - from, |op| DiskOp::Read {
             op,
             file,
             position: from as u64,
@@ -189,7 +189,7 @@ impl Store {
                 let len = buffer.capacity();
                 buffer.set_len(len);
                 self.cold.loads[slot].stage = Stage::ReadIndex(kind);
-                self.ops.submit(Purpose::Load { slot }, |op| DiskOp::Read {
+                self.ops.submit_read(Purpose::Load { slot }, len, |op| DiskOp::Read {
                     op,
                     file,
                     position: 0,
