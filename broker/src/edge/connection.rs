@@ -8,6 +8,8 @@
 #![expect(unsafe_code, reason = "entries carry descriptors and addresses the slot keeps alive")]
 
 mod intake;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -31,6 +33,10 @@ const SLOT_BITS: u32 = 20;
 
 /// After a peer closed its sending half, so long may its answers take.
 const HALF_CLOSED_MS_MAX: u64 = 30_000;
+
+/// Bytes that sends of much data hand to the kernel in one turn, and one more send: others wait for
+/// the copy, a tenth of a millisecond or two.
+const TURN_BULK_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Receiving {
@@ -99,6 +105,8 @@ pub struct Connections {
     opened: u64,
     /// Slots with something to send, or to end.
     dirty: Vec<u32>,
+    /// Those of them that have much to send, in turn: what others have goes before.
+    bulk: VecDeque<u32>,
     /// Slots with held bytes to hand on, in turn.
     resumed: VecDeque<u32>,
     /// Counts the turns of the event loop.
@@ -124,6 +132,7 @@ impl Connections {
             slots: Slab::new(),
             opened: 0,
             dirty: Vec::new(),
+            bulk: VecDeque::new(),
             resumed: VecDeque::new(),
             turn: 1,
             starved: Vec::new(),
@@ -153,7 +162,7 @@ impl Connections {
 
     /// Whether something waits to be told to the shard, or must be done before sleeping.
     pub fn has_work(&self) -> bool {
-        !self.local.is_empty() || !self.resumed.is_empty()
+        !self.local.is_empty() || !self.resumed.is_empty() || !self.bulk.is_empty()
     }
 
     /// Peers of connections closed since the last call.
@@ -412,39 +421,52 @@ impl Connections {
                 self.mark_dirty(slot);
             }
         }
+        // The last first: news for long polls come after the acks they follow, and are waited for.
         while let Some(slot) = self.dirty.pop() {
-            let Some(connection) = self.slots.get_mut(slot as usize) else { continue };
-            connection.is_dirty = false;
-            match connection.phase {
-                Phase::Ending => {
-                    self.try_free(slot, ring);
-                    continue;
+            let outbox = self.slots.get(slot as usize).map(|connection| &connection.outbox);
+            if outbox.is_some_and(|outbox| outbox.bulk_bytes() > 0) {
+                self.bulk.push_back(slot);
+            } else {
+                self.flush_one(slot, ring, counters);
+            }
+        }
+        let mut bytes = 0;
+        while bytes < TURN_BULK_BYTES_MAX
+            && let Some(slot) = self.bulk.pop_front()
+        {
+            bytes += self.slots.get(slot as usize).map_or(0, |one| one.outbox.bulk_bytes());
+            self.flush_one(slot, ring, counters);
+        }
+    }
+
+    fn flush_one(&mut self, slot: u32, ring: &mut Ring, counters: &Counters) {
+        let Some(connection) = self.slots.get_mut(slot as usize) else { return };
+        connection.is_dirty = false;
+        match connection.phase {
+            Phase::Ending => return self.try_free(slot, ring),
+            Phase::Open | Phase::Draining => {}
+        }
+        while let Some(response) = connection.outbox.pop_sent() {
+            self.local.push_back(Local::Sent { conn: connection.id, response });
+        }
+        if let Some(socket) = &connection.socket
+            && let Some(entry) =
+                connection.outbox.next_send(socket.as_raw_fd(), &mut self.spare_messages)
+        {
+            counters.sends.add(1);
+            // SAFETY: the outbox keeps the responses and the message header until the completion.
+            unsafe { ring.push(entry.user_data(user_data::of(Kind::Send, slot))) };
+        }
+        if connection.outbox.is_empty() {
+            let over = match connection.phase {
+                Phase::Draining => true,
+                Phase::Open | Phase::Ending => {
+                    connection.ended && connection.unanswered == 0 && connection.held.is_empty()
                 }
-                Phase::Open | Phase::Draining => {}
-            }
-            while let Some(response) = connection.outbox.pop_sent() {
-                self.local.push_back(Local::Sent { conn: connection.id, response });
-            }
-            if let Some(socket) = &connection.socket
-                && let Some(entry) =
-                    connection.outbox.next_send(socket.as_raw_fd(), &mut self.spare_messages)
-            {
-                counters.sends.add(1);
-                // SAFETY: the outbox keeps the responses and the message header until the
-                // completion.
-                unsafe { ring.push(entry.user_data(user_data::of(Kind::Send, slot))) };
-            }
-            if connection.outbox.is_empty() {
-                let over = match connection.phase {
-                    Phase::Draining => true,
-                    Phase::Open | Phase::Ending => {
-                        connection.ended && connection.unanswered == 0 && connection.held.is_empty()
-                    }
-                };
-                if over {
-                    self.end(slot);
-                    self.try_free(slot, ring);
-                }
+            };
+            if over {
+                self.end(slot);
+                self.try_free(slot, ring);
             }
         }
     }

@@ -16,8 +16,12 @@ use crate::shard::response::Response;
 const PIECES_MAX: usize = 64;
 
 /// Bytes of one send: enough to be cheap per byte, small enough that a slow reader's progress is
-/// seen.
-const SEND_BYTES_MAX: usize = 1024 * 1024;
+/// seen and that others do not wait long for the copy.
+const SEND_BYTES_MAX: usize = 512 * 1024;
+
+/// From so many bytes on a send takes longer to copy than to hand over: those of one turn are
+/// bounded.
+const BULK_BYTES_MIN: usize = 64 * 1024;
 
 /// Message headers kept for sends to come.
 const SPARE_MAX: usize = 1024;
@@ -111,6 +115,23 @@ impl Outbox {
         assert!(!self.sending, "memory of a send under way stays");
         self.queue.clear();
         self.first_sent = 0;
+    }
+
+    /// Bytes of the next send if others should not wait for too many such, else 0.
+    pub fn bulk_bytes(&self) -> usize {
+        if self.sending {
+            return 0;
+        }
+        let queued = self.queue.iter().map(Response::len);
+        let mut bytes = 0;
+        for response in queued.take(PIECES_MAX) {
+            bytes += response;
+            if bytes - self.first_sent.min(bytes) >= SEND_BYTES_MAX {
+                break;
+            }
+        }
+        let bytes = bytes.saturating_sub(self.first_sent).min(SEND_BYTES_MAX);
+        if bytes < BULK_BYTES_MIN { 0 } else { bytes }
     }
 
     /// The next send, if there is something to send and none is under way. The entry must be
