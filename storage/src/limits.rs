@@ -162,6 +162,10 @@ pub const CLEAN_SWAPS_MAX: usize = 256;
 /// unused one is closed.
 pub const READ_FILES_MAX: usize = 64;
 
+/// Folders of compacted logs that a start lists at once, for what a cut swap left: enough to keep a
+/// device busy. More wait for these.
+pub const FOLDERS_LISTED_AT_ONCE: usize = 64;
+
 const _: () = assert!(FRAME_CLASSES_BYTES[0] == BLOCK_BYTES);
 const _: () = assert!(ARENA_CHUNK_BYTES.is_multiple_of(FRAME_CLASS_BYTES_MAX));
 const _: () = assert!(GROUP_BYTES_MAX >= FRAME_CLASS_BYTES_MAX);

@@ -10,36 +10,10 @@ use storage::op::{DiskError, DiskPath};
 use storage::prng::Prng;
 use storage::sim_disk::{Effect, Fault, Ops};
 use storage::types::*;
+use world::scenes::{count, failed_partitions, fill, world};
 use world::{World, id, random_step, small_log};
 
 const EIO: DiskError = DiskError::Io { errno: 5 };
-
-fn world(partitions: i32) -> World {
-    let mut world = World::new(11, 1);
-    for partition in 0..partitions {
-        world.create(partition, small_log());
-    }
-    world
-}
-
-/// Appends to a partition and lets everything happen, flushes included.
-fn fill(world: &mut World, partition: i32, batches: usize, value_bytes: usize) -> usize {
-    let mut taken = 0;
-    for _ in 0..batches {
-        taken += usize::from(world.append(id(partition), value_bytes, 2, None).is_ok());
-        world.end_turn();
-        world.complete(40);
-    }
-    taken
-}
-
-fn count(world: &World, wanted: impl Fn(&StoreEvent) -> bool) -> usize {
-    world.events.iter().filter(|(_, event)| wanted(event)).count()
-}
-
-fn failed_partitions(world: &World) -> usize {
-    count(world, |event| matches!(event, StoreEvent::PartitionFailed { .. }))
-}
 
 #[test]
 fn a_failed_journal_write_is_final_and_loses_nothing_acked() {

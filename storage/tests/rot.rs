@@ -8,34 +8,8 @@ use storage::prng::Prng;
 use storage::segment::format::{BatchMeta, BatchScanner, CrcCheck};
 use storage::types::*;
 use storage::{RecoverConfig, RecoverError, Recovery};
+use world::scenes::{count, failed_partitions, fill, world};
 use world::{World, id, small_log};
-
-fn world(partitions: i32) -> World {
-    let mut world = World::new(11, 1);
-    for partition in 0..partitions {
-        world.create(partition, small_log());
-    }
-    world
-}
-
-/// Appends to a partition and lets everything happen, flushes included.
-fn fill(world: &mut World, partition: i32, batches: usize, value_bytes: usize) -> usize {
-    let mut taken = 0;
-    for _ in 0..batches {
-        taken += usize::from(world.append(id(partition), value_bytes, 2, None).is_ok());
-        world.end_turn();
-        world.complete(40);
-    }
-    taken
-}
-
-fn count(world: &World, wanted: impl Fn(&StoreEvent) -> bool) -> usize {
-    world.events.iter().filter(|(_, event)| wanted(event)).count()
-}
-
-fn failed_partitions(world: &World) -> usize {
-    count(world, |event| matches!(event, StoreEvent::PartitionFailed { .. }))
-}
 
 #[test]
 fn a_rotten_batch_in_a_segment_is_never_served() {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     FrameReader, Ids, RecoverError, RecoverReport, Recovery, execute, leftovers, list, memory_path,
+    odd,
 };
 use crate::buffer::AlignedBuf;
 use crate::checkpoint::{self, CheckpointHeader, Garbage, MANIFEST_PATHS};
@@ -410,7 +411,7 @@ fn zero_file(
         };
         zeros = match execute(disk, &name, op)? {
             DiskOk::Written { bytes, buffer: Some(buffer) } if bytes == len => buffer,
-            other => return Err(super::odd(&name, &other)),
+            other => return Err(odd(&name, &other)),
         };
         position += len;
     }

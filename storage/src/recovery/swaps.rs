@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Ids, RecoverError, Recovery, execute, list, read_file};
 use crate::checkpoint::{Garbage, LogImage};
 use crate::compact::ledger::{self, CLEANED_SUFFIX, Ledger, Swap};
+use crate::limits::FOLDERS_LISTED_AT_ONCE;
 use crate::op::{BlockingDisk, DiskOk, DiskOp, DiskPath, OpId};
 use crate::planted::{self, Bug};
 use crate::segment::log_names::LogName;
@@ -28,9 +29,6 @@ pub(super) struct Cleaning {
     /// A ledger did not read: what it named is not known.
     damaged: bool,
 }
-
-/// Folders that are listed at once.
-const LISTED_AT_ONCE: usize = 64;
 
 /// What Kafka calls a cleaned file between its two renames. Not written here.
 const SWAP_SUFFIX: &str = ".swap";
@@ -129,7 +127,7 @@ impl Recovery {
         if self.cleaning.damaged {
             return;
         }
-        for some in partitions.chunks(LISTED_AT_ONCE) {
+        for some in partitions.chunks(FOLDERS_LISTED_AT_ONCE) {
             let folders = some.iter().map(PartitionId::folder);
             let mut listed: BTreeMap<OpId, String> = BTreeMap::new();
             let mut ops = Vec::new();

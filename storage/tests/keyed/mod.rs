@@ -257,35 +257,40 @@ impl Topic {
     }
 
     pub fn read_from(&mut self, start: i64, high: i64) -> Vec<(i64, u64, Option<Vec<u8>>)> {
-        let (mut next, mut found, mut last) = (start, Vec::new(), -1);
+        let (mut found, mut last, mut codecs) = (Vec::new(), -1, Codecs::new());
+        self.for_each_batch(start, high, |_, bytes| {
+            let (header, records) = open_records(bytes, &mut codecs, 1 << 20).expect("it opens");
+            if header.is_control() {
+                return;
+            }
+            for record in records {
+                let record = record.expect("a record");
+                let offset = record.offset(&header);
+                assert!(offset > last, "offsets grow: {offset} after {last}");
+                last = offset;
+                let key = record.key.expect("it has a key");
+                let key = u64::from_be_bytes(key.try_into().expect("of eight bytes"));
+                found.push((offset, key, record.value.map(<[u8]>::to_vec)));
+            }
+        });
+        found
+    }
+
+    /// Reads batch by batch, until nothing is left below the watermark.
+    fn for_each_batch(&mut self, start: i64, high: i64, mut take: impl FnMut(&BatchMeta, &[u8])) {
+        let mut next = start;
         while next < high {
             let out = self.world.read(id(0), next, 3_000, high);
             if out.is_empty() {
-                // Nothing is left below the watermark.
                 break;
             }
             for bytes in &out {
                 let meta = BatchMeta::read(bytes).expect("a batch");
                 assert!(meta.last_offset() >= next, "a batch below what was asked for");
-                let (header, records) =
-                    open_records(bytes, &mut self.codecs, 1 << 20).expect("it opens");
-                if header.is_control() {
-                    next = meta.next_offset();
-                    continue;
-                }
-                for record in records {
-                    let record = record.expect("a record");
-                    let offset = record.offset(&header);
-                    assert!(offset > last, "offsets grow: {offset} after {last}");
-                    last = offset;
-                    let key = record.key.expect("it has a key");
-                    let key = u64::from_be_bytes(key.try_into().expect("of eight bytes"));
-                    found.push((offset, key, record.value.map(<[u8]>::to_vec)));
-                }
+                take(&meta, bytes);
                 next = meta.next_offset();
             }
         }
-        found
     }
 
     /// The promises of the first lines.
@@ -383,20 +388,12 @@ impl Topic {
             store.producers(log).map(|(id, state)| (id, state.last_sequence())).collect();
         let wanted: BTreeMap<i64, i32> =
             wanted.into_iter().filter(|(id, _)| *id != TXN_PRODUCER).collect();
-        let (mut next, mut found) = (0, BTreeMap::new());
-        while next < high {
-            let out = self.world.read(id(0), next, 3_000, high);
-            if out.is_empty() {
-                break;
+        let mut found = BTreeMap::new();
+        self.for_each_batch(0, high, |meta, _| {
+            if meta.has_producer_id() && !meta.is_transactional() {
+                found.insert(meta.producer_id, meta.last_sequence());
             }
-            for bytes in &out {
-                let meta = BatchMeta::read(bytes).expect("a batch");
-                if meta.has_producer_id() && !meta.is_transactional() {
-                    found.insert(meta.producer_id, meta.last_sequence());
-                }
-                next = meta.next_offset();
-            }
-        }
+        });
         assert_eq!(found, wanted, "last sequences in the log");
     }
 

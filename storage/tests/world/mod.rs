@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 mod checks;
+pub mod scenes;
 
 use std::collections::BTreeMap;
 
