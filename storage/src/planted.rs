@@ -46,6 +46,9 @@ pub enum Bug {
     UpgradeTakesUnheard,
     CarriedIndexTakenForWritten,
     SwapNamesNotSynced,
+    DeletionAckedByFailedJournal,
+    DeletionTakenByStoppingStore,
+    LogStartNotWaitedFor,
 }
 
 impl Bug {
@@ -80,7 +83,7 @@ impl Bug {
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.
-    pub const FIXED: [(&'static str, Bug); 9] = [
+    pub const FIXED: [(&'static str, Bug); 12] = [
         ("recovered-log-never-woken", Bug::RecoveredLogNeverWoken),
         ("decision-cut-off-by-full-journal", Bug::DecisionCutOffByFullJournal),
         ("swap-before-checkpoint", Bug::SwapBeforeCheckpoint),
@@ -90,6 +93,9 @@ impl Bug {
         ("upgrade-takes-unheard", Bug::UpgradeTakesUnheard),
         ("carried-index-taken-for-written", Bug::CarriedIndexTakenForWritten),
         ("swap-names-not-synced", Bug::SwapNamesNotSynced),
+        ("deletion-acked-by-failed-journal", Bug::DeletionAckedByFailedJournal),
+        ("deletion-taken-by-stopping-store", Bug::DeletionTakenByStoppingStore),
+        ("log-start-not-waited-for", Bug::LogStartNotWaitedFor),
     ];
 
     /// Invented ones of compaction, by name: `storage/tests/compaction.rs` finds them, too.

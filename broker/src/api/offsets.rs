@@ -17,8 +17,11 @@ use protocol::messages::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
     OffsetForLeaderTopicResult,
 };
-use storage::types::{CommitSeq, FindOutcome, LogId, PartitionId, ReadError, ReadToken};
+use storage::types::{
+    CommitSeq, DurabilityClass, FindOutcome, LogId, PartitionId, ReadError, ReadToken,
+};
 
+use crate::planted::{self, Bug};
 use crate::shard::ask::{Answer, Ask, GatherRequest, PartitionAsk};
 use crate::shard::event::ShardId;
 use crate::shard::op::RequestTag;
@@ -265,7 +268,9 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
             Found::Now(Answer::EpochEnd { error_code: 0, leader_epoch: end.0, end_offset: end.1 })
         }
         // A store that stops takes nothing more; the client finds the partition again afterwards.
-        PartitionAsk::DeleteRecords { .. } if shard.is_flushing() => {
+        PartitionAsk::DeleteRecords { .. }
+            if shard.is_flushing() && !planted::is(Bug::DeletionTakenByStoppingStore) =>
+        {
             Found::Now(refusal(ask, ErrorCode::NotLeaderOrFollower.code()))
         }
         PartitionAsk::DeleteRecords { offset } => {
@@ -368,12 +373,19 @@ fn delete_records(shard: &mut Shard, log: LogId, offset: i64) -> Found {
         let error_code = ErrorCode::OffsetOutOfRange.code();
         return Found::Now(Answer::Deleted { error_code, low_watermark: -1 });
     }
-    if before <= log_start {
-        return Found::Now(Answer::Deleted { error_code: 0, low_watermark: log_start });
-    }
     match shard.store.delete_records(log, before) {
         Ok(commit) => {
-            Found::After(commit, Answer::Deleted { error_code: 0, low_watermark: before })
+            let low_watermark = before.max(log_start);
+            let answer = Answer::Deleted { error_code: 0, low_watermark };
+            // A log that begins there already may have been told to a moment ago, by somebody else:
+            // this answer, too, waits for the frame that says so. Of one that was committed long
+            // ago no later commit may tell.
+            let durable = shard.store.committed(log.volume(), DurabilityClass::Persisted);
+            let hasty = before <= log_start && planted::is(Bug::LogStartNotWaitedFor);
+            match commit <= durable || hasty {
+                true => Found::Now(answer),
+                false => Found::After(commit, answer),
+            }
         }
         Err(error) => {
             let error_code = super::error::delete_records_code(error).code();

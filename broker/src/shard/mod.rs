@@ -56,6 +56,7 @@ use crate::coordinator::txn::TxnCoordinator;
 use crate::image::Image;
 use crate::ledger::{AppendPath, Record};
 use crate::limits;
+use crate::planted::{self, Bug};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::InstanceMetrics;
 use crate::time::Now;
@@ -479,7 +480,9 @@ impl Shard {
             }
             AckAction::Answer { reply, answer } => {
                 let answer = match *answer {
-                    Answer::Deleted { .. } if error_code != 0 => {
+                    Answer::Deleted { .. }
+                        if error_code != 0 && !planted::is(Bug::DeletionAckedByFailedJournal) =>
+                    {
                         Answer::Deleted { error_code, low_watermark: -1 }
                     }
                     Answer::Marker { .. } if error_code != 0 => Answer::Marker { error_code },

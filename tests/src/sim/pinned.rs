@@ -98,6 +98,28 @@ pub const ALL: &[Pinned] = &[
                 killed life renamed: a power cut soon after brought the old segment's file back \
                 under a manifest that described the cleaned one",
     },
+    Pinned {
+        bug: Bug::DeletionAckedByFailedJournal,
+        workload: Workload::Deletions,
+        first_seed: 1,
+        found: "everything that waits for a journal hears of its failure: DeleteRecords was \
+                answered as if it were durable",
+    },
+    Pinned {
+        bug: Bug::DeletionTakenByStoppingStore,
+        workload: Workload::Deletions,
+        first_seed: 1,
+        found: "a core that has stopped is asked by others that have not: a deletion it took \
+                after its last checkpoint was acknowledged, and the next start, told that the \
+                stop was clean, did not look for it",
+    },
+    Pinned {
+        bug: Bug::LogStartNotWaitedFor,
+        workload: Workload::Deletions,
+        first_seed: 2,
+        found: "what another request has just changed is no more durable than what one's own \
+                did: DeleteRecords up to a log start that was being moved was answered at once",
+    },
 ];
 
 /// What became of a case.

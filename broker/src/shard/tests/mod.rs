@@ -9,6 +9,7 @@ mod fetch;
 mod isolation;
 mod ledger;
 mod lessons;
+mod offsets;
 mod produce;
 mod quotas;
 mod transactions;

@@ -44,6 +44,12 @@ impl AckedStays {
         self.count
     }
 
+    /// The offset after the last record that was acknowledged.
+    pub fn end(&self, partition: PartitionKey) -> i64 {
+        let last = self.acked.get(&partition).and_then(|acked| acked.last_key_value());
+        last.map_or(0, |(offset, _)| offset + 1)
+    }
+
     /// What was acknowledged at the offsets from `from` to below `to`.
     pub fn between(
         &self,

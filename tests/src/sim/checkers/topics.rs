@@ -177,12 +177,22 @@ impl Topics {
         }
     }
 
-    /// DeleteRecords is acknowledged.
-    pub fn trim_acked(&mut self, partition: PartitionKey, low_watermark: i64) {
+    /// The highest log start that was acknowledged.
+    pub fn trim_acked(&self, partition: PartitionKey) -> i64 {
+        let topic = self.by_id.get(&partition.topic);
+        topic.and_then(|topic| topic.starts_acked.get(&partition.partition)).copied().unwrap_or(0)
+    }
+
+    /// DeleteRecords is acknowledged, which was asked for when `before` was: somebody else may
+    /// have been told of more since.
+    pub fn trimmed(&mut self, partition: PartitionKey, low_watermark: i64, before: i64) -> Held {
+        let asked = self.trim_floor(partition);
         if let Some(topic) = self.by_id.get_mut(&partition.topic) {
             let acked = topic.starts_acked.entry(partition.partition).or_default();
             *acked = low_watermark.max(*acked);
+            return check_between(low_watermark, before, asked);
         }
+        Ok(())
     }
 
     /// The highest log start that was asked for.
@@ -193,22 +203,10 @@ impl Topics {
 
     /// The log of the end begins where it may.
     pub fn check_log_start(&self, partition: PartitionKey, log_start: i64) -> Held {
-        let Some(topic) = self.by_id.get(&partition.topic) else { return Ok(()) };
-        let asked = topic.starts_asked.get(&partition.partition).copied().unwrap_or(0);
-        let acked = topic.starts_acked.get(&partition.partition).copied().unwrap_or(0);
-        if log_start > asked {
-            return Err(breach!(
-                "topics",
-                "the log starts at {log_start}, only {asked} was asked for"
-            ));
+        if !self.by_id.contains_key(&partition.topic) {
+            return Ok(());
         }
-        if log_start < acked {
-            return Err(breach!(
-                "topics",
-                "the log starts at {log_start}, {acked} was acknowledged"
-            ));
-        }
-        Ok(())
+        check_between(log_start, self.trim_acked(partition), self.trim_floor(partition))
     }
 
     /// Every partition that must be there was found.
@@ -264,6 +262,17 @@ impl Topics {
     }
 }
 
+/// A log starts no lower than was acknowledged, and no higher than was asked for.
+fn check_between(log_start: i64, acked: i64, asked: i64) -> Held {
+    if log_start > asked {
+        return Err(breach!("topics", "the log starts at {log_start}, only {asked} was asked for"));
+    }
+    if log_start < acked {
+        return Err(breach!("topics", "the log starts at {log_start}, {acked} was acknowledged"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +304,9 @@ mod tests {
         assert!(checker.check_log_start(here, 3).is_err(), "nobody asked for it");
         checker.trim_asked(here, 3);
         assert_eq!(checker.check_log_start(here, 0), Ok(()));
-        checker.trim_acked(here, 3);
+        assert_eq!(checker.trimmed(here, 3, 0), Ok(()));
         assert!(checker.check_log_start(here, 0).is_err(), "it was acknowledged");
+        assert_eq!(checker.trimmed(here, 2, 0), Ok(()), "it was asked for before that");
+        assert!(checker.trimmed(here, 2, 3).is_err(), "it was asked for after that");
     }
 }

@@ -38,6 +38,8 @@ const COMPACTED_SEGMENT_BYTES: i32 = 8 << 10;
 /// A key that changes nothing a checker would see, and its values.
 const ALTERED: &str = "max.message.bytes";
 const TOPIC_RESOURCE: i8 = 2;
+/// Records that one request of those that only delete takes at most.
+const TRIMMED_MAX: i64 = 3;
 /// Metadata that carries ids and nullable names.
 const METADATA_VERSION: i16 = 12;
 
@@ -63,7 +65,8 @@ enum Asked {
     Create(usize),
     Delete(usize),
     Grow(usize, i32),
-    Trim(usize, PartitionKey),
+    /// And the log start that was acknowledged before.
+    Trim(usize, PartitionKey, i64),
     Alter(usize, String),
     Describe(usize),
     List(u64),
@@ -119,8 +122,12 @@ impl Admin {
         Self { late: late.map(|index| (index, not_before_ns)), ..self }
     }
 
-    /// One that deletes records rather than anything else.
-    pub fn trimming(self) -> Self {
+    /// One that deletes records rather than anything else, of topics that all of these share: each
+    /// is told of log starts that others have just moved.
+    pub fn trimming(mut self) -> Self {
+        for (index, own) in self.own.iter_mut().enumerate() {
+            own.name = format!("trimmed-{index}");
+        }
         Self { trims: true, ..self }
     }
 
@@ -191,18 +198,20 @@ impl Admin {
         let own = &self.own[index];
         let partition = cx.prng.below(own.partitions as u64) as i32;
         let key = PartitionKey { topic: id, partition };
-        let end = cx.checkers.watermark.floor(key);
+        let end = cx.checkers.watermark.floor(key).max(cx.checkers.acked_stays.end(key));
         // Of those that only delete, half go further than was asked for before, and the others see
         // whether that is still so.
         let goes_on = self.trims && cx.prng.one_in(2);
+        // In small steps: what grows slowly is to be cut off often.
         let low = if goes_on { cx.checkers.topics.trim_floor(key).min(end) } else { 0 };
-        let offset = cx.prng.between(low as u64, end as u64) as i64;
+        let high = if goes_on { end.min(low + TRIMMED_MAX) } else { end };
+        let offset = cx.prng.between(low as u64, high as u64) as i64;
         cx.checkers.topics.trim_asked(key, offset);
         let partitions = vec![DeleteRecordsPartition { partition_index: partition, offset }];
         let topic = DeleteRecordsTopic { name: own.name.clone(), partitions };
         let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 30_000 };
         cx.wire.send(cx.now_ns, 2, &request);
-        self.asked = Some(Asked::Trim(index, key));
+        self.asked = Some(Asked::Trim(index, key, cx.checkers.topics.trim_acked(key)));
     }
 
     fn alter(&mut self, cx: &mut Cx<'_>, index: usize) {
@@ -391,7 +400,7 @@ impl Admin {
                     self.unsure = true;
                 }
             }
-            Asked::Trim(index, key) => {
+            Asked::Trim(index, key, before) => {
                 let answer = decode::<DeleteRecordsRequest>(response)?;
                 let part = answer.topics.first().and_then(|topic| topic.partitions.first());
                 let part = part.ok_or("an answer without its partition")?;
@@ -399,11 +408,13 @@ impl Admin {
                 let also = [ErrorCode::OffsetOutOfRange];
                 let code = part.error_code;
                 cx.checkers.error_codes.check(cx.facts, ApiKey::DeleteRecords, code, &also)?;
+                if code == ErrorCode::NotLeaderOrFollower as i16 {
+                    cx.checkers.marks.hit("deletion met a stopping store");
+                }
                 if code == 0 {
                     cx.checkers.marks.hit("records deleted");
-                    cx.checkers.topics.trim_acked(key, part.low_watermark);
                     let name = &self.own[index].name;
-                    let checked = cx.checkers.topics.check_log_start(key, part.low_watermark);
+                    let checked = cx.checkers.topics.trimmed(key, part.low_watermark, before);
                     checked.map_err(|what| format!("{name}: {what}"))?;
                 }
             }
@@ -459,8 +470,11 @@ impl Client for Admin {
         let late = self.late.map(|(index, _)| index);
         let mut own = self.own.iter().enumerate();
         let lasts = own.any(|(index, own)| own.lasting && own.id.is_none() && late != Some(index));
-        self.not_before_ns =
-            if lasts { cx.after_ms(5) } else { cx.think() + 4 * (cx.think() - cx.now_ns) };
+        self.not_before_ns = match (lasts, self.trims) {
+            (true, _) => cx.after_ms(5),
+            (false, true) => cx.think(),
+            (false, false) => cx.think() + 4 * (cx.think() - cx.now_ns),
+        };
         self.take(cx, asked, &response)
     }
 

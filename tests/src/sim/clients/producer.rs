@@ -110,6 +110,11 @@ impl Producer {
         }
     }
 
+    /// One that writes to topics that may be deleted, too.
+    pub fn roaming(self) -> Self {
+        Self { roams: true, version: TOPIC_IDS_SINCE, ..self }
+    }
+
     fn ask_for_id(&mut self, cx: &mut Cx<'_>) {
         self.asked_for_id = true;
         let request = InitProducerIdRequest {

@@ -11,7 +11,7 @@ use super::sessions::DEAF_PATIENCE_NS;
 use super::{CleanStop, World};
 use crate::sim::checkers::{Held, breach, liveness, replay};
 use crate::sim::clients::{MS_NS, SECOND_NS};
-use crate::sim::plan::{Fault, FaultKind};
+use crate::sim::plan::{Fault, FaultKind, Workload};
 
 const EIO: i32 = 5;
 /// How far the wall clock may be from the clients', in milliseconds.
@@ -30,7 +30,14 @@ impl World {
         match fault.kind {
             FaultKind::PowerCut => self.power_cut(&mut prng),
             FaultKind::Kill => self.kill(&mut prng),
-            FaultKind::CleanStop => self.begin_clean_stop(),
+            FaultKind::CleanStop => {
+                // Some cores have stopped when another takes its last requests, which are for them.
+                if self.plan.workload == Workload::Deletions && prng.one_in(2) {
+                    self.facts.stood_still = true;
+                    self.stall_core(&mut prng, 400);
+                }
+                self.begin_clean_stop();
+            }
             FaultKind::CutInRecovery => {
                 self.cut_in_recovery = Some(prng.next_u64());
                 if prng.one_in(2) { self.power_cut(&mut prng) } else { self.kill(&mut prng) }
@@ -60,6 +67,14 @@ impl World {
                 let volume = Volume(prng.below(u64::from(self.knobs.folders)) as u8);
                 self.node.disk.break_volume(volume);
                 self.checkers.marks.hit("data folder lost");
+                self.wait_for_operator(&mut prng);
+            }
+            // It is the journal that deletions wait for.
+            FaultKind::DiskError if self.plan.workload == Workload::Deletions => {
+                let effect = Effect::Fail(DiskError::Io { errno: EIO });
+                let mut fault = DiskFault::once(Ops::Write, prng.below(40), effect);
+                fault.path = Some("journal".to_owned());
+                self.node.disk.inject(fault);
                 self.wait_for_operator(&mut prng);
             }
             FaultKind::DiskError => {
@@ -99,15 +114,7 @@ impl World {
                 self.paused_until_ns = self.now_ns + for_ns;
                 self.disturb(for_ns + SECOND_NS);
             }
-            FaultKind::CoreStall => {
-                let shards = self.node.shards.len() as u64;
-                if shards > 0 {
-                    let shard = prng.below(shards) as usize;
-                    let for_ns = prng.between(1, 1_500) * MS_NS;
-                    self.stalled_until_ns.insert(shard, self.now_ns + for_ns);
-                    self.disturb(for_ns + SECOND_NS);
-                }
-            }
+            FaultKind::CoreStall => self.stall_core(&mut prng, 1_500),
             FaultKind::ClockJump => {
                 let jump_ms = prng.between(1, 3_600_000) as i64;
                 let jump_ms = if prng.one_in(2) { jump_ms } else { -jump_ms };
@@ -141,11 +148,16 @@ impl World {
                 self.node.disk.clear_faults();
                 self.node.disk.set_read_only(false);
                 if life == self.facts.life && self.node.is_up() {
+                    let switches_off = self.plan.workload == Workload::Deletions;
                     if kindly {
                         self.begin_clean_stop();
                     } else {
-                        let draw = self.streams.operator.next_u64();
-                        self.kill(&mut Prng::new(draw));
+                        let mut prng = Prng::new(self.streams.operator.next_u64());
+                        // What a failed journal did not write is in shared memory after a kill.
+                        match switches_off {
+                            true => self.power_cut(&mut prng),
+                            false => self.kill(&mut prng),
+                        }
                     }
                 }
             }
@@ -189,6 +201,16 @@ impl World {
         fault.path = prng.pick(&[None, None, Some("topics"), Some("journal")]).map(str::to_owned);
         self.node.disk.inject(fault);
         self.wait_for_operator(prng);
+    }
+
+    fn stall_core(&mut self, prng: &mut Prng, ms_max: u64) {
+        let shards = self.node.shards.len() as u64;
+        if shards > 0 {
+            let shard = prng.below(shards) as usize;
+            let for_ns = prng.between(1, ms_max) * MS_NS;
+            self.stalled_until_ns.insert(shard, self.now_ns + for_ns);
+            self.disturb(for_ns + SECOND_NS);
+        }
     }
 
     fn wait_for_operator(&mut self, prng: &mut Prng) {

@@ -200,7 +200,10 @@ impl World {
             clients.push(Box::new(if trims { admin.trimming() } else { admin }));
         }
         for _ in 0..population.producers {
-            clients.push(Box::new(Producer::new(&mut prng, &mut self.checkers)));
+            let producer = Producer::new(&mut prng, &mut self.checkers);
+            // Somebody must write what is to be deleted.
+            let roams = self.plan.workload == Workload::Deletions;
+            clients.push(Box::new(if roams { producer.roaming() } else { producer }));
         }
         for number in 0..population.consumers as usize {
             clients.push(Box::new(Assigned::new(number, &mut prng)));
