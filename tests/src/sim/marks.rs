@@ -56,6 +56,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("topic came back", "a deleted topic's name was given to another topic"),
     ("partitions added", "a topic grew under load"),
     ("records deleted", "a log start moved by DeleteRecords"),
+    ("bit flipped under transactions", "a partition that transactions write to was damaged"),
     ("deletion met a stopping store", "DeleteRecords came to a core that had stopped already"),
     ("offset out of range", "a reader stood below the log start"),
     ("coordinator loading", "a group request came before the group was replayed"),

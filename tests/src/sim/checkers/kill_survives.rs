@@ -93,6 +93,7 @@ impl KillSurvives {
         for (offset, acked) in acked.iter() {
             match found.get(offset) {
                 Some(there) if *there == acked.record => {}
+                None if log.offline => {}
                 Some(_) | None if acked.doubtful => gone.push(*offset),
                 there => {
                     let record = acked.record;

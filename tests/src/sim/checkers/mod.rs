@@ -147,6 +147,8 @@ pub struct Checkers {
     pub tombstones_expire: bool,
     /// A durable bit has flipped: what a partition holds may be out of reach.
     pub rotten: bool,
+    /// One did where transactions write: what is open may stay so, and end in no partition.
+    pub rotten_transactions: bool,
     /// What the auditor found, once it is done.
     pub audit: Option<BTreeMap<PartitionKey, FoundLog>>,
 }
@@ -182,8 +184,9 @@ impl Checkers {
         offsets: &BTreeMap<String, i64>,
     ) -> Held {
         let all = logs.values().flat_map(|log| &log.committed).map(|(_, record)| *record);
-        atomicity::check(&self.transactions, all.clone())?;
-        self.exactly_once.check(all, offsets)
+        let offline = self.rotten_transactions && logs.values().any(|log| log.offline);
+        atomicity::check(&self.transactions, all.clone(), offline)?;
+        self.exactly_once.check(all, offsets, offline)
     }
 
     /// Records a reader of committed ones was given, asked for from `from` on, which goes on at
@@ -210,8 +213,13 @@ impl Checkers {
             }
             Some(topics::Apart::Transactions) => {
                 // Markers take offsets, too.
-                self.fetched_committed(partition, (log.log_start, log.end), &log.committed)?;
-                no_hanging::check(log)?;
+                // Of one that went offline meanwhile, as far as it was read.
+                let read = log.committed.last().map_or(log.log_start, |(offset, _)| offset + 1);
+                let end = if log.offline { read } else { log.end };
+                self.fetched_committed(partition, (log.log_start, end), &log.committed)?;
+                if !log.offline {
+                    no_hanging::check(log)?;
+                }
             }
             Some(topics::Apart::Compacted) if log.offline => return Ok(()),
             Some(topics::Apart::Compacted) => {

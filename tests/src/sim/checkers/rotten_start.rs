@@ -8,9 +8,11 @@
 use std::collections::BTreeSet;
 
 use broker::shard::inspect::DurableState;
+use protocol::error_code::ErrorCode;
 use storage::types::PartitionId;
 
-use crate::sim::world::RottenStart;
+use super::Held;
+use crate::sim::world::CopyStart;
 
 /// A frame of a journal that does not read, in its entries or its header: at the end it is cut,
 /// and elsewhere nobody knows whose records it had, except where something follows them. Or a
@@ -18,7 +20,7 @@ use crate::sim::world::RottenStart;
 const UNNAMED: [&str; 4] = ["torn", "taken for the end", "damaged frame", "data folder"];
 
 /// Whether it is as it must be; the mark of what it was.
-pub fn check(memory: &[DurableState], start: &RottenStart) -> Result<&'static str, String> {
+pub fn check(memory: &[DurableState], start: &CopyStart) -> Result<&'static str, String> {
     let wrong = |what: String| -> Result<&'static str, String> {
         let (place, told) = (&start.place, &start.told);
         Err(breach!("damage is told", "{place}: {what}; told: {told:?}"))
@@ -59,4 +61,46 @@ pub fn check(memory: &[DurableState], start: &RottenStart) -> Result<&'static st
         (true, false, _) => "damage without effect",
         _ => "damage taken offline",
     })
+}
+
+/// Whether what is served after it is what a start from the same disk without damage serves, as far
+/// as it goes: no other byte, nothing beyond it, and no less without a word. Not of compacted logs:
+/// how far they are cleaned may differ.
+pub fn check_contents(sound: &CopyStart, start: &CopyStart) -> Held {
+    let wrong = |id: &PartitionId, what: String| {
+        let (place, told) = (&start.place, &start.told);
+        Err(breach!("damage is told", "{place}: {id}: {what}; told: {told:?}"))
+    };
+    let says = |what: &str| start.told.iter().any(|line| line.contains(what));
+    for (id, there) in &start.contents {
+        let is_told = UNNAMED.into_iter().any(says) || says(&id.to_string());
+        let Some(whole) = sound.contents.get(id) else {
+            if there.batches.is_empty() || is_told {
+                continue;
+            }
+            return wrong(id, "it is served, and there is no such log".to_owned());
+        };
+        let first = whole.batches.first_key_value().map_or(0, |(offset, _)| *offset);
+        for (offset, bytes) in &there.batches {
+            // That records were deleted may be what was lost.
+            if *offset < first && is_told {
+                continue;
+            }
+            match whole.batches.get(offset) {
+                Some(batch) if batch == bytes => {}
+                Some(_) => return wrong(id, format!("another batch is served at {offset}")),
+                None => return wrong(id, format!("a batch that is not there at {offset}")),
+            }
+        }
+        let offline = there.error_code == ErrorCode::KafkaStorageError.code();
+        if there.error_code != whole.error_code && !offline && !is_told {
+            return wrong(id, format!("a reader is answered {}", there.error_code));
+        }
+        let less = there.batches.len() < whole.batches.len();
+        if there.error_code == whole.error_code && less && !is_told {
+            let (some, all) = (there.batches.len(), whole.batches.len());
+            return wrong(id, format!("{some} of {all} batches are served"));
+        }
+    }
+    Ok(())
 }

@@ -266,7 +266,7 @@ impl Client for Committed {
     }
 
     fn waits_for(&self, checkers: &Checkers) -> Option<String> {
-        if self.topic == Apart::Compacted && checkers.rotten {
+        if checkers.rotten {
             return None;
         }
         let behind = self

@@ -34,10 +34,9 @@ impl World {
     pub(super) fn flip_bit(&mut self, prng: &mut Prng) {
         let topics = &self.checkers.topics;
         let mut ours: Vec<String> = topics.known().iter().map(|topic| folder(topic.id)).collect();
-        // Its markers would be sent for ever to a partition that is offline for good.
-        if self.knobs.transactors == 0 {
-            ours.extend(topics.apart(Apart::Compacted).map(|topic| folder(topic.id)));
-        }
+        let apart = [Apart::Memory, Apart::Transactions, Apart::Compacted];
+        let apart = apart.map(|why| topics.apart(why).map(|topic| (why, folder(topic.id))));
+        ours.extend(apart.iter().flatten().map(|(_, folder)| folder.clone()));
         let files: Vec<(DiskPath, u64)> = self
             .node
             .disk
@@ -63,6 +62,15 @@ impl World {
         self.facts.rotten = true;
         self.facts.disk_failed = true;
         self.checkers.rotten = true;
+        // Markers are sent for ever to a partition that is offline for good.
+        self.checkers.rotten_transactions |= self.knobs.transactors > 0
+            && apart
+                .iter()
+                .flatten()
+                .any(|(why, folder)| *why != Apart::Memory && path.path.contains(folder.as_str()));
+        if self.checkers.rotten_transactions {
+            self.checkers.marks.hit("bit flipped under transactions");
+        }
     }
 
     /// Looks at a start from a copy in which a bit flipped as soon as nothing is on its way, if
@@ -77,8 +85,16 @@ impl World {
             let Some((mut node, place)) = self.node.rotten_copy(&mut prng) else { return Ok(()) };
             self.trace.say("a start from a copy with a flipped bit", place.clone());
             let how = (self.node.shards.len() as u16, self.now());
-            let start = node.start_from_rot(how, place, &mut prng)?;
+            let mut sound = self.node.sound_copy(&mut prng);
+            let topics = &self.checkers.topics;
+            let apart = [Apart::Memory, Apart::Transactions].map(|why| topics.apart(why));
+            let topics = topics.known().into_iter().chain(apart.into_iter().flatten());
+            let topics = topics.map(|topic| topic.id).collect();
+            let nowhere = "nowhere".to_owned();
+            let sound = sound.start_from_copy(how, nowhere, &topics, &mut prng)?;
+            let start = node.start_from_copy(how, place, &topics, &mut prng)?;
             let found = rotten_start::check(&self.node.durable_states(), &start)?;
+            rotten_start::check_contents(&sound, &start)?;
             self.checkers.marks.hit(found);
         }
         Ok(())

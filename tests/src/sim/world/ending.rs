@@ -144,8 +144,9 @@ impl World {
     fn leave_empty(&mut self) -> Held {
         let end_ns = self.now_ns + 20 * SECOND_NS;
         loop {
-            let loads = self.node.shards.iter().map(|shard| memory::check_empty(&shard.load()));
-            let left: Held = loads.collect();
+            let hangs = self.checkers.rotten_transactions;
+            let mut shards = self.node.shards.iter();
+            let left = shards.try_for_each(|shard| memory::check_empty(&shard.load(), hangs));
             if left.is_ok() || self.now_ns > end_ns {
                 return left;
             }

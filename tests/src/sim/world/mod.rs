@@ -5,6 +5,7 @@
 //! between events no time passes, within one none does.
 
 mod agenda;
+mod contents;
 mod damage;
 mod ending;
 mod faults;
@@ -36,8 +37,8 @@ use super::plan::{self, Fault, Knobs, Moving, Plan, Streams, Workload};
 use super::{Broken, Outcome};
 use agenda::{Agenda, What};
 use network::Link;
+pub use node::CopyStart;
 use node::Node;
-pub use node::RottenStart;
 use trace::Trace;
 
 const WALL_START_MS: i64 = 1_700_000_000_000;

@@ -2,7 +2,7 @@
 //!
 //! Self-contained: the world has one, and would hold several the same way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use broker::boot::{self, Booted, DataDir, LentMemory, Settings};
@@ -13,14 +13,17 @@ use broker::shard::event::{ConnId, Core, Event, Output, ShardId};
 use broker::shard::inspect::DurableState;
 use broker::shard::mesh::MeshMessage;
 use broker::shard::response::Response;
+use broker::shard::topics::topic_uuid;
 use broker::time::Now;
+use protocol::types::Uuid;
 use storage::op::{DiskDone, DiskPath, Root};
 use storage::prng::Prng;
 use storage::recovery::memory_path;
 use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
 use storage::store::{CleanerConfig, StoreConfig};
-use storage::types::Volume;
+use storage::types::{PartitionId, Volume};
 
+use super::contents::Contents;
 use crate::sim::plan::Knobs;
 
 /// Turns a start from a copy may take until it is at rest.
@@ -43,15 +46,26 @@ pub enum Inbound {
     Stop,
 }
 
-/// What a start made of a disk on which a bit had flipped.
+/// What a start made of a copy of the disk.
 #[derive(Debug)]
-pub struct RottenStart {
-    /// Where.
+pub struct CopyStart {
+    /// Where a bit had flipped.
     pub place: String,
     /// What the operator was told, by the start and by what came up.
     pub told: Vec<String>,
     /// What came up; `None`: the start refused.
     pub states: Option<Vec<DurableState>>,
+    /// What is served of each log then.
+    pub contents: BTreeMap<PartitionId, Contents>,
+}
+
+/// What a node without clients says.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// To its operator.
+    pub told: Vec<String>,
+    /// To whoever asked.
+    pub answers: Vec<Vec<u8>>,
 }
 
 /// A broker process, up or down, and its disk.
@@ -312,23 +326,36 @@ impl Node {
         Some((node, place))
     }
 
-    /// What a start makes of that.
-    pub fn start_from_rot(
+    /// The node as it would be if it were killed now.
+    pub fn sound_copy(&self, prng: &mut Prng) -> Node {
+        self.copy(prng)
+    }
+
+    /// What a start makes of a copy, and what is served of these topics then.
+    pub fn start_from_copy(
         &mut self,
         (shards_count, now): (u16, Now),
         place: String,
+        topics: &BTreeSet<Uuid>,
         prng: &mut Prng,
-    ) -> Result<RottenStart, String> {
-        let mut start = RottenStart { place, told: Vec::new(), states: None };
+    ) -> Result<CopyStart, String> {
+        let (told, contents) = (Vec::new(), BTreeMap::new());
+        let mut start = CopyStart { place, told, states: None, contents };
+        let mut heard = Heard::default();
         match self.start(shards_count, now, prng) {
-            Ok(notices) => start.told = notices,
+            Ok(notices) => heard.told = notices,
             Err(why) => {
                 start.told.push(why);
                 return Ok(start);
             }
         }
-        self.run_until_idle(now, &mut start.told)?;
-        start.states = Some(self.durable_states());
+        self.run_until_idle(now, &mut heard)?;
+        let states = self.durable_states();
+        let logs = states.iter().flat_map(|state| &state.logs);
+        let logs = logs.filter(|(id, _)| topics.contains(&topic_uuid(**id)));
+        let starts = logs.map(|(id, log)| (*id, log.log_start)).collect();
+        start.contents = self.contents(now, &starts, &mut heard)?;
+        (start.told, start.states) = (heard.told, Some(states));
         Ok(start)
     }
 
@@ -376,18 +403,17 @@ impl Node {
     /// Runs without clients until memory must equal what the disk holds.
     fn settle(&mut self, now: Now) -> Result<(), String> {
         for _ in 0..SETTLE_TURNS {
-            if self.turn_of_all(now, &mut Vec::new()) && self.is_at_rest() {
+            if self.turn_of_all(now, &mut Heard::default()) && self.is_at_rest() {
                 return Ok(());
             }
         }
         Err("a start from a copy of the disk does not come to rest".to_owned())
     }
 
-    /// Runs without clients until nothing is under way, whatever is offline; `told` is what the
-    /// operator is told.
-    fn run_until_idle(&mut self, now: Now, told: &mut Vec<String>) -> Result<(), String> {
+    /// Runs without clients until nothing is under way, whatever is offline.
+    pub fn run_until_idle(&mut self, now: Now, heard: &mut Heard) -> Result<(), String> {
         for _ in 0..SETTLE_TURNS {
-            if self.turn_of_all(now, told) {
+            if self.turn_of_all(now, heard) {
                 return Ok(());
             }
         }
@@ -395,7 +421,7 @@ impl Node {
     }
 
     /// A turn of each shard, and what comes of it; whether nothing is under way then.
-    fn turn_of_all(&mut self, now: Now, told: &mut Vec<String>) -> bool {
+    fn turn_of_all(&mut self, now: Now, heard: &mut Heard) -> bool {
         for shard in 0..self.shards.len() {
             self.run(shard, usize::MAX, now);
             while let Some(output) = self.shards[shard].poll_output() {
@@ -405,10 +431,13 @@ impl Node {
                         let inbound = Inbound::Mesh(shard, message);
                         self.inbox[usize::from(to.0)].push_back(inbound);
                     }
-                    Output::Log(line) => told.push(line.text),
-                    Output::Halt(why) => told.push(why),
-                    Output::Send { .. }
-                    | Output::Close { .. }
+                    Output::Log(line) => heard.told.push(line.text),
+                    Output::Halt(why) => heard.told.push(why),
+                    Output::Send { conn, response } => {
+                        heard.answers.push(response.chunks().flatten().copied().collect());
+                        self.inbox[shard].push_back(Inbound::Sent(conn, response));
+                    }
+                    Output::Close { .. }
                     | Output::PauseReading { .. }
                     | Output::ResumeReading { .. }
                     | Output::Stopped => {}
