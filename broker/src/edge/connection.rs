@@ -34,8 +34,8 @@ const SLOT_BITS: u32 = 20;
 /// After a peer closed its sending half, so long may its answers take.
 const HALF_CLOSED_MS_MAX: u64 = 30_000;
 
-/// Bytes that sends of much data hand to the kernel in one turn, and one more send: others wait for
-/// the copy, a tenth of a millisecond or two.
+/// After so many bytes that sends of much data handed to the kernel, the next one waits for the
+/// next turn: others wait for the copy of one or two, a few tenths of a millisecond.
 const TURN_BULK_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
