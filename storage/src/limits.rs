@@ -123,8 +123,8 @@ pub const READ_BLOCK_BYTES: usize = 256 << 10;
 pub const READ_AHEAD_BYTES: usize = 1 << 20;
 
 /// Bytes of segments that the device is asked for at a time, per shard; a read that is larger goes
-/// alone, others wait their turn. Two reads of a reader that goes on keep the device busy, and a
-/// journal write that comes behind them waits well under a millisecond.
+/// alone, others wait their turn. Two reads of a reader that goes on; more would stand before a
+/// journal write in the device's queue.
 pub const READ_IN_FLIGHT_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of blocks of segments kept for other readers, per shard. The one unused for longest goes;

@@ -35,7 +35,7 @@ const SLOT_BITS: u32 = 20;
 const HALF_CLOSED_MS_MAX: u64 = 30_000;
 
 /// After so many bytes that sends of much data handed to the kernel, the next one waits for the
-/// next turn: others wait for the copy of one or two, a few tenths of a millisecond.
+/// next turn: others wait for the copy of one or two.
 const TURN_BULK_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
