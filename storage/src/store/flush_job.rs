@@ -4,13 +4,15 @@
 //! are whole, and syncs each file it wrote. A segment after which another has begun is closed: rest
 //! of the indexes, true lengths, Kafka's snapshots. The job keeps no state that `Log` does not:
 //! after any failure a later job starts where the synced progress says. `flush` starts jobs and
-//! decides about their failures.
+//! decides about their failures; `runs` fills what a write carries.
+
+mod runs;
 
 use super::Logs;
 use super::ops::{Ops, Purpose};
 use crate::buffer::AlignedBuf;
 use crate::journal::Journal;
-use crate::limits::{BLOCK_BYTES, FLUSH_RUN_BYTES};
+use crate::limits::BLOCK_BYTES;
 use crate::log::Log;
 use crate::log::segment::{Progress, Segment};
 use crate::op::{
@@ -20,7 +22,7 @@ use crate::planted::{self, Bug};
 use crate::segment::indexes::SegmentIndexes;
 use crate::segment::log_names::{LEADER_EPOCHS, LogFileKind, LogName};
 use crate::segment::offset_index::OffsetIndex;
-use crate::segment::time_index::{TimeIndex, TimestampOffset};
+use crate::segment::time_index::TimeIndex;
 use crate::types::LogId;
 
 /// What the operation under way is.
@@ -485,85 +487,6 @@ impl FlushJob {
         if bytes == 0 {
             log.folder_unsynced = true;
         }
-    }
-
-    /// The next run of batches: everything durable that the run buffer holds, after the bytes of
-    /// the block they start in. To a file that stays open, a run that is all there is to write is
-    /// made durable by its write, which is cheaper than a sync of its own; not to one that gets its
-    /// true length (`closes`) and a sync with that.
-    fn log_run(
-        &mut self,
-        log: &Log,
-        at: usize,
-        partial: &[u8],
-        closes: bool,
-        journal: &Journal,
-    ) -> (u64, AlignedBuf, Step) {
-        let segment = &log.segments[at];
-        let next_base = log.segments.get(at + 1).map_or(i64::MAX, |next| next.base);
-        let batches = || {
-            log.tail
-                .starting_at(log.written_end)
-                .take_while(|batch| batch.sequence <= self.up_to && batch.base_offset < next_base)
-        };
-        let first = batches().next().expect("there is a batch to write").len as usize;
-        let needed = (partial.len() + first).max(FLUSH_RUN_BYTES);
-        let mut buffer = match self.buffer.take() {
-            Some(buffer) if buffer.capacity() >= needed => buffer,
-            Some(_) | None => AlignedBuf::new(needed),
-        };
-        buffer.clear();
-        buffer.extend_from_slice(partial);
-        let mut reached = segment.written;
-        let mut end = log.written_end;
-        for batch in batches() {
-            if buffer.remaining() < batch.len as usize {
-                break;
-            }
-            assert!(batch.position == reached.log, "batches of a segment are without gaps");
-            let frame =
-                journal.frame(batch.sequence).expect("what is not in a segment is in memory");
-            buffer.extend_from_slice(frame.bytes(batch.start, batch.len));
-            reached.log += batch.len;
-            end = batch.last_offset + 1;
-            if reached.max.is_none_or(|max| batch.max_timestamp > max.timestamp) {
-                reached.max = Some(TimestampOffset {
-                    timestamp: batch.max_timestamp,
-                    offset: batch.last_offset,
-                });
-            }
-        }
-        buffer.pad_to_block();
-        let position = u64::from(segment.written.log) - partial.len() as u64;
-        let all = batches().all(|batch| batch.last_offset < end);
-        let synced = self.keeps && all && !closes && !self.unsynced;
-        (position, buffer, Step::WriteLog { reached, end, synced })
-    }
-
-    /// The next run of an index: its whole blocks, or all of it when the segment closes.
-    fn index_run(
-        &mut self,
-        bytes: &[u8],
-        on_disk: u32,
-        written: u32,
-        closing: bool,
-    ) -> Option<(u64, AlignedBuf, Step)> {
-        let (_, kind) = self.file.expect("the file is open");
-        let total = on_disk as usize + bytes.len();
-        let from = written as usize / BLOCK_BYTES * BLOCK_BYTES;
-        let to = if closing { total } else { total / BLOCK_BYTES * BLOCK_BYTES };
-        if to <= written as usize {
-            return None;
-        }
-        let to = to.min(from + FLUSH_RUN_BYTES);
-        let mut buffer = match self.buffer.take() {
-            Some(buffer) if buffer.capacity() >= to - from => buffer,
-            Some(_) | None => AlignedBuf::new(to - from),
-        };
-        buffer.clear();
-        buffer.extend_from_slice(&bytes[from - on_disk as usize..to - on_disk as usize]);
-        buffer.pad_to_block();
-        Some((from as u64, buffer, Step::WriteIndex { kind, bytes: to as u32 }))
     }
 
     /// New names become durable: the files' in their folder, and its own and its topic's with them,
