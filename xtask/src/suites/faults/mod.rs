@@ -171,15 +171,20 @@ impl Faults<'_, '_> {
         if self.options.quick {
             command.arg("--quick");
         }
-        let limit = if self.options.quick { QUICK } else { FULL };
-        conformance::run_program_for(suite, command, limit, &mut self.run.tally);
+        conformance::run_program_for(suite, command, self.limit(), &mut self.run.tally);
+    }
+
+    /// How long a program may take.
+    fn limit(&self) -> Duration {
+        if self.options.quick { QUICK } else { FULL }
     }
 
     /// Reads back what the load had acknowledged, and stops the broker cleanly.
     fn verify(&mut self, suite: &str, server: Server, acks: &Path) {
         let mut command = self.python("tests/durability/load.py");
         command.args(["verify", "--bootstrap", &server.bootstrap, "--acks"]).arg(acks);
-        conformance::run_program(suite, &mut command, &mut self.run.tally);
+        let limit = self.limit();
+        conformance::run_program_for(suite, &mut command, limit, &mut self.run.tally);
         conformance::stop(server, &mut self.run.tally);
     }
 }
