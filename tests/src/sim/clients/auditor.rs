@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use protocol::api::ApiKey;
 use protocol::client::Response;
 use protocol::error_code::ErrorCode;
-use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::FetchRequest;
 use protocol::messages::find_coordinator::FindCoordinatorRequest;
 use protocol::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -18,6 +18,7 @@ use protocol::messages::offset_fetch::{
     OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics,
 };
 
+use super::fetching;
 use super::records::Isolation;
 use super::{Client, Cx, decode, records};
 use crate::sim::checkers::one_owner::Named;
@@ -89,26 +90,8 @@ impl Auditor {
                 cx.wire.send(cx.now_ns, 7, &request);
             }
             Task::Read(key, position, committed) => {
-                let partition = FetchPartition {
-                    partition: key.partition,
-                    fetch_offset: *position,
-                    partition_max_bytes: 1 << 20,
-                    ..FetchPartition::default()
-                };
-                let topic = FetchTopic {
-                    topic_id: key.topic,
-                    partitions: vec![partition],
-                    ..FetchTopic::default()
-                };
-                let request = FetchRequest {
-                    max_wait_ms: 0,
-                    min_bytes: 0,
-                    max_bytes: 1 << 20,
-                    isolation_level: i8::from(*committed),
-                    topics: vec![topic],
-                    ..FetchRequest::default()
-                };
-                cx.wire.send(cx.now_ns, 13, &request);
+                let request = fetching::fetch_from(key.topic, key.partition, *position, *committed);
+                cx.wire.send(cx.now_ns, fetching::VERSION, &request);
             }
             Task::Coordinator(group) => {
                 let request = FindCoordinatorRequest {

@@ -9,6 +9,7 @@ pub mod assigned;
 pub mod auditor;
 pub mod committed;
 pub mod consumer_member;
+pub mod fetching;
 pub mod hostile;
 pub mod keyed;
 pub mod member;

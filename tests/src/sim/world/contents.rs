@@ -10,16 +10,15 @@ use protocol::api::{ApiKey, ResponseHeader};
 use protocol::frame::{PREFIX_BYTES, encode_request};
 use protocol::message::Message;
 use protocol::messages::FetchResponse;
-use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use protocol::primitive::Reader;
 use storage::segment::format::{BatchScanner, CrcCheck};
 use storage::types::PartitionId;
 
 use super::node::{Heard, Inbound, Node};
+use crate::sim::clients::fetching;
 
 /// A connection that nobody else has: the world counts from 0.
 const CONN: ConnId = ConnId(u64::MAX);
-const FETCH_VERSION: i16 = 13;
 
 /// What a reader of one log is given.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -69,35 +68,18 @@ impl Node {
         from: i64,
         heard: &mut Heard,
     ) -> Result<(i16, Vec<u8>), String> {
-        let partition = FetchPartition {
-            partition: id.partition,
-            fetch_offset: from,
-            partition_max_bytes: 1 << 20,
-            ..FetchPartition::default()
-        };
-        let topic = FetchTopic {
-            topic_id: topic_uuid(id),
-            partitions: vec![partition],
-            ..FetchTopic::default()
-        };
-        let request = FetchRequest {
-            max_wait_ms: 0,
-            min_bytes: 0,
-            max_bytes: 1 << 20,
-            topics: vec![topic],
-            ..FetchRequest::default()
-        };
+        let request = fetching::fetch_from(topic_uuid(id), id.partition, from, false);
         let mut frame = Vec::new();
-        encode_request(&mut frame, FETCH_VERSION, 1, Some("contents"), &request)
+        encode_request(&mut frame, fetching::VERSION, 1, Some("contents"), &request)
             .map_err(|error| format!("{error:?}"))?;
         self.inbox[0].push_back(Inbound::Frame(CONN, frame[PREFIX_BYTES..].to_vec()));
         heard.answers.clear();
         self.run_until_idle(now, heard)?;
         let answer = heard.answers.pop().ok_or_else(|| format!("{id}: a fetch has no answer"))?;
         let mut reader = Reader::new(&answer[PREFIX_BYTES..]);
-        ResponseHeader::decode(&mut reader, ApiKey::Fetch, FETCH_VERSION)
+        ResponseHeader::decode(&mut reader, ApiKey::Fetch, fetching::VERSION)
             .map_err(|error| format!("{error:?}"))?;
-        let response = FetchResponse::decode(&mut reader, FETCH_VERSION)
+        let response = FetchResponse::decode(&mut reader, fetching::VERSION)
             .map_err(|error| format!("{error:?}"))?;
         let part = response.responses.into_iter().flat_map(|topic| topic.partitions).next();
         let Some(part) = part else { return Ok((response.error_code, Vec::new())) };
