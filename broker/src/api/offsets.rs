@@ -313,6 +313,11 @@ fn find_offset(
     };
     match timestamp {
         LATEST => at(end),
+        // Told as soon as it has moved, as Fetch and Produce do; only DeleteRecords itself waits
+        // until that is durable. A power cut in between brings back records whose deletion nobody
+        // was promised: a reader then finds more than it was told, never less. Kafka promises no
+        // more: it tells the new start at once and writes it down once a minute
+        // (`log.flush.start.offset.checkpoint.interval.ms`), and its DeleteRecords does not wait.
         EARLIEST | EARLIEST_LOCAL => at(bounds.log_start),
         MAX_TIMESTAMP => match shard.store.max_timestamp(log) {
             Some(latest) => search(shard, log, latest.timestamp, end),
