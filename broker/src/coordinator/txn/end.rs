@@ -222,11 +222,21 @@ impl TxnCoordinator {
     ) -> Result<(), NeedsProducerId> {
         let Ok((index, transaction)) = self.find(id) else { return Ok(()) };
         let over = transaction.deadline_ns.is_some_and(|deadline| deadline <= now.mono_ns);
-        // A step on its way may be the end; if it is not, the next sweep sees.
-        if !over || transaction.pending.is_some() || planted::is(Bug::TimeoutNeverAborts) {
+        if !over || planted::is(Bug::TimeoutNeverAborts) {
             return Ok(());
         }
         let metadata = transaction.metadata.clone();
+        match self.transaction_mut(index, id).and_then(|one| one.pending.as_mut()) {
+            None => {}
+            // Records that add partitions overlap: a client that adds without pause leaves no
+            // moment without one, and no sweep would ever find it.
+            Some(Pending::Additions(additions)) => {
+                additions.timed_out = true;
+                return Ok(());
+            }
+            // A step on its way may be the end; if it is not, the next sweep sees.
+            Some(Pending::Append | Pending::Completing(_)) => return Ok(()),
+        }
         let step = self.fenced(&metadata, now)?;
         self.step(now, index, id, step, Then::Prepared { to: PreparedFor::Timeout });
         Ok(())

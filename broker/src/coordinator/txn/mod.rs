@@ -79,6 +79,8 @@ struct Additions {
     last: Metadata,
     /// Who asked for partitions that a record under way has already; told after the last.
     waiting: Vec<(AddedFor, Vec<TopicPartition>)>,
+    /// The transaction's time was up meanwhile: it takes no more, and is aborted after the last.
+    timed_out: bool,
 }
 
 /// An end of a transaction that is decided and durable.
@@ -426,7 +428,7 @@ impl TxnCoordinator {
             }
             (Then::Added { .. }, None) => {
                 let (last, waiting) = (metadata.clone(), Vec::new());
-                Pending::Additions(Additions { under_way: 1, last, waiting })
+                Pending::Additions(Additions { under_way: 1, last, waiting, timed_out: false })
             }
             (Then::Completed, Some(completing @ Pending::Completing(_))) => completing,
             (
@@ -493,13 +495,15 @@ impl TxnCoordinator {
             return;
         }
         let Some(transaction) = self.transaction_mut(index, id) else { return };
-        let mut told = Vec::new();
+        let (mut told, mut timed_out) = (Vec::new(), false);
         match transaction.pending.take() {
             Some(Pending::Additions(mut additions)) if additions.under_way > 1 => {
                 additions.under_way -= 1;
                 transaction.pending = Some(Pending::Additions(additions));
             }
-            Some(Pending::Additions(additions)) => told = additions.waiting,
+            Some(Pending::Additions(additions)) => {
+                (told, timed_out) = (additions.waiting, additions.timed_out);
+            }
             Some(Pending::Append | Pending::Completing(_)) | None => {}
         }
         let metadata = &transaction.metadata;
@@ -539,6 +543,9 @@ impl TxnCoordinator {
             // A durable tombstone has removed it; after a failure the next sweep tries again.
             Then::Expired => {}
             Then::Completed => unreachable!("it was taken care of above"),
+        }
+        if timed_out {
+            self.run(now, Work::Timeout { id: Arc::clone(id) });
         }
     }
 }

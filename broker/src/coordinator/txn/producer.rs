@@ -143,7 +143,11 @@ impl TxnCoordinator {
                 (None, _) => durable,
                 // The shards of one transaction ask by themselves, at the same time; clients are
                 // told to come back, as by Kafka.
-                (Some(Pending::Additions(additions)), AddedFor::Partitions(..)) => &additions.last,
+                (Some(Pending::Additions(additions)), AddedFor::Partitions(..))
+                    if !additions.timed_out =>
+                {
+                    &additions.last
+                }
                 (Some(_), _) => return Err(ErrorCode::ConcurrentTransactions),
             };
             check_producer(last, producer)?;

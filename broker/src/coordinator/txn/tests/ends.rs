@@ -1,5 +1,6 @@
 //! How transactions end: EndTxn of both protocols, retries, markers, time that is up.
 
+use super::producers::add_ask;
 use super::*;
 
 fn ongoing() -> (Rig, Producer) {
@@ -148,6 +149,37 @@ fn time_that_is_up_shuts_the_producer_out_and_aborts() {
     assert_eq!(rig.end(producer, true, TxnVersion::V2).error, ErrorCode::InvalidTxnState);
     assert_eq!(rig.add(producer, &[at("t", 0)]), ErrorCode::ProducerFenced);
     assert!(rig.coordinator.poll_timeout().is_some(), "ids still expire");
+}
+
+/// Records that add partitions overlap, so that a sweep need not find a moment without one.
+#[test]
+fn a_producer_that_adds_partitions_without_pause_does_not_put_off_the_end_of_its_time() {
+    let (mut rig, producer) = ongoing();
+    rig.hold_appends = true;
+    let (mut taken, mut refused) = (Vec::new(), None);
+    for partition in 1..100 {
+        rig.advance(TIMEOUT_MS as u64 / 60);
+        let reply = rig.send(add_ask(producer, &[partition], &[]));
+        if rig.replies.contains_key(&reply) {
+            refused = Some(rig.take(reply));
+            break;
+        }
+        taken.push(reply);
+        // One is always under way.
+        if rig.appends.len() > 1 {
+            rig.release_append();
+            rig.pump();
+        }
+    }
+    let busy = TxnAnswer::Verified(vec![ErrorCode::ConcurrentTransactions]);
+    assert_eq!(refused, Some(busy), "its time is up");
+    rig.hold_appends = false;
+    rig.pump();
+    assert_eq!(rig.state(), "CompleteAbort");
+    assert_eq!(rig.coordinator.probe().timed_out, 1);
+    for reply in taken {
+        assert_eq!(rig.take(reply), TxnAnswer::Verified(vec![ErrorCode::None]));
+    }
 }
 
 #[test]

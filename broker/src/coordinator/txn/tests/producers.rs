@@ -146,7 +146,7 @@ fn ids_and_coordinators_that_are_not_there_have_their_codes() {
     rig.restart();
 }
 
-fn add_ask(producer: Producer, partitions: &[i32], together: &[i32]) -> TxnAsk {
+pub(super) fn add_ask(producer: Producer, partitions: &[i32], together: &[i32]) -> TxnAsk {
     let of = |partitions: &[i32]| partitions.iter().map(|index| at("t", *index)).collect();
     TxnAsk::Verify {
         transactional_id: ID.to_owned(),
