@@ -438,3 +438,34 @@ fn a_clean_stop_takes_shared_memory_away_and_a_kill_leaves_it() {
         assert_eq!(world.disk.contents(&memory).is_none(), clean);
     }
 }
+
+#[test]
+fn a_partition_that_is_removed_during_a_stop_does_not_delay_it() {
+    let config = LogConfig { file_delete_delay_ms: 60_000, ..small_log() };
+    let mut removed = 0;
+    for completed in (0..10_000).step_by(30) {
+        let mut world = world(0);
+        for partition in 0..100 {
+            world.create(partition, config);
+            world.append(id(partition), 100, 1, None).expect("it is taken");
+        }
+        world.settle();
+        world.begin_stop();
+        world.complete(completed);
+        let is_told =
+            |world: &World| count(world, |event| matches!(event, StoreEvent::Stopped)) > 0;
+        if is_told(&world) {
+            break;
+        }
+        world.remove(id(2));
+        world.end_turn();
+        removed += 1;
+        for _ in 0..1_000 {
+            world.end_turn();
+            world.complete(16);
+            world.pass_ms(1);
+        }
+        assert!(is_told(&world), "after {completed} operations");
+    }
+    assert!(removed > 5, "it has operations: {removed}");
+}

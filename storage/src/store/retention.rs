@@ -106,10 +106,12 @@ impl Store {
         self.waste.arm_durable(self.journal.durable());
     }
 
-    /// How long a log's files outlive their records. On a full disk their space is wanted at once.
+    /// How long a log's files outlive their records. On a full disk their space is wanted at once,
+    /// and a stop does not wait.
     pub(super) fn delete_delay_ns(&self, log_id: LogId) -> u64 {
         let delay_ms = self.logs.get(log_id).map_or(0, |log| log.config.file_delete_delay_ms);
-        if self.flusher.space_low() { 0 } else { delay_ms.max(0) as u64 * 1_000_000 }
+        let hurries = self.flusher.space_low() || self.stopping || self.stopped;
+        if hurries { 0 } else { delay_ms.max(0) as u64 * 1_000_000 }
     }
 
     /// Forgets the partition. Its memory goes now, its files later; replay forgets it too.

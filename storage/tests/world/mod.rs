@@ -344,12 +344,18 @@ impl World {
         self.drain();
     }
 
-    /// Stops cleanly.
-    pub fn stop(&mut self) {
+    /// Tells every store to stop.
+    pub fn begin_stop(&mut self) {
         self.events.clear();
         for store in &mut self.stores {
             store.stop(self.mono_ns);
         }
+        self.drain();
+    }
+
+    /// Stops cleanly.
+    pub fn stop(&mut self) {
+        self.begin_stop();
         for _ in 0..10_000 {
             self.drain();
             let stopped =
