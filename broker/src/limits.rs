@@ -3,7 +3,8 @@
 //! The coordinator and the controller keep theirs in their own `limits.rs`.
 
 /// Requests of one connection under way at once. At the bound the shard stops reading from the
-/// connection until half of them are answered. Kafka works on one; stock clients send 5 to 8.
+/// connection until half of them are answered; what one read had brought beyond it is taken. Kafka
+/// works on one; stock clients send 5 to 8.
 pub const CONNECTION_REQUESTS_MAX: usize = 256;
 
 /// Memory of answers a connection has not taken yet, in bytes: what they hold, which for small ones

@@ -5,9 +5,11 @@ use broker::shard::inspect::Load;
 
 use super::Held;
 
-/// At any moment: no more work than the connections may have.
+/// At any moment: no more work than the connections may have, and what one read of each had
+/// brought beyond it.
 pub fn check_bounded(load: &Load, connections_seen: usize) -> Held {
-    let ops_max = connections_seen.max(load.connections) * limits::CONNECTION_REQUESTS_MAX;
+    let each_max = limits::CONNECTION_REQUESTS_MAX + limits::CONNECTION_HELD_FRAMES_MAX;
+    let ops_max = connections_seen.max(load.connections) * each_max;
     if load.ops > ops_max {
         return Err(breach!(
             "memory is bounded",

@@ -269,8 +269,19 @@ impl Auditor {
         };
         let name = cx.checkers.topics.describe(key);
         let end = if committed { part.last_stable_offset } else { part.high_watermark };
+        let apart = cx.checkers.topics.why_apart(key.topic);
         let found = self.found.entry(key).or_default();
-        if cx.checkers.topics.why_apart(key.topic) == Some(Apart::Compacted) {
+        let grew = !committed && part.high_watermark > found.last_stable;
+        if grew && apart == Some(Apart::Transactions) {
+            // The batch of a client that went was still on its way: both readings begin again.
+            let log_start = found.log_start;
+            *found = FoundLog { log_start, ..FoundLog::default() };
+            self.tasks.push_front(Task::Read(key, log_start, false));
+            self.tasks.push_front(Task::Read(key, log_start, true));
+            self.not_before_ns = cx.after_ms(50);
+            return Ok(());
+        }
+        if apart == Some(Apart::Compacted) {
             let (entries, next) = records::open_keyed(&bytes, position, isolation)
                 .map_err(|what| format!("{name}: {what}"))?;
             records::last_sequences(&bytes, &mut found.sequences)?;
