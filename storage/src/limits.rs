@@ -158,6 +158,24 @@ pub const CLEAN_RECORDS_BYTES_MAX: usize = 256 << 20;
 /// for one.
 pub const CLEAN_SWAPS_MAX: usize = 256;
 
+/// Bytes of a file that the mover reads and writes at once while a log moves to another volume: one
+/// operation of it is under way per shard, and a journal write behind it waits about a millisecond.
+pub const MOVE_SLICE_BYTES: usize = 512 << 10;
+
+/// Bytes the mover writes before it syncs them, so that no sync has much to do.
+pub const MOVE_SYNC_BYTES: u64 = 8 << 20;
+
+/// Bytes of a log that were flushed while the rest was copied from which its files are gone through
+/// once more; with less the copy becomes a log, which takes what memory has.
+pub const MOVE_AGAIN_BYTES: u64 = 4 << 20;
+
+/// Bytes of batches that a turn of the event loop appends to a copy.
+pub const MOVE_MIRROR_BYTES: usize = 1 << 20;
+
+/// Bytes of a small file beside a segment (aborted transactions, producers) that are copied: 65 536
+/// producers take 4 MiB.
+pub const MOVE_SMALL_FILE_BYTES_MAX: u64 = 64 << 20;
+
 /// Segment files kept open for reading. More are opened while all of these are in use; the first
 /// unused one is closed.
 pub const READ_FILES_MAX: usize = 64;

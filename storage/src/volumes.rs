@@ -5,6 +5,10 @@
 //! volume's number here on their way out, and lose it on their way in. With one volume, whose
 //! number is 0, that changes nothing, and a call costs one bounded index more.
 
+mod mover;
+
+use self::mover::{End, Moment, Mover};
+pub use self::mover::{MoveProgress, MoveState};
 use crate::buffer::SharedBuf;
 use crate::epoch_cache::EpochEnd;
 use crate::limits::VOLUMES_MAX;
@@ -25,6 +29,10 @@ pub struct Volumes {
     stores: Vec<Store>,
     /// Stores that told that they are stopped.
     stopped: usize,
+    /// The log that moves from one to another.
+    mover: Option<Mover>,
+    /// Bytes of a moving log that are copied in a second; `u64::MAX` without limit.
+    move_rate: u64,
 }
 
 impl From<Store> for Volumes {
@@ -39,7 +47,7 @@ impl Volumes {
     pub fn new(stores: Vec<Store>) -> Self {
         assert!(!stores.is_empty(), "there is a volume");
         assert!(stores.len() <= VOLUMES_MAX, "volumes are bounded where they are configured");
-        Self { stores, stopped: 0 }
+        Self { stores, stopped: 0, mover: None, move_rate: u64::MAX }
     }
 
     /// How many there are.
@@ -95,10 +103,21 @@ impl Volumes {
         store.set_config(log, config);
     }
 
-    /// As `Store::remove_partition`.
-    pub fn remove_partition(&mut self, log: LogId, mono_ns: u64) {
-        let (store, log) = self.holding_mut(log);
-        store.remove_partition(log, mono_ns);
+    /// As `Store::has_room_to_delete`.
+    pub fn has_room_to_delete(&self, volume: Volume) -> bool {
+        self.of(volume).has_room_to_delete()
+    }
+
+    /// As `Store::has_reads`.
+    pub fn has_reads(&self, log: LogId) -> bool {
+        let (store, log) = self.holding(log);
+        store.has_reads(log)
+    }
+
+    /// As `Store::remove_partition`. A move of the log must have been ended.
+    pub fn remove_partition(&mut self, log: LogId, mono_ns: u64) -> Option<CommitSeq> {
+        let (volume, (store, log)) = (log.volume(), self.holding_mut(log));
+        store.remove_partition(log, mono_ns).map(|commit| commit.on(volume))
     }
 
     /// As `Store::set_cleaner`, on every volume.
@@ -309,7 +328,8 @@ impl Volumes {
     }
 
     /// Ends a turn of the event loop: what was appended in it leaves together.
-    pub fn seal(&mut self, mono_ns: u64) {
+    pub fn seal(&mut self, mono_ns: u64, wall_ms: i64) {
+        self.drive_move(mono_ns, wall_ms);
         self.stores.iter_mut().for_each(|store| store.seal(mono_ns));
     }
 
@@ -317,6 +337,9 @@ impl Volumes {
     pub fn handle_disk(&mut self, done: DiskDone, mono_ns: u64, wall_ms: i64) {
         let (volume, op) = (done.op.volume(), done.op.local());
         self.of_mut(volume).handle_disk(DiskDone { op, ..done }, mono_ns, wall_ms);
+        if let Some(done) = self.of_mut(volume).take_moved() {
+            self.handle_moved(volume, done, mono_ns, wall_ms);
+        }
     }
 
     /// Time reached `poll_timeout`.
@@ -326,11 +349,13 @@ impl Volumes {
                 store.handle_timeout(mono_ns, wall_ms);
             }
         }
+        self.drive_move(mono_ns, wall_ms);
     }
 
     /// When `handle_timeout` is due, in monotonic nanoseconds.
     pub fn poll_timeout(&self) -> Option<u64> {
-        self.stores.iter().filter_map(Store::poll_timeout).min()
+        let mover = self.mover.as_ref().and_then(Mover::due_at);
+        self.stores.iter().filter_map(Store::poll_timeout).chain(mover).min()
     }
 
     /// The next operation to execute that acks wait for.
@@ -368,6 +393,110 @@ impl Volumes {
     /// As `Store::stop`, for all.
     pub fn stop(&mut self, mono_ns: u64) {
         self.stores.iter_mut().for_each(|store| store.stop(mono_ns));
+        self.drive_move(mono_ns, 0);
+    }
+}
+
+/// A log on its way from one volume to another: one at a time.
+impl Volumes {
+    /// Bytes of a moving log that are copied in a second; `u64::MAX` without limit.
+    pub fn set_move_rate(&mut self, bytes_per_second: u64) {
+        if bytes_per_second != std::mem::replace(&mut self.move_rate, bytes_per_second)
+            && let Some(mover) = &mut self.mover
+        {
+            mover.forget_pause();
+        }
+    }
+
+    /// See `set_move_rate`.
+    pub fn move_rate(&self) -> u64 {
+        self.move_rate
+    }
+
+    /// The log that moves, and where to. A move that failed is there until `end_move`.
+    pub fn moving(&self) -> Option<(LogId, Volume)> {
+        let mover = self.mover.as_ref().filter(|mover| !mover.is_forgotten())?;
+        Some((mover.source.on(mover.from), mover.to))
+    }
+
+    /// Whether `begin_move` may be called: no move is there, nor its last operation.
+    pub fn can_begin_move(&self) -> bool {
+        self.mover.is_none()
+    }
+
+    /// Begins to copy a log to another volume.
+    pub fn begin_move(&mut self, log: LogId, to: Volume) {
+        assert!(self.mover.is_none(), "one log moves at a time");
+        assert!(log.volume() != to, "a log moves to another volume");
+        let from = log.volume();
+        self.of_mut(to).forget_arrival_error();
+        let (store, log) = self.holding_mut(log);
+        self.mover = Mover::new(store, log, from, to);
+    }
+
+    /// How the move stands; `None` without one.
+    pub fn move_state(&self) -> Option<MoveState> {
+        let mover = self.mover.as_ref().filter(|mover| !mover.is_forgotten())?;
+        Some(mover.state(self.of(mover.from), self.of(mover.to)))
+    }
+
+    /// What the copy has.
+    pub fn move_progress(&self) -> Option<MoveProgress> {
+        let mover = self.mover.as_ref()?;
+        Some(mover.progress(self.of(mover.to)))
+    }
+
+    /// Holds the log that moves, or lets it go on. A held one refuses appends as `Busy`.
+    pub fn hold_move(&mut self, held: bool) {
+        let Some(mut mover) = self.mover.take() else { return };
+        mover.hold(self.of_mut(mover.from), held);
+        self.mover = Some(mover);
+    }
+
+    /// Somebody is about to say for good that the copy is the log, or could not: until it is known
+    /// which, nothing happens to either, whatever fails.
+    pub fn freeze_move(&mut self, frozen: bool) {
+        if let Some(mover) = &mut self.mover {
+            mover.freeze(frozen);
+        }
+    }
+
+    /// Ends the move without a switch. Files of the copy go; if it is a log already, the caller
+    /// finds it with `find_on` and removes it.
+    pub fn end_move(&mut self) {
+        self.with_mover(Mover::forget);
+    }
+
+    /// The copy is the log: gives its handle. The caller removes the source.
+    pub fn finish_move(&mut self, mono_ns: u64) -> LogId {
+        let mover = self.mover.take().expect("a move is switched that is there");
+        let log = mover.target_log().expect("a move is switched when its copy is a log");
+        self.of_mut(mover.to).settle(log, mono_ns);
+        log.on(mover.to)
+    }
+
+    fn drive_move(&mut self, mono_ns: u64, wall_ms: i64) {
+        if self.mover.is_some() {
+            let now = Moment { mono_ns, wall_ms, bytes_per_second: self.move_rate };
+            self.with_mover(|mover, source, target| mover.drive(source, target, now));
+        }
+    }
+
+    fn handle_moved(&mut self, volume: Volume, done: DiskDone, mono_ns: u64, wall_ms: i64) {
+        let now = Moment { mono_ns, wall_ms, bytes_per_second: self.move_rate };
+        self.with_mover(|mover, source, target| {
+            let end = if volume == mover.from { End::Source } else { End::Target };
+            mover.done(end, done, source, target, now);
+        });
+    }
+
+    fn with_mover(&mut self, run: impl FnOnce(&mut Mover, &mut Store, &mut Store)) {
+        let Some(mut mover) = self.mover.take() else { return };
+        let ends = [usize::from(mover.from.0), usize::from(mover.to.0)];
+        let ends = self.stores.get_disjoint_mut(ends);
+        let [source, target] = ends.expect("a log moves between two volumes that are there");
+        run(&mut mover, source, target);
+        self.mover = (!mover.is_over()).then_some(mover);
     }
 }
 

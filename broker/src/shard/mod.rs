@@ -163,7 +163,7 @@ impl Core for Shard {
         self.resume_control();
         self.run_until_quiet();
         self.acks.note_ordered(now.mono_ns);
-        self.store.seal(now.mono_ns);
+        self.store.seal(now.mono_ns, now.wall_ms);
         self.drain_store();
         self.run_until_quiet();
         self.settle_pressure();

@@ -22,6 +22,17 @@ use crate::segment::txn_index;
 use crate::tail::{Tail, TailBatch};
 use crate::types::{LogConfig, PartitionId};
 
+/// Whether a log is on its way to another volume.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum Moving {
+    #[default]
+    No,
+    /// It is being copied. Held: it takes no append and its start stays, for the switch.
+    Away { held: bool },
+    /// It is the copy: only the mover appends, and nothing is removed or cleaned.
+    Here,
+}
+
 /// One log of a store.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -72,6 +83,7 @@ pub(crate) struct Log {
     pub cleaned_end: i64,
     /// Why it cannot be cleaned until the next start.
     pub uncleanable: Option<String>,
+    pub moving: Moving,
 }
 
 impl Log {
@@ -104,6 +116,7 @@ impl Log {
             advance_queued: false,
             cleaned_end: 0,
             uncleanable: None,
+            moving: Moving::No,
         }
     }
 

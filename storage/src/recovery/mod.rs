@@ -153,11 +153,25 @@ impl Recovery {
         recovery.read_ledgers(disk, &mut ids, life, shards_count)?;
         recovery.garbage.sort();
         recovery.garbage.dedup();
+        recovery.keep_what_came_back();
         recovery.index_frames(disk, &mut ids)?;
         recovery.read_salvage(disk, &mut ids, life, shards_count)?;
         recovery.interrupted = leftovers::read_replaying(disk, &mut ids)?;
         recovery.ids = ids;
         Ok(recovery)
+    }
+
+    /// A log that went to another volume and came back within a life is garbage in the manifest,
+    /// and a log in the checkpoint, which is younger.
+    fn keep_what_came_back(&mut self) {
+        let images = &self.images;
+        self.garbage.retain(|item| match item {
+            Garbage::Partition { id } => !images.contains_key(id),
+            Garbage::Segment { id, base } => !images
+                .get(id)
+                .is_some_and(|image| image.segments.iter().any(|known| known.base == *base)),
+            Garbage::Snapshot { .. } => true,
+        });
     }
 
     /// What belongs to partitions whose segments could not be written at the start of this life.

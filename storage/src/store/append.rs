@@ -11,7 +11,7 @@ use protocol::compress::Codecs;
 use super::Store;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
-use crate::log::Log;
+use crate::log::{Log, Moving};
 use crate::planted::{self, Bug};
 use crate::producer_state::{ProducerStates, SequenceError, Verdict};
 use crate::segment::format::BatchMeta;
@@ -93,7 +93,7 @@ impl Store {
     }
 
     /// The log, when it takes appends.
-    fn appendable(&self, log_id: LogId) -> Result<&Log, AppendError> {
+    pub(super) fn appendable(&self, log_id: LogId) -> Result<&Log, AppendError> {
         if self.journal.failed() || self.stopping || self.stopped {
             return Err(AppendError::Failed);
         }
@@ -101,11 +101,14 @@ impl Store {
         if log.failed.is_some() {
             return Err(AppendError::Failed);
         }
+        if log.moving == (Moving::Away { held: true }) {
+            return Err(AppendError::Busy);
+        }
         Ok(log)
     }
 
     /// Gives a batch that may be appended its place in the log and in the journal.
-    fn place(
+    pub(super) fn place(
         &mut self,
         log_id: LogId,
         mut meta: BatchMeta,

@@ -217,6 +217,13 @@ impl Store {
         self.cold.cancel(token);
     }
 
+    /// Whether somebody waits for a read of the log, or for a search in it.
+    pub fn has_reads(&self, log: LogId) -> bool {
+        self.cold.requests.values().any(|request| match request {
+            Request::Read { log: of, .. } | Request::Find { log: of, .. } => *of == log,
+        })
+    }
+
     fn wait_for(&mut self, request: Request, want: Want) -> Result<ReadToken, ReadError> {
         if self.cold.requests.len() >= READS_PENDING_MAX {
             return Err(ReadError::Busy);

@@ -22,7 +22,7 @@ use crate::limits::{
 use crate::log::Log;
 use crate::op::{DiskDone, DiskError, DiskOp, DiskPath, Durability};
 use crate::salvage::{self, Salvaged};
-use crate::types::{LogId, StoreEvent};
+use crate::types::{LogId, PartitionId, StoreEvent};
 
 /// What the flusher remembers between rounds.
 #[derive(Debug, Default)]
@@ -67,6 +67,8 @@ struct Round {
     swaps: usize,
     /// Up to where logs' segments are finished in the checkpoint, where that is news.
     finished: Vec<(LogId, i64)>,
+    /// What the checkpoint says of logs that come from another volume.
+    arrivals: Vec<(PartitionId, bool)>,
     phase: Phase,
 }
 
@@ -193,6 +195,7 @@ impl Store {
         self.journal.durable() > self.flusher.flushed
             || !self.flusher.dirty.is_empty()
             || self.cleaner.swaps_count() > 0
+            || self.has_unsaid_arrivals()
     }
 
     pub(super) fn start_round(&mut self, closing: bool, mono_ns: u64) {
@@ -220,6 +223,7 @@ impl Store {
             wastes: 0,
             swaps: 0,
             finished: Vec::new(),
+            arrivals: Vec::new(),
             phase: Phase::Jobs,
         });
         self.start_jobs(mono_ns);
@@ -383,14 +387,18 @@ impl Store {
         };
         let shard = self.journal.shard();
         let logs = self.logs.iter().map(|(_, log)| (shard, log));
-        let bytes = checkpoint::encode(&header, logs, &self.waste.list());
+        let mut garbage = self.waste.list();
+        garbage.extend(self.arrivals_garbage());
+        let bytes = checkpoint::encode(&header, logs, &garbage);
         self.probe.checkpoint_bytes += bytes.len() as u64;
         let (wastes, swaps) = (self.waste.count(), self.cleaner.swaps_count());
         let finished = self.logs.iter().map(|(log_id, log)| (log_id, log, log.finished_end()));
         let finished = finished.filter(|(_, log, end)| log.described_end != *end);
         let finished = finished.map(|(log_id, _, end)| (log_id, end)).collect();
+        let arrivals = self.arrivals_now();
         let round = self.flusher.round.as_mut().expect("a round is under way");
         round.phase = Phase::Barrier { sequence, bytes };
+        round.arrivals = arrivals;
         (round.wastes, round.swaps, round.finished) = (wastes, swaps, finished);
         self.pass_barrier();
     }
@@ -433,6 +441,9 @@ impl Store {
         if let Err(error) = done.result {
             // It is written anew as a whole, so a later success is a true one.
             let slot = checkpoint::shard_path(self.journal.shard(), self.flusher.generation + 1);
+            if self.has_unsaid_arrivals() {
+                self.arrival_error = Some(format!("checkpoint {slot}: {error}"));
+            }
             self.flusher.retry_at = Some(mono_ns + RETRY_NS);
             self.flusher.dirty_since.get_or_insert(round.started);
             match error {
@@ -450,6 +461,7 @@ impl Store {
         self.flusher.flushed_bytes = round.bytes;
         self.waste.arm(round.wastes);
         self.cleaner.forget_swaps(round.swaps);
+        self.note_arrivals_said(&round.arrivals);
         for (log_id, end) in round.finished {
             if let Some(log) = self.logs.get_mut(log_id) {
                 log.described_end = end;

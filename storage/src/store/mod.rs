@@ -9,6 +9,7 @@ mod clean;
 mod cold;
 mod flush;
 mod flush_job;
+mod moving;
 pub(crate) mod ops;
 mod read;
 pub(crate) mod replay;
@@ -25,6 +26,7 @@ use self::clean::Cleaner;
 pub use self::clean::{CleanerConfig, CleanerStatus};
 use self::cold::Cold;
 use self::flush::Flusher;
+use self::moving::Arrival;
 use self::ops::{Ops, Purpose};
 use self::waste::Wastes;
 use crate::buffer::RegionSource;
@@ -152,6 +154,12 @@ pub struct Store {
     replaying: bool,
     /// Why it was taken offline.
     lost: Option<String>,
+    /// Logs that come here from another volume.
+    arrivals: BTreeMap<PartitionId, Arrival>,
+    /// Why a checkpoint that was to say so could not be written.
+    arrival_error: Option<String>,
+    /// The mover's operation that completed; it has one under way.
+    moved: Option<DiskDone>,
 }
 
 impl Store {
@@ -422,6 +430,7 @@ impl Store {
             Purpose::Waste { at } => self.handle_waste(at, done, mono_ns),
             Purpose::Clean => self.handle_clean(done, mono_ns),
             Purpose::Tidy => self.handle_tidy(done),
+            Purpose::Move => self.moved = Some(done),
             Purpose::Ignored => {}
         }
         self.maybe_flush(mono_ns);

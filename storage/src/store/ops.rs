@@ -29,6 +29,8 @@ pub(crate) enum Purpose {
     Clean,
     /// One of the last of a stop.
     Tidy,
+    /// The mover's, which knows what for.
+    Move,
     /// Nobody waits for it.
     Ignored,
 }

@@ -58,6 +58,9 @@ impl Store {
             tidying: 0,
             replaying: true,
             lost: None,
+            arrivals: std::collections::BTreeMap::new(),
+            arrival_error: None,
+            moved: None,
         }
     }
 

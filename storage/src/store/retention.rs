@@ -8,6 +8,7 @@ use super::waste::BY_CHECKPOINT;
 use crate::checkpoint::Garbage;
 use crate::journal::Touched;
 use crate::journal::frame::{EntryHeader, EntryKind};
+use crate::log::Moving;
 use crate::types::{CommitSeq, DeleteRecordsError, LogId, StoreEvent};
 
 impl Store {
@@ -25,6 +26,9 @@ impl Store {
         if log.failed.is_some() {
             return Err(DeleteRecordsError::Failed);
         }
+        if log.moving == (Moving::Away { held: true }) {
+            return Err(DeleteRecordsError::Busy);
+        }
         if before < 0 || before > log.high_watermark {
             let high_watermark = log.high_watermark;
             return Err(DeleteRecordsError::OffsetOutOfRange { before, high_watermark });
@@ -38,7 +42,7 @@ impl Store {
         Ok(self.move_log_start(log_id, before))
     }
 
-    fn move_log_start(&mut self, log_id: LogId, before: i64) -> CommitSeq {
+    pub(super) fn move_log_start(&mut self, log_id: LogId, before: i64) -> CommitSeq {
         let log = self.logs.get_mut(log_id).expect("the caller looked it up");
         log.log_start = before;
         log.epochs.truncate_from_start(before);
@@ -66,6 +70,9 @@ impl Store {
             let log = self.logs.get_mut(log_id).expect("it was listed");
             log.producers.expire(wall_ms, log.config.producer_expiration_ms);
             if log.failed.is_some() || !self.journal.has_room_to_delete() {
+                continue;
+            }
+            if matches!(log.moving, Moving::Here | Moving::Away { held: true }) {
                 continue;
             }
             if let Some(offset) = log.retire_stop_snapshot() {
@@ -114,19 +121,26 @@ impl Store {
         if hurries { 0 } else { delay_ms.max(0) as u64 * 1_000_000 }
     }
 
-    /// Forgets the partition. Its memory goes now, its files later; replay forgets it too.
-    pub fn remove_partition(&mut self, log_id: LogId, mono_ns: u64) {
+    /// Whether the journal works and has room to say that a partition is removed.
+    pub fn has_room_to_delete(&self) -> bool {
+        !self.journal.failed() && self.journal.has_room_to_delete()
+    }
+
+    /// Forgets the partition. Its memory goes now, its files later; replay forgets it too, once
+    /// the frame that says so is durable. `None`: no frame does, or it was gone already.
+    pub fn remove_partition(&mut self, log_id: LogId, mono_ns: u64) -> Option<CommitSeq> {
         let due_ns = mono_ns + self.delete_delay_ns(log_id);
-        let Some(log) = self.logs.remove(log_id) else { return };
+        let log = self.logs.remove(log_id)?;
+        self.arrivals.remove(&log.id);
         self.forget_cold(log_id, None);
         self.forget_flush_file(log_id, None);
         self.count_memory(log.config.durability, -1);
         self.flusher.want_checkpoint(mono_ns);
         let garbage = Garbage::Partition { id: log.id };
         // Without an entry the metadata log tells a restart, and a checkpoint lets the files go.
-        if self.journal.failed() || !self.journal.has_room_to_delete() {
+        if !self.has_room_to_delete() {
             self.waste.add(garbage, due_ns, BY_CHECKPOINT);
-            return;
+            return None;
         }
         let entry = EntryHeader {
             kind: EntryKind::Remove,
@@ -139,5 +153,6 @@ impl Store {
         let touched = Touched { log: log_id, end: 0, memory: false };
         let placed = self.journal.append(&entry, &[], touched, |_| {});
         self.waste.add(garbage, due_ns, placed.sequence);
+        Some(CommitSeq(placed.sequence))
     }
 }

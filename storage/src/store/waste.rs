@@ -13,7 +13,7 @@ use crate::checkpoint::Garbage;
 use crate::limits::{FLUSH_JOBS_ALONE_MAX, FLUSH_JOBS_MAX};
 use crate::op::{DiskDone, DiskError, DiskOp, DiskPath, OpId};
 use crate::segment::log_names::{LogFileKind, LogName};
-use crate::types::StoreEvent;
+use crate::types::{PartitionId, StoreEvent};
 
 /// Something to be removed.
 #[derive(Clone, Debug)]
@@ -100,6 +100,24 @@ impl Wastes {
     pub fn hurry(&mut self) {
         self.items.iter_mut().for_each(|item| item.due_ns = 0);
         self.note_due();
+    }
+
+    /// Whether something of the partition is to be removed, which goes as soon as it may, and
+    /// whether only a checkpoint lets it go.
+    pub fn hurry_partition(&mut self, id: &PartitionId) -> (bool, bool) {
+        let (mut any, mut waits) = (false, false);
+        for item in &mut self.items {
+            let (Garbage::Partition { id: of }
+            | Garbage::Segment { id: of, .. }
+            | Garbage::Snapshot { id: of, .. }) = &item.garbage;
+            if of == id {
+                item.due_ns = 0;
+                any = true;
+                waits |= !item.armed && item.sequence == BY_CHECKPOINT;
+            }
+        }
+        self.note_due();
+        (any, waits)
     }
 
     /// Whether nothing is being removed and nothing is due.

@@ -60,7 +60,7 @@ fn a_handle_a_commit_and_an_event_say_their_volume() {
     let bytes = batch(Sample::default());
     let appended = volumes.append(second, &bytes, how()).expect("it is a good batch");
     assert_eq!(appended.commit.volume(), SECOND);
-    volumes.seal(0);
+    volumes.seal(0, 0);
     assert!(!volumes.is_committed(&appended));
     pump(&mut volumes, None);
     assert!(volumes.is_committed(&appended));
@@ -80,7 +80,7 @@ fn operations_of_two_volumes_never_share_a_name() {
         let log = log.expect("there is room");
         volumes.append(log, &batch(Sample::default()), how()).expect("it is a good batch");
     }
-    volumes.seal(0);
+    volumes.seal(0, 0);
     let writes: Vec<_> = std::iter::from_fn(|| volumes.poll_op()).collect();
     let placed = |op: &DiskOp| match op {
         DiskOp::Write { op, file, .. } | DiskOp::WriteVectored { op, file, .. } => {
@@ -102,7 +102,7 @@ fn a_journal_that_fails_takes_nothing_of_the_other_volume() {
         volumes.append(log, &batch(Sample::default()), how()).expect("it is a good batch");
         logs.push(log);
     }
-    volumes.seal(0);
+    volumes.seal(0, 0);
     pump(&mut volumes, Some(SECOND));
     let told = events(&mut volumes);
     let failed = |(volume, event): &(Volume, StoreEvent)| match event {

@@ -9,7 +9,7 @@
 
 mod output;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 pub(crate) use self::output::CLEANED_KINDS;
 use self::output::Output;
@@ -22,7 +22,7 @@ use crate::compact::{CleanRules, CleanedTransactions, LastRecord, OffsetMap, Pas
 use crate::limits::{
     BLOCK_BYTES, CLEAN_READ_BYTES, CLEAN_RECORDS_BYTES_MAX, CLEAN_SWAPS_MAX, RETRY_NS,
 };
-use crate::log::Log;
+use crate::log::{Log, Moving};
 use crate::op::{DiskDone, DiskError, DiskOk, DiskOp, DiskPath, FileId, OpId, OpenMode};
 use crate::segment::log_names::{LogFileKind, LogName};
 use crate::types::{LogId, PartitionId, StoreEvent};
@@ -131,6 +131,10 @@ pub(crate) struct Cleaner {
     /// Before it no byte is moved, and a round that waits goes on.
     resume_at: u64,
     ledger: Ledger,
+    /// Partitions that the ledger's file names in swaps.
+    named: BTreeSet<PartitionId>,
+    /// The ledger is being written for another reason than a round: none begins.
+    ledger_held: bool,
     /// Swaps whose files could not all be renamed: for the next start.
     stuck: Vec<Swap>,
     /// Segments of a swap that is under way: retention leaves them.
@@ -143,6 +147,11 @@ impl Cleaner {
     /// Whether a round is under way.
     pub fn busy(&self) -> bool {
         self.round.is_some()
+    }
+
+    /// Whether a round is under way on this log.
+    pub fn is_on(&self, log: LogId) -> bool {
+        self.round.as_ref().is_some_and(|round| round.log == log)
     }
 
     /// Whether a log is compacted: it will be looked at.
@@ -226,6 +235,9 @@ impl Store {
         for (log_id, log) in self.logs.iter().filter(|(_, log)| log.config.compact) {
             self.cleaner.look_at = Some(mono_ns.saturating_add(backoff_ns));
             uncleanable += u64::from(log.uncleanable.is_some());
+            if log.moving != Moving::No {
+                continue;
+            }
             let Some(dirty) = plan::dirty(log, wall_ms) else { continue };
             ratio_max = dirty.ratio_ppm().max(ratio_max);
             if !dirty.is_due(log.config.dirty_ratio_min_ppm) {
@@ -239,7 +251,8 @@ impl Store {
         }
         self.cleaner.status =
             CleanerStatus { dirty_ratio_max_ppm: ratio_max, uncleanable_count: uncleanable };
-        if self.stopping || self.stopped || self.journal.failed() || !config.enabled {
+        let may_not = self.stopping || self.stopped || self.journal.failed();
+        if may_not || !config.enabled || self.cleaner.ledger_held {
             return;
         }
         if waits {

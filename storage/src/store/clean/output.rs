@@ -136,6 +136,16 @@ impl Store {
 
     /// Writes the ledger as it stands, and `swap` with it.
     pub(super) fn write_ledger(&mut self, round: Box<Round>, step: Step, swap: Option<Swap>) {
+        let (path, bytes) = self.encode_ledger(swap);
+        self.submit(round, step, |op| DiskOp::ReplaceFile {
+            op,
+            path,
+            bytes,
+            durability: Durability::Synced,
+        });
+    }
+
+    fn encode_ledger(&mut self, swap: Option<Swap>) -> (DiskPath, Vec<u8>) {
         let known = &self.cleaner.ledger;
         let swap_place = swap.as_ref().and_then(|swap| Some((swap.id, *swap.replaced.first()?)));
         let is_of =
@@ -147,14 +157,46 @@ impl Store {
             begun: known.begun.iter().filter(|begun| !is_of(swap_place, begun)).copied().collect(),
             cleaned: cleaned.map(|(_, log)| (log.id, log.cleaned_end)).collect(),
         };
+        // Whether the write succeeds or not: the file may name these.
+        self.cleaner.named.extend(ledger.swaps.iter().map(|swap| swap.id));
         let path = DiskPath::data(ledger::path(self.journal.shard()));
-        let bytes = ledger.encode(self.journal.life());
-        self.submit(round, step, |op| DiskOp::ReplaceFile {
-            op,
-            path,
-            bytes,
-            durability: Durability::Synced,
-        });
+        (path, ledger.encode(self.journal.life()))
+    }
+
+    /// Whether no ledger of this life names the partition in a swap: a copy of it that comes from
+    /// another volume may have been cleaned there since. Otherwise the operation that sees to it,
+    /// after which `ledger_written` is called, or `None`: time has to pass.
+    pub(crate) fn clear_ledger(
+        &mut self,
+        id: &PartitionId,
+        mono_ns: u64,
+    ) -> Result<(), Option<(DiskPath, Vec<u8>)>> {
+        if !self.cleaner.named.contains(id) {
+            return Ok(());
+        }
+        if self.cleaner.ledger.swaps.iter().any(|swap| swap.id == *id) {
+            if !self.flusher.busy() {
+                self.flusher.want_checkpoint(mono_ns);
+                self.flusher.hurry();
+            }
+            return Err(None);
+        }
+        // What waits for the next start to be swapped keeps its name until then.
+        let stuck = self.cleaner.stuck.iter().any(|swap| swap.id == *id);
+        if stuck || self.cleaner.busy() || self.cleaner.ledger_held {
+            return Err(None);
+        }
+        self.cleaner.ledger_held = true;
+        self.cleaner.named.clear();
+        Err(Some(self.encode_ledger(None)))
+    }
+
+    /// The write that `clear_ledger` gave is done. A failed one leaves nobody knows what.
+    pub(crate) fn ledger_written(&mut self, id: &PartitionId, written: bool) {
+        self.cleaner.ledger_held = false;
+        if !written {
+            self.cleaner.named.insert(*id);
+        }
     }
 
     /// Writes what is pending: whole blocks, or all of it.
