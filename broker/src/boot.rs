@@ -288,7 +288,9 @@ fn check_placed(
 ) -> Result<(), BootError> {
     let elsewhere = |id: &PartitionId| match *id == metadata_partition() {
         true => volume != home,
-        false => places.get(id).is_some_and(|place| place.volume != volume),
+        false => places
+            .get(id)
+            .is_some_and(|place| place.volume != volume && !place.others.contains(&volume)),
     };
     let Some(id) = recovery.partitions().find(elsewhere) else { return Ok(()) };
     let topic = image.topic_by_id(&topic_uuid(id));
@@ -361,6 +363,8 @@ fn store_config(broker: &BrokerConfig, shards_count: u16) -> StoreConfig {
 /// Where a partition belongs, and its topic's settings.
 struct Place {
     volume: Volume,
+    /// Folders that may have a copy which counts for nothing, because it moves or has moved.
+    others: Vec<Volume>,
     shard: u16,
     topic: TopicConfig,
 }
@@ -385,7 +389,10 @@ fn places(
             };
             let volume = volume_of(directories, home, &partition.directory);
             let shard = partition.shard(shards_count);
-            places.insert(id, Place { volume, shard, topic: config });
+            let others = partition.left.iter().chain([&partition.moving_to]);
+            let others = others.filter(|id| !id.is_zero());
+            let others = others.map(|id| volume_of(directories, home, id)).collect();
+            places.insert(id, Place { volume, others, shard, topic: config });
         }
     }
     places

@@ -89,3 +89,18 @@ pub const PREFERRED_DIRECTORIES_MAX: usize = 10_000;
 /// Data folders at most; more are refused at the start. One volume is left for partitions whose
 /// folder is not there.
 pub const DIRECTORIES_MAX: usize = storage::limits::VOLUMES_MAX - 1;
+
+/// Bytes of batches, markers and deletions that wait on a shard while a log is switched to another
+/// data folder. What is beyond it is answered `REQUEST_TIMED_OUT`, which is tried again.
+pub const MOVE_HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long appends to a log wait for its copy to be the same, in nanoseconds; after that the log
+/// goes on where it is. It takes one write of a journal, and another of the metadata log, for which
+/// there is no bound but the disk's.
+pub const MOVE_HOLD_NS_MAX: u64 = 500_000_000;
+
+/// From a start until what the life before had begun to move goes on, in nanoseconds.
+pub const MOVE_AFTER_START_NS: u64 = 50_000_000;
+
+/// Until a switch that was given up, or a move, is tried again, in nanoseconds.
+pub const MOVE_RETRY_NS: u64 = 1_000_000_000;

@@ -57,13 +57,7 @@ OWN_SENTENCE = "What is wrong with a broker's setting is said in other words"
 
 ONE_OF_SEVERAL = "Of several features that are wrong, Kafka names the first of its hash map"
 
-REPLICAS_STAY = "A replica that exists stays in its data folder"
-
 ALLOWED = [
-    Allowed(REPLICAS_STAY, "AlterReplicaLogDirs", r".*ErrorCode", case="alterreplicalogdirs-move",
-            note="move", kafka=0, corelane=44, folders=2),
-    Allowed(REPLICAS_STAY, "DescribeLogDirs", "where", case="alterreplicalogdirs-move-v",
-            note="moved 0", folders=2),
     Allowed(OWN_SENTENCE, "IncrementalAlterConfigs", r".*ErrorMessage",
             case="incrementalalterconfigs-dynamic-keys",
             note="max.connections.per.ip.overrides="),

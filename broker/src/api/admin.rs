@@ -88,7 +88,9 @@ pub(crate) fn finish(shard: &mut Shard, tag: RequestTag, answers: Vec<Answer>) {
         ControlResponse::AlterScram(response) => {
             shard.reply::<AlterUserScramCredentialsRequest>(tag, &response);
         }
-        ControlResponse::AutoCreateTopic(_) | ControlResponse::Done => {
+        ControlResponse::AutoCreateTopic(_)
+        | ControlResponse::Done
+        | ControlResponse::Directories(_) => {
             unreachable!("only the broker itself asks for this")
         }
         // The records may or may not be in the log: only a closed connection says "unknown".

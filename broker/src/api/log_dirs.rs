@@ -16,9 +16,10 @@ use protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
 use storage::types::Volume;
 
 use super::offsets::partition_ask;
+use crate::controller::directories::{DirectoryChange, ReplicaChange};
 use crate::shard::Shard;
 use crate::shard::ask::{Answer, Ask, GatherRequest, PartitionAsk};
-use crate::shard::control::ControlRequest;
+use crate::shard::control::{ControlRequest, ControlResponse};
 use crate::shard::event::ShardId;
 use crate::shard::op::RequestTag;
 
@@ -79,28 +80,43 @@ pub(crate) fn finish(
     for topic in request.topics.unwrap_or_default() {
         let image = shard.image.topic(&topic.topic);
         for partition_index in topic.partitions {
-            let partition_size = match answers.next() {
-                Some(Answer::Size { bytes, .. }) => bytes,
+            let (partition_size, future) = match answers.next() {
+                Some(Answer::Size { bytes, future, .. }) => (bytes, future),
                 other => unreachable!("a size is answered by a size, not {other:?}"),
             };
             // A topic that was deleted meanwhile has no place.
             let Some(place) = image.and_then(|topic| topic.partition(partition_index)) else {
                 continue;
             };
-            let volume = shard.config.volume_of(&place.directory);
-            let Some(topics) = folders.get_mut(usize::from(volume.0)) else { continue };
+            let mut put = |directory, described: DescribeLogDirsPartition| {
+                let volume = shard.config.volume_of(directory);
+                let Some(topics) = folders.get_mut(usize::from(volume.0)) else { return };
+                match topics.last_mut().filter(|last| last.name == topic.topic) {
+                    Some(last) => last.partitions.push(described),
+                    None => topics.push(DescribeLogDirsTopic {
+                        name: topic.topic.clone(),
+                        partitions: vec![described],
+                    }),
+                }
+            };
             let described = DescribeLogDirsPartition {
                 partition_index,
                 partition_size,
                 offset_lag: 0,
                 is_future_key: false,
             };
-            match topics.last_mut().filter(|last| last.name == topic.topic) {
-                Some(last) => last.partitions.push(described),
-                None => topics.push(DescribeLogDirsTopic {
-                    name: topic.topic.clone(),
-                    partitions: vec![described],
-                }),
+            put(&place.directory, described);
+            // A move may have ended since the shard of the partition answered.
+            if let Some((partition_size, offset_lag)) = future
+                && !place.moving_to.is_zero()
+            {
+                let described = DescribeLogDirsPartition {
+                    partition_index,
+                    partition_size,
+                    offset_lag,
+                    is_future_key: true,
+                };
+                put(&place.moving_to, described);
             }
         }
     }
@@ -131,8 +147,8 @@ pub(crate) fn finish(
     shard.reply::<DescribeLogDirsRequest>(tag, &response);
 }
 
-/// Takes an AlterReplicaLogDirs request. A replica stays in the folder that it was created in; one
-/// that does not exist yet is created where it was asked for.
+/// Takes an AlterReplicaLogDirs request. A replica is moved to the folder, which the answer does
+/// not wait for; one that does not exist yet is created where it was asked for.
 pub fn handle_alter(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let Some(request) = shard.decode::<AlterReplicaLogDirsRequest>(tag, body) else { return };
     // Of a partition named twice the last place counts.
@@ -146,10 +162,18 @@ pub fn handle_alter(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
         }
     }
     let mut to_come = Vec::new();
+    let mut moves = Vec::new();
     let named = wanted.into_iter().filter(|(_, partitions)| !partitions.is_empty());
     let results = named.map(|(topic_name, partitions)| {
         let partitions = partitions.into_iter().map(|(partition_index, place)| {
             let error = alter_one(shard, &topic_name, partition_index, place);
+            let id = shard.image.topic(&topic_name).map(|topic| topic.id);
+            if let (ErrorCode::None, Some(volume), Some(topic_id)) = (error, place, id)
+                && let Some(directory) = shard.config.directory(volume)
+            {
+                let to = DirectoryChange::Wanted(directory.id);
+                moves.push(ReplicaChange { topic_id, partition: partition_index, to });
+            }
             if let (ErrorCode::UnknownTopicOrPartition, Some(volume)) = (error, place)
                 && let Some(directory) = shard.config.directory(volume)
             {
@@ -163,11 +187,36 @@ pub fn handle_alter(shard: &mut Shard, tag: RequestTag, body: &[u8]) {
     let results = results.collect();
     let response = AlterReplicaLogDirsResponse { throttle_time_ms: 0, results };
     let mut asks = Vec::new();
+    let mut ask =
+        |request| asks.push((ShardId(0), Ok(Ask::Control { version: tag.version, request })));
     if !to_come.is_empty() && shard.config.directories.len() > 1 {
-        let request = ControlRequest::PreferDirectories(to_come);
-        asks.push((ShardId(0), Ok(Ask::Control { version: tag.version, request })));
+        ask(ControlRequest::PreferDirectories(to_come));
+    }
+    if !moves.is_empty() && shard.config.directories.len() > 1 {
+        ask(ControlRequest::Directories(moves));
     }
     shard.gather(tag, GatherRequest::AlterReplicaLogDirs(response), asks);
+}
+
+/// Sends the AlterReplicaLogDirs answer, once the wishes are durable.
+pub(crate) fn finish_alter(
+    shard: &mut Shard,
+    tag: RequestTag,
+    mut response: AlterReplicaLogDirsResponse,
+    answers: &[Answer],
+) {
+    for answer in answers {
+        let (Answer::Control(ControlResponse::Directories(Some(error)))
+        | Answer::Control(ControlResponse::Failed(error))) = answer
+        else {
+            continue;
+        };
+        let partitions = response.results.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for partition in partitions.filter(|partition| partition.error_code == 0) {
+            partition.error_code = error.code();
+        }
+    }
+    shard.reply::<AlterReplicaLogDirsRequest>(tag, &response);
 }
 
 fn alter_one(shard: &Shard, topic: &str, partition: i32, place: Option<Volume>) -> ErrorCode {
@@ -187,6 +236,5 @@ fn alter_one(shard: &Shard, topic: &str, partition: i32, place: Option<Volume>) 
     if offline(volume) {
         return ErrorCode::KafkaStorageError;
     }
-    // Moving a replica that exists is not offered; the client must not try again.
-    if volume == place { ErrorCode::None } else { ErrorCode::PolicyViolation }
+    ErrorCode::None
 }

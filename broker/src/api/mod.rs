@@ -25,8 +25,6 @@ mod streams;
 pub mod transactions;
 pub mod versions;
 
-use protocol::messages::AlterReplicaLogDirsRequest;
-
 use crate::shard::Shard;
 use crate::shard::ask::{Answer, GatherRequest};
 use crate::shard::op::RequestTag;
@@ -47,7 +45,7 @@ pub(crate) fn finish(
             offsets::finish_epoch_end(shard, tag, request, answers);
         }
         GatherRequest::AlterReplicaLogDirs(response) => {
-            shard.reply::<AlterReplicaLogDirsRequest>(tag, &response);
+            log_dirs::finish_alter(shard, tag, response, &answers);
         }
         GatherRequest::DescribeLogDirs(request) => log_dirs::finish(shard, tag, request, answers),
         GatherRequest::DescribeProducers(request) => {

@@ -210,7 +210,7 @@ fn refusal(ask: PartitionAsk, error_code: i16) -> Answer {
         PartitionAsk::EpochEnd { .. } => {
             Answer::EpochEnd { error_code, leader_epoch: -1, end_offset: -1 }
         }
-        PartitionAsk::Size => Answer::Size { error_code, bytes: 0 },
+        PartitionAsk::Size => Answer::Size { error_code, bytes: 0, future: None },
         PartitionAsk::Producers => Answer::Producers { error_code, producers: Vec::new() },
         PartitionAsk::Marker(_) => Answer::Marker { error_code },
     }
@@ -283,7 +283,8 @@ pub(crate) fn answer_partition(shard: &mut Shard, id: PartitionId, ask: Partitio
         }
         PartitionAsk::Size => {
             let bytes = i64::try_from(shard.store.log_bytes(log).unwrap_or(0)).unwrap_or(i64::MAX);
-            Found::Now(Answer::Size { error_code: 0, bytes })
+            let future = shard.future_replica(topic_uuid(id), id.partition);
+            Found::Now(Answer::Size { error_code: 0, bytes, future })
         }
         PartitionAsk::Producers => {
             let producers = super::producers::describe(shard, log);

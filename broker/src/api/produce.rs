@@ -79,7 +79,8 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
         note_subject(shard, tag, first, index);
     }
     let remote = targets.iter().any(|target| matches!(target, Target::Remote(..)));
-    if transactional || remote || commits_apart(shard, &view, &targets) {
+    let held = shard.moves.holds() && waits_for_move(shard, &view, &targets);
+    if transactional || remote || held || commits_apart(shard, &view, &targets) {
         append_gathered(shard, tag, &view, &targets);
     } else {
         append_all_local(shard, tag, &view, &targets);
@@ -139,6 +140,15 @@ fn note_subject(shard: &mut Shard, tag: RequestTag, target: &Target, partition: 
             shard.note_subject(tag.slot, topic, partition);
         }
     }
+}
+
+/// Whether a part is for a log that is just being switched to another data folder.
+fn waits_for_move(shard: &Shard, view: &ProduceView<'_>, targets: &[Target]) -> bool {
+    let mut logs = view.partitions().zip(targets).filter_map(|(asked, target)| match *target {
+        Target::Local(topic) => shard.topics.partition(topic, asked.index)?.log,
+        Target::Remote(..) | Target::Refused(_) => None,
+    });
+    logs.any(|log| shard.moves.is_held(log))
 }
 
 /// Whether parts of this shard wait for more than one journal: then no one commit is the answer's.

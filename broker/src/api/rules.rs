@@ -119,6 +119,16 @@ pub fn cleaner_config(broker: &BrokerConfig, shards_count: u16) -> CleanerConfig
     }
 }
 
+/// Bytes that a shard copies in a second of a log that moves to another data folder: `u64::MAX`
+/// without limit.
+pub fn move_rate(broker: &BrokerConfig, shards_count: u16) -> u64 {
+    match broker.storage.move_bytes_per_second_max {
+        // Kafka's default.
+        i64::MAX => u64::MAX,
+        bytes => u64::try_from(bytes).unwrap_or(0) / u64::from(shards_count.max(1)),
+    }
+}
+
 /// The metadata log is kept until a snapshot stands for it.
 pub fn metadata_log_config() -> LogConfig {
     LogConfig { delete: false, max_batch_bytes: u32::MAX, ..LogConfig::default() }

@@ -75,6 +75,8 @@ pub struct StorageConfig {
     pub tail_bytes: i64,
     pub retention_check_ms: i64,
     pub producer_id_expiration_ms: i64,
+    /// Of logs that move between data folders, of all cores together.
+    pub move_bytes_per_second_max: i64,
     pub cleaner: CleanerConfig,
 }
 
@@ -438,6 +440,7 @@ fn storage(read: &Reader<'_>) -> Result<StorageConfig, ConfigError> {
         tail_bytes: read.long("corelane.tail.bytes")?,
         retention_check_ms: read.long("log.retention.check.interval.ms")?,
         producer_id_expiration_ms: read.long("producer.id.expiration.ms")?,
+        move_bytes_per_second_max: read.long("replica.alter.log.dirs.io.max.bytes.per.second")?,
         cleaner: CleanerConfig {
             enable: read.boolean("log.cleaner.enable")?,
             dedupe_buffer_bytes: read.long("log.cleaner.dedupe.buffer.size")?,

@@ -9,6 +9,7 @@ pub const COORDINATOR_IS_A_SHARD: &str =
 pub const DURABILITY_BY_NAME: &str =
     "durability is chosen by corelane.durability, not by flush times";
 pub const JOURNAL: &str = "the journal of each core replaces it";
+pub const MOVES_ARE_PACED: &str = "each piece of a move waits for its time, and none is sampled";
 pub const NO_JVM: &str = "there is no JVM to load a class or feed a Java reporter";
 pub const ONE_NODE: &str = "one node serves the whole cluster";
 pub const PURGATORY_IS_EXACT: &str =

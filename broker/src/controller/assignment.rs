@@ -79,5 +79,7 @@ pub fn partition_record(topic_id: Uuid, partition: i32, replicas: Vec<i32>) -> P
         partition_epoch: 0,
         slot: placement::slot(&topic_id, partition),
         directory: Uuid::ZERO,
+        moving_to: Uuid::ZERO,
+        left: Vec::new(),
     }
 }

@@ -252,8 +252,10 @@ fn broker_synonyms(layers: &Layers<'_>, name: &str) -> Vec<DescribeConfigsSynony
 /// Every key of this broker, and what was altered without being known.
 fn broker_entries(image: &Image, config: &BrokerConfig) -> Vec<Entry> {
     let layers = layers(image, config);
+    let altered =
+        |name: &str| [layers.broker, layers.cluster].iter().any(|of| of.contains_key(name));
     let mut entries: Vec<Entry> = registry::broker_keys()
-        .filter(|key| !key.hidden)
+        .filter(|key| !key.hidden || altered(key.name))
         .map(|key| broker_entry(&layers, key))
         .collect();
     let unknown: BTreeSet<&String> =

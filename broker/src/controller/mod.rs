@@ -14,6 +14,7 @@ pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod describe_configs;
+pub mod directories;
 pub mod internal;
 pub mod leaders;
 pub mod limits;

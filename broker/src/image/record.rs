@@ -43,7 +43,7 @@ protocol::message! {
 
     /// A partition: added, or changed. The topic's record stands before it; partitions are added in
     /// order, beginning at 0.
-    pub struct PartitionRecord[versions(0, 1).flexible(0)] {
+    pub struct PartitionRecord[versions(0, 2).flexible(0)] {
         topic_id: Uuid, since(0);
         partition: i32, since(0);
         replicas: Vec<i32>, since(0);
@@ -56,6 +56,10 @@ protocol::message! {
         slot: i32, since(0);
         /// The data folder of the replica on this node; zero: the one with the metadata log.
         directory: Uuid, since(1);
+        /// The data folder that the replica is being moved to; zero: none.
+        moving_to: Uuid, since(2);
+        /// Data folders that may still have a copy, which counts for nothing.
+        left: Vec<Uuid>, since(2);
     }
 
     /// A topic is gone, and its partitions and configs with it.
@@ -132,7 +136,9 @@ pub enum RecordError {
 /// Version of every body written but those that need a row of a later one.
 const VERSION: i16 = 0;
 /// Of partitions in a folder of their own choice.
-const PARTITION_VERSION_MAX: i16 = 1;
+const PARTITION_VERSION_PLACED: i16 = 1;
+/// Of partitions that move between folders, or have.
+const PARTITION_VERSION_MAX: i16 = 2;
 
 impl MetadataRecord {
     fn kind(&self) -> u32 {
@@ -153,7 +159,14 @@ impl MetadataRecord {
     /// The version it is written in: the lowest that says it all.
     pub(super) fn version(&self) -> i16 {
         match self {
-            MetadataRecord::Partition(body) if !body.directory.is_zero() => PARTITION_VERSION_MAX,
+            MetadataRecord::Partition(body)
+                if !body.moving_to.is_zero() || !body.left.is_empty() =>
+            {
+                PARTITION_VERSION_MAX
+            }
+            MetadataRecord::Partition(body) if !body.directory.is_zero() => {
+                PARTITION_VERSION_PLACED
+            }
             MetadataRecord::Cluster(_)
             | MetadataRecord::Broker(_)
             | MetadataRecord::Feature(_)

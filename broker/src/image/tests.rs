@@ -55,6 +55,8 @@ fn history(seed: u64, steps: usize) -> Vec<MetadataRecord> {
                 partition_epoch: step as i32,
                 slot: draw.below(1 << 20) as i32,
                 directory: Uuid::from_u64s(0, draw.below(3)),
+                moving_to: Uuid::from_u64s(0, draw.below(3)),
+                left: (0..draw.below(3)).map(|folder| Uuid::from_u64s(1, folder)).collect(),
             }),
             (_, None) => MetadataRecord::Topic(TopicRecord {
                 name,

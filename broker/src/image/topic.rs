@@ -44,6 +44,10 @@ pub struct Partition {
     pub slot: i32,
     /// The data folder of the replica on this node; zero: the one with the metadata log.
     pub directory: Uuid,
+    /// The data folder that the replica is being moved to; zero: none.
+    pub moving_to: Uuid,
+    /// Data folders that may still have a copy, which counts for nothing.
+    pub left: SmallVec<[Uuid; 1]>,
 }
 
 impl Partition {
@@ -61,6 +65,8 @@ impl Partition {
             partition_epoch: record.partition_epoch,
             slot: record.slot,
             directory: record.directory,
+            moving_to: record.moving_to,
+            left: SmallVec::from_slice(&record.left),
         }
     }
 
@@ -76,6 +82,8 @@ impl Partition {
             partition_epoch: self.partition_epoch,
             slot: self.slot,
             directory: self.directory,
+            moving_to: self.moving_to,
+            left: self.left.to_vec(),
         }
     }
 }

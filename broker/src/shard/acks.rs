@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use protocol::types::Uuid;
 use storage::types::{CommitSeq, DurabilityClass, TxnMarker, Volume};
 
 use super::ask::{Answer, ReplyTo};
@@ -34,6 +35,8 @@ pub enum AckAction {
     Transactions { append: TxnAppendToken, offset: i64 },
     /// Records of the control plane.
     Control,
+    /// A copy of a partition is gone from a data folder.
+    CopyRemoved { topic_id: Uuid, partition: i32, directory: Uuid },
 }
 
 // One waits for every produce: what is rare and large is boxed.

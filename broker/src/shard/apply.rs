@@ -25,6 +25,7 @@ impl Shard {
     /// Makes the topics of the image this shard's own, once, at its start.
     pub(super) fn adopt_image(&mut self) {
         self.resolve_broker_config();
+        self.store.set_move_rate(rules::move_rate(&self.broker, self.config.shards_count));
         if self.control.is_some() {
             let (id, volume) = (metadata_partition(), self.config.metadata_volume);
             let log = self.store.find_on(volume, &id).unwrap_or_else(|| {
@@ -87,7 +88,11 @@ impl Shard {
             Change::PartitionChanged(id, number) => {
                 let leader_epoch = self.image_partition(id, number).leader_epoch;
                 let index = self.topics.find_id(id).expect("topics come before their partitions");
-                self.topics.get_mut(index).partitions[number as usize].leader_epoch = leader_epoch;
+                let partition = &mut self.topics.get_mut(index).partitions[number as usize];
+                partition.leader_epoch = leader_epoch;
+                if partition.log.is_some() {
+                    self.note_place(id, number);
+                }
             }
             Change::TopicRemoved { id, name, .. } => self.remove_topic(id, &name),
             Change::Config(resource) => match resource.kind {
@@ -140,6 +145,8 @@ impl Shard {
             if let Some(whose) = coordinated {
                 self.begin_load(whose, number, leader_epoch, log);
             }
+            let id = self.topics.get(index).id;
+            self.note_place(id, number);
         }
     }
 
@@ -166,7 +173,7 @@ impl Shard {
             // Whoever waits for the log finds it gone and says so.
             self.wake_watchers(log);
             self.topics.remove_log(log);
-            self.store.remove_partition(log, self.now.mono_ns);
+            self.forget_place(id, number as i32);
             if let Some(whose) = Coordinated::of_topic(name) {
                 self.unload(whose, number as i32);
             }
@@ -227,6 +234,7 @@ impl Shard {
         self.update_telemetry();
         let cleaner = rules::cleaner_config(&self.broker, self.config.shards_count);
         self.store.set_cleaner(cleaner);
+        self.store.set_move_rate(rules::move_rate(&self.broker, self.config.shards_count));
         let names: Vec<Arc<str>> =
             self.topics.iter().map(|(_, topic)| Arc::clone(&topic.name)).collect();
         for name in names {
@@ -248,9 +256,12 @@ impl Shard {
 
     /// Storage lost a partition: it answers `KAFKA_STORAGE_ERROR` from here on, the rest serves.
     pub(super) fn handle_log_failed(&mut self, log: LogId, why: &str) {
+        let own = self.control.as_ref().and_then(|control| control.log);
         let text = match self.take_log_offline(log) {
             Some((name, partition)) => format!("{name}-{partition} is offline: {why}"),
-            None => format!("a log of the broker's own failed: {why}"),
+            None if own == Some(log) => format!("a log of the broker's own failed: {why}"),
+            // A copy that does not count: the end of its move says why.
+            None => return,
         };
         self.log(LogLevel::Error, text);
     }

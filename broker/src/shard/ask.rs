@@ -95,6 +95,8 @@ pub enum Answer {
     Size {
         error_code: i16,
         bytes: i64,
+        /// Bytes and lag of the copy in the folder that it is being moved to.
+        future: Option<(i64, i64)>,
     },
     Producers {
         error_code: i16,

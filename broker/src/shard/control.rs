@@ -24,6 +24,7 @@ use super::event::ShardId;
 use super::mesh::MeshMessage;
 use super::snapshot::SnapshotWriter;
 use super::topics::storage_id;
+use crate::controller::directories::{ReplicaChange, decide_directories};
 use crate::controller::mutation::MutationQuota;
 use crate::controller::{
     Decision, allocate_producer_ids, decide_alter_client_quotas, decide_alter_configs,
@@ -56,6 +57,8 @@ pub enum ControlRequest {
     AutoCreateTopic(String),
     /// Where partitions that do not exist are to be created. Not durable, as with Kafka.
     PreferDirectories(Vec<(String, i32, Uuid)>),
+    /// Replicas that move between data folders.
+    Directories(Vec<ReplicaChange>),
 }
 
 /// What the control plane answers.
@@ -70,6 +73,8 @@ pub enum ControlResponse {
     AlterScram(messages::AlterUserScramCredentialsResponse),
     /// Why it was not created, if it was not. That it exists already is as good.
     AutoCreateTopic(Option<ErrorCode>),
+    /// Why nothing was written, if so.
+    Directories(Option<ErrorCode>),
     /// The broker itself asked.
     Done,
     /// The records may or may not be in the log, or the queue is full.
@@ -123,7 +128,7 @@ impl ControlResponse {
                     (one.error_code, one.error_message) = (code, because());
                 }
             }
-            Self::AutoCreateTopic(refusal) => {
+            Self::AutoCreateTopic(refusal) | Self::Directories(refusal) => {
                 refusal.get_or_insert(ErrorCode::from_i16(code).expect("it was a code just now"));
             }
             Self::Done | Self::Failed(_) => {}
@@ -305,7 +310,8 @@ impl Shard {
             | ControlRequest::AlterClientQuotas(_)
             | ControlRequest::AlterScram(_)
             | ControlRequest::AutoCreateTopic(_)
-            | ControlRequest::PreferDirectories(_) => MutationQuota::unlimited(),
+            | ControlRequest::PreferDirectories(_)
+            | ControlRequest::Directories(_) => MutationQuota::unlimited(),
         };
         let decision = self.decide_within(version, request, &mut quota);
         self.keep_mutations(quota);
@@ -368,6 +374,11 @@ impl Shard {
                     }
                 }
                 Decision { records: Vec::new(), response: ControlResponse::Done }
+            }
+            ControlRequest::Directories(changes) => {
+                let home = self.config.metadata_id();
+                let records = decide_directories(image, home, &changes);
+                Decision { records, response: ControlResponse::Directories(None) }
             }
             ControlRequest::AutoCreateTopic(name) => {
                 let decision = decide_auto_create(image, config, &name, now_ms, &mut new_id);

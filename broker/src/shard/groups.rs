@@ -14,6 +14,7 @@ use storage::types::{AppendHow, Appended, DurabilityClass, Origin};
 use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, ClientContext, ReplyTo};
+use super::moves::HeldRecords;
 use super::topics::Topics;
 use crate::config::{BrokerConfig, Configs, GroupsConfig};
 use crate::controller::internal::CONSUMER_OFFSETS as OFFSETS_TOPIC;
@@ -84,7 +85,12 @@ impl Shard {
         while let Some(action) = self.coordinator.poll_action() {
             match action {
                 Action::Append { partition, records, producer, append } => {
-                    self.append_coordinator(partition, &records, producer, append);
+                    if self.holds_partition(OFFSETS_TOPIC, partition) {
+                        let held = HeldRecords::Groups { partition, records, producer, append };
+                        self.hold_records(held);
+                    } else {
+                        self.append_coordinator(partition, &records, producer, append);
+                    }
                 }
                 Action::Verify { verification, asked } => {
                     self.verify_offsets(verification, asked);
@@ -124,7 +130,7 @@ impl Shard {
         appended.map_err(|error| crate::api::error::append_code(&error))
     }
 
-    fn append_coordinator(
+    pub(super) fn append_coordinator(
         &mut self,
         partition: i32,
         records: &[CoordinatorRecord],

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use storage::producer_state::Producer;
-use storage::types::PartitionId;
+use storage::types::{LogId, PartitionId};
 
 use super::Shard;
 use super::stop::Stopping;
@@ -70,7 +70,10 @@ pub struct Load {
 impl Shard {
     /// What is durable here, as memory has it.
     pub fn durable_state(&self) -> DurableState {
-        let logs = self.store.partitions().map(|(id, log)| {
+        // A copy in another data folder counts for nothing, and a start makes it anew.
+        let own = self.control.as_ref().and_then(|control| control.log);
+        let counts = |log: LogId| self.topics.log(log).is_some() || own == Some(log);
+        let logs = self.store.partitions().filter(|(_, log)| counts(*log)).map(|(id, log)| {
             let bounds = self.bounds(log);
             let producers = self.store.producers(log).map(|(id, state)| (id, *state)).collect();
             let state = LogState {

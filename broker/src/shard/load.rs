@@ -54,6 +54,16 @@ pub struct Loads {
 }
 
 impl Loads {
+    /// Whether this log is being replayed.
+    pub fn has(&self, log: LogId) -> bool {
+        self.partitions.values().any(|load| load.log == log)
+    }
+
+    /// A log has moved.
+    pub fn follow(&mut self, old: LogId, new: LogId) {
+        self.partitions.values_mut().filter(|load| load.log == old).for_each(|load| load.log = new);
+    }
+
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()

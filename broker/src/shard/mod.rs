@@ -17,6 +17,7 @@ mod groups;
 pub mod inspect;
 mod load;
 pub mod mesh;
+mod moves;
 pub mod op;
 mod pool;
 mod pressure;
@@ -91,6 +92,7 @@ pub struct Shard {
     pub(crate) acks: Acks,
     pub(crate) timers: Timers,
     pub(crate) verifications: verify::Verifications,
+    pub(crate) moves: moves::Moves,
     pub(crate) sessions: FetchSessions,
     pub(crate) groups: groups::Groups,
     pub(crate) loads: load::Loads,
@@ -162,6 +164,7 @@ impl Core for Shard {
         self.now = now;
         self.resume_control();
         self.run_until_quiet();
+        self.drive_moves();
         self.acks.note_ordered(now.mono_ns);
         self.store.seal(now.mono_ns, now.wall_ms);
         self.drain_store();
@@ -198,6 +201,7 @@ impl Core for Shard {
             self.transactions.poll_timeout(),
             self.quotas.poll_timeout(),
             self.telemetry.poll_timeout(),
+            self.moves.poll_timeout(),
             self.stop_timeout(),
         ]
         .into_iter()
@@ -500,6 +504,9 @@ impl Shard {
                 self.finish_txn_append(append, offset, error_code);
             }
             AckAction::Control => self.finish_control(error_code),
+            AckAction::CopyRemoved { topic_id, partition, directory } => {
+                self.handle_copy_removed((topic_id, partition, directory), error_code);
+            }
         }
     }
 }
@@ -536,6 +543,7 @@ impl Shard {
             store,
             timers: Timers::default(),
             verifications: verify::Verifications::default(),
+            moves: moves::Moves::new(now.mono_ns),
             sessions: FetchSessions::new(config.shard, sessions, config.seed),
             groups: groups::Groups::default(),
             loads: load::Loads::default(),

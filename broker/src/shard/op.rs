@@ -15,6 +15,7 @@ use super::ask::{Answer, GatherRequest};
 use super::connection::SlotId;
 use super::event::ShardId;
 use super::verify::VerifyOp;
+use crate::controller::directories::ReplicaChange;
 use crate::coordinator::group::VerificationToken;
 use crate::coordinator::txn::{MarkersToken, TopicPartition};
 use crate::ledger::AppendPath;
@@ -44,6 +45,8 @@ pub enum Op {
     Txn(TxnOp),
     /// A question about batches that wait for their transaction.
     Verify(Box<VerifyOp>),
+    /// A question of this shard to the control plane, about a replica that moves.
+    Move(ReplicaChange),
 }
 
 /// What the transaction coordinator waits for.

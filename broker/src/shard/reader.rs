@@ -213,7 +213,7 @@ impl Shard {
                 if satisfied {
                     api::fetch::respond(self, &client, &mut op);
                     self.end_fetch(key, op);
-                } else if op.woken {
+                } else if op.woken || self.reads_moved_log(&op) {
                     self.ops.put_back(key, Op::Fetch(op));
                     self.evaluate_fetch(key);
                 } else {
@@ -239,7 +239,7 @@ impl Shard {
                 self.send_mesh(shard, message);
                 if !watch {
                     self.end_fetch(key, op);
-                } else if op.woken {
+                } else if op.woken || self.reads_moved_log(&op) {
                     self.send_mesh(shard, MeshMessage::FetchWoken { op: home, round });
                     self.end_fetch(key, op);
                 } else {
@@ -408,6 +408,13 @@ impl Shard {
                 self.settle_fetch(key, op);
             }
         }
+    }
+
+    /// Whether a log that was read is not the partition's any more: nothing would wake who waits
+    /// for it. It moved to another data folder while the disk was asked.
+    fn reads_moved_log(&self, op: &FetchOp) -> bool {
+        let here = op.parts.iter().filter(|part| part.owner == Some(self.config.shard));
+        here.filter_map(|part| part.log).any(|log| self.topics.log(log).is_none())
     }
 
     /// A search by time came back.

@@ -111,7 +111,15 @@ impl Shard {
         }
     }
 
-    fn handle_partition_ask(&mut self, reply: ReplyTo, id: PartitionId, ask: PartitionAsk) {
+    pub(super) fn handle_partition_ask(
+        &mut self,
+        reply: ReplyTo,
+        id: PartitionId,
+        ask: PartitionAsk,
+    ) {
+        if self.moves.holds() && self.hold_ask(reply, id, ask) {
+            return;
+        }
         match api::offsets::answer_partition(self, id, ask) {
             api::offsets::Found::Now(answer) => self.answer(reply, answer),
             api::offsets::Found::After(commit, answer) => {
@@ -170,6 +178,7 @@ impl Shard {
             (Some(Op::Verify(_)), Answer::TxnVerified { errors }) => {
                 return self.handle_verified(reply.op, errors);
             }
+            (Some(Op::Move(_)), _) => return self.handle_changed(reply.op, &answer),
             (Some(Op::Verify(_) | Op::Produce(_) | Op::Fetch(_)) | None, _) => return,
         };
         let place = &mut op.answers[reply.part as usize];

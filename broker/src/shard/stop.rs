@@ -77,6 +77,7 @@ impl Shard {
                     for conn in connections {
                         self.close(conn, None);
                     }
+                    self.release_for_stop();
                     self.store.stop(self.now.mono_ns);
                     self.drain_store();
                     self.continue_stop();

@@ -13,6 +13,7 @@ use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Answer, Ask, PartitionAsk, ReplyTo};
 use super::event::ShardId;
+use super::moves::HeldRecords;
 use super::op::{Op, OpKey, TxnOp};
 use crate::api::offsets::partition_ask;
 use crate::config::BrokerConfig;
@@ -50,7 +51,12 @@ impl Shard {
         while let Some(action) = self.transactions.poll_action() {
             match action {
                 Action::Append { partition, records, append } => {
-                    self.append_transactions(partition, &records, append);
+                    if self.holds_partition(TRANSACTION_STATE, partition) {
+                        let held = HeldRecords::Transactions { partition, records, append };
+                        self.hold_records(held);
+                    } else {
+                        self.append_transactions(partition, &records, append);
+                    }
                 }
                 Action::SendMarkers { markers, marker, partitions } => {
                     for partition in partitions {
@@ -159,7 +165,7 @@ impl Shard {
         }
     }
 
-    fn append_transactions(
+    pub(super) fn append_transactions(
         &mut self,
         partition: i32,
         records: &[CoordinatorRecord],

@@ -22,6 +22,7 @@ use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Ask, ReplyTo, TxnAsk};
 use super::mesh::MeshMessage;
+use super::moves::HeldAppend;
 use super::op::{Op, OpKey, ProduceOutcome};
 use super::topics::TopicIndex;
 use crate::api::{produce_refusal, transactions};
@@ -128,6 +129,22 @@ pub struct Verifications {
 }
 
 impl Verifications {
+    /// Appends that no longer wait here, in order.
+    fn give_up(&mut self, waiting: Waiting) -> Vec<HeldAppend> {
+        let appends = waiting.appends.into_iter().map(|append| {
+            self.bytes -= append.batch.len();
+            HeldAppend {
+                to: append.to,
+                topic_id: append.topic_id,
+                partition: append.partition,
+                batch: append.batch,
+                version: append.version,
+                transaction: Some(append.transaction),
+            }
+        });
+        appends.collect()
+    }
+
     /// A marker of the producer was appended to the log.
     pub(crate) fn note_marker(&mut self, log: LogId, producer_id: i64) {
         if let Some(waiting) = self.waiting.get_mut(&(log, producer_id)) {
@@ -148,6 +165,9 @@ impl Shard {
             let code = produce_refusal::gone(asked.version).code();
             return self.finish_append(asked.to, ProduceOutcome::error(code), None);
         };
+        if self.moves.is_held(log) {
+            return self.hold_append(asked);
+        }
         if let Ok(header) = BatchHeader::parse(asked.batch)
             && header.is_transactional()
         {
@@ -315,6 +335,11 @@ impl Shard {
     fn go_on(&mut self, log: LogId, question: &Question, error: i16) {
         let key = (log, question.producer_id);
         let Some(waiting) = self.verifications.waiting.remove(&key) else { return };
+        if self.moves.is_held(log) {
+            // They are asked about once more when it is not.
+            let held = self.verifications.give_up(waiting);
+            return self.hold_verified(held);
+        }
         let mut first_sequence = None;
         for append in waiting.appends {
             self.verifications.bytes -= append.batch.len();
@@ -364,8 +389,21 @@ impl Shard {
         }
     }
 
+    /// What waits for an answer about a log that has moved: it is asked about once more.
+    pub(super) fn take_verifications(&mut self, log: LogId) -> Vec<HeldAppend> {
+        let keys = self.verifications.waiting.keys().filter(|(of, _)| *of == log);
+        let keys: Vec<(LogId, i64)> = keys.copied().collect();
+        let mut held = Vec::new();
+        for key in keys {
+            if let Some(waiting) = self.verifications.waiting.remove(&key) {
+                held.extend(self.verifications.give_up(waiting));
+            }
+        }
+        held
+    }
+
     /// Tells whoever waits, at once or when the batch is committed.
-    fn finish_append(
+    pub(super) fn finish_append(
         &mut self,
         to: AppendFor,
         outcome: ProduceOutcome,

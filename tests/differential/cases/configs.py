@@ -184,6 +184,7 @@ DYNAMIC = [
     ("log.cleaner.threads", ("1", "0", "2", "3")),
     ("log.cleaner.dedupe.buffer.size", ("1048577", "1048576")),
     ("log.cleaner.io.max.bytes.per.second", ("1", "x")),
+    ("replica.alter.log.dirs.io.max.bytes.per.second", ("5", "0", "-1", "x", "9223372036854775808")),
     ("log.cleaner.enable", ("false",)),
     ("log.cleaner.backoff.ms", ("5",)),
     ("compression.type", ("zstd", "x")),

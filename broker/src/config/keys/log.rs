@@ -262,6 +262,15 @@ pub static KEYS: &[Key] = &[
         .or("86400000")
         .check(AtLeast(1))
         .cluster_wide(),
+    // As with Kafka nobody is shown it who has not set it. Kafka knows it only of a running broker.
+    long(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        "Most bytes per second that are copied of replicas which move between data folders.",
+    )
+    .or("9223372036854775807")
+    .check(AtLeast(0))
+    .cluster_wide()
+    .hidden(),
     int("replica.fetch.backoff.ms", "Wait of a follower after a failed fetch.")
         .or("1000")
         .check(AtLeast(0))

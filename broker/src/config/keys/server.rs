@@ -7,8 +7,8 @@
 use crate::config::key::Check::{AtLeast, MembersOf};
 use crate::config::key::{Key, boolean, class, int, list, long, text};
 use crate::config::reason::{
-    JOURNAL, NO_JVM, NO_QUORUM, NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE, PLAINTEXT_ONLY,
-    PURGATORY_IS_EXACT, SHARD_BOUNDS,
+    JOURNAL, MOVES_ARE_PACED, NO_JVM, NO_QUORUM, NO_TIERED_STORAGE, ONE_NODE, ONE_THREAD_PER_CORE,
+    PLAINTEXT_ONLY, PURGATORY_IS_EXACT, SHARD_BOUNDS,
 };
 
 /// See the module.
@@ -22,14 +22,14 @@ pub static KEYS: &[Key] = &[
     )
     .or("11")
     .check(AtLeast(1))
-    .ignored(ONE_NODE),
+    .ignored(MOVES_ARE_PACED),
     int(
         "alter.log.dirs.replication.quota.window.size.seconds",
         "Length of one sample of the quota of moves between data folders.",
     )
     .or("1")
     .check(AtLeast(1))
-    .ignored(ONE_NODE),
+    .ignored(MOVES_ARE_PACED),
     boolean(
         "auto.create.topics.enable",
         "Whether asking for the metadata of an unknown topic may create it.",

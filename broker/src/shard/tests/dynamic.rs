@@ -62,6 +62,7 @@ fn acted_on(rig: &Rig) -> Vec<String> {
             seen.push(format!("{log:?}"));
         }
         seen.push(format!("{:?}", rules::cleaner_config(&shard.broker, 2)));
+        seen.push(format!("{:?}", shard.store.move_rate()));
         seen.push(format!("{:?}", shard.coordinator.config()));
         // What requests and connections are held against when they come.
         seen.push(format!("{:?}", (&shard.broker.socket, shard.broker.client_telemetry)));
@@ -74,6 +75,7 @@ fn another(key: &Key) -> String {
     let named = match key.name {
         "log.cleanup.policy" | "cleanup.policy" => Some("compact"),
         "log.cleaner.io.max.bytes.per.second" => Some("1000000"),
+        "replica.alter.log.dirs.io.max.bytes.per.second" => Some("1000000"),
         "log.retention.ms" | "log.roll.ms" => Some("86400001"),
         "log.roll.jitter.ms" => Some("60000"),
         "max.connections.per.ip.overrides" => Some("10.0.0.1:5"),

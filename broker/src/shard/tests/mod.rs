@@ -9,6 +9,7 @@ mod fetch;
 mod isolation;
 mod ledger;
 mod lessons;
+mod moves;
 mod offsets;
 mod produce;
 mod quotas;

@@ -293,7 +293,7 @@ fn a_first_batch_waits_for_the_end_of_the_transaction_before_hardly_longer_than_
 }
 
 /// Where readers of committed records find the end of each partition.
-fn stable(rig: &mut Rig, partitions: i32) -> Vec<i64> {
+pub fn stable(rig: &mut Rig, partitions: i32) -> Vec<i64> {
     let latest = |partition_index| ListOffsetsPartition {
         partition_index,
         current_leader_epoch: -1,
