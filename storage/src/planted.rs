@@ -49,11 +49,12 @@ pub enum Bug {
     DeletionAckedByFailedJournal,
     DeletionTakenByStoppingStore,
     LogStartNotWaitedFor,
+    SwitchBeforeTheRest,
 }
 
 impl Bug {
     /// Invented ones, by name.
-    pub const INVENTED: [(&'static str, Bug); 26] = [
+    pub const INVENTED: [(&'static str, Bug); 27] = [
         ("ack-before-sync", Bug::AckBeforeSync),
         ("dedup-lost-at-restart", Bug::DedupLostAtRestart),
         ("dedup-window-of-four", Bug::DedupWindowOfFour),
@@ -80,6 +81,7 @@ impl Bug {
         ("partition-given-while-held", Bug::PartitionGivenWhileHeld),
         ("member-epoch-ignored", Bug::MemberEpochIgnored),
         ("task-given-while-held", Bug::TaskGivenWhileHeld),
+        ("switch-before-the-rest", Bug::SwitchBeforeTheRest),
     ];
 
     /// Those that were here until the simulator found them, by name: each takes its fix back.

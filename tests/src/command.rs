@@ -19,7 +19,7 @@ use crate::sim::{Broken, Outcome, Plan, Workload, keep_panics, plan};
 pub const USAGE: &str = "\
 usage: cargo sim [--seed N | --seeds A..B | --first-seed N] [--soak MINUTES | --soak-seconds S]
                  [--workload mix|logs|groups|moving|admin|deletions|transactions|compaction|
-                             indexes|hostile|calm]
+                             indexes|folders|hostile|calm]
                  [--steps K] [--jobs N]
                  [--faults none|I,J,..] [--trace] [--hash] [--marks] [--speed] [--pinned]
                  [--no-shrink] [--keep-going] [--plant BUG] [--sensitivity]

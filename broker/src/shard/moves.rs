@@ -25,6 +25,7 @@ use super::topics::{TopicIndex, storage_id};
 use crate::api::rules;
 use crate::controller::directories::{DirectoryChange, ReplicaChange};
 use crate::limits;
+use crate::planted::{self, Bug};
 
 use self::held::HeldQueue;
 pub(super) use self::held::{HeldAppend, HeldRecords};
@@ -79,7 +80,7 @@ impl Moves {
     /// Whether appends to a log wait.
     pub fn is_held(&self, log: LogId) -> bool {
         let held = |current: Current| current.log == log && current.stage != Stage::Copying;
-        self.current.is_some_and(held)
+        self.current.is_some_and(held) && !planted::is(Bug::SwitchBeforeTheRest)
     }
 
     /// Whether appends to any log wait.

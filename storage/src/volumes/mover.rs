@@ -16,6 +16,7 @@ use self::files::{Copied, Pass, path};
 use crate::buffer::AlignedBuf;
 use crate::limits::{MOVE_AGAIN_BYTES, MOVE_MIRROR_BYTES, RETRY_NS};
 use crate::op::{DiskDone, DiskError, DiskOp, Durability, FileId};
+use crate::planted::{self, Bug};
 use crate::segment::log_names::LogFileKind;
 use crate::store::Store;
 use crate::types::{AppendError, CommitSeq, DurabilityClass, LogId, PartitionId, Volume};
@@ -237,7 +238,7 @@ impl Mover {
     /// Holds the source, or lets it go on.
     pub fn hold(&mut self, source: &mut Store, held: bool) {
         self.held = held;
-        source.set_held(self.source, held);
+        source.set_held(self.source, held && !planted::is(Bug::SwitchBeforeTheRest));
     }
 
     /// The rate is another one: what is waited for by the old one is no matter.

@@ -27,6 +27,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("disk full", "a produce was refused for want of space, or a flush had to wait"),
     ("journal failed", "a journal write failed and the broker stopped acknowledging"),
     ("data folder lost", "one of two data folders failed as a whole"),
+    ("move seen and over", "a copy to come in another data folder was there, and then was not"),
     ("broker gave up its metadata folder", "the folder of the metadata log failed, one of two"),
     ("partition offline", "a partition answered KAFKA_STORAGE_ERROR"),
     ("quarantine", "a start found a damaged partition and took it offline"),

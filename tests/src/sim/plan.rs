@@ -34,6 +34,8 @@ pub enum Workload {
     Compaction,
     /// Producers of small batches to one partition a topic, with an index entry for each.
     Indexes,
+    /// Partitions that move between two data folders under load.
+    Folders,
     /// Clients that break the rules beside some that keep them.
     Hostile,
     /// Ten clients on two shards and nothing goes wrong: what the speed is measured on.
@@ -42,7 +44,7 @@ pub enum Workload {
 
 impl Workload {
     /// All of them, by name.
-    pub const ALL: [(&'static str, Workload); 11] = [
+    pub const ALL: [(&'static str, Workload); 12] = [
         ("mix", Workload::Mix),
         ("logs", Workload::Logs),
         ("groups", Workload::Groups),
@@ -52,6 +54,7 @@ impl Workload {
         ("transactions", Workload::Transactions),
         ("compaction", Workload::Compaction),
         ("indexes", Workload::Indexes),
+        ("folders", Workload::Folders),
         ("hostile", Workload::Hostile),
         ("calm", Workload::Calm),
     ];
@@ -280,6 +283,8 @@ pub struct Knobs {
     pub balanced: u32,
     /// Data folders, each a device of its own.
     pub folders: u8,
+    /// Administrators who move partitions from one to the other.
+    pub movers: u32,
     /// Members of the group that goes from one protocol to the other: of the classic protocol,
     /// which is cooperative there or not, and of the consumer protocol.
     pub moving: Moving,
@@ -371,6 +376,13 @@ pub fn knobs(plan: &Plan) -> Knobs {
             admins: prng.between(2, 4) as u32,
             ..Population::default()
         },
+        Workload::Folders => Population {
+            producers: prng.between(2, 4) as u32,
+            consumers: prng.between(1, 2) as u32,
+            members: prng.between(0, 2) as u32,
+            admins: 2,
+            ..Population::default()
+        },
         Workload::Moving => Population { producers: 1, ..Population::default() },
         Workload::Indexes => Population { producers: 8, ..Population::default() },
         Workload::Deletions => Population { producers: 2, admins: 8, ..Population::default() },
@@ -408,6 +420,11 @@ pub fn knobs(plan: &Plan) -> Knobs {
     let mut own = Prng::new(plan.seed).fork(15);
     let late = own.one_in(6) && !calm;
     let late_topic_ns = own.between(300, 2_000) * MS;
+    let two_folders = !calm && Prng::new(plan.seed).fork(12).one_in(4);
+    let folders = if two_folders || plan.workload == Workload::Folders { 2 } else { 1 };
+    let mut drawn = Prng::new(plan.seed).fork(16);
+    let moved = drawn.one_in(2) && plan.workload == Workload::Mix && folders == 2;
+    let movers = if moved || plan.workload == Workload::Folders { drawn.between(1, 2) } else { 0 };
     let big = floods || plan.workload == Workload::Indexes;
     let interval = own.pick(&[0, 300, 4_096]);
     let moving = Moving {
@@ -446,7 +463,8 @@ pub fn knobs(plan: &Plan) -> Knobs {
         committed,
         keyed,
         balanced,
-        folders: if !calm && Prng::new(plan.seed).fork(12).one_in(4) { 2 } else { 1 },
+        folders,
+        movers: movers as u32,
         moving: if moves { moving } else { Moving::default() },
         streams: if streams { own.between(1, 3) as u32 } else { 0 },
         index_interval_bytes: if plan.workload == Workload::Indexes { 0 } else { interval },

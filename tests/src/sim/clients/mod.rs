@@ -14,6 +14,7 @@ pub mod hostile;
 pub mod keyed;
 pub mod member;
 mod member_protocol;
+pub mod mover;
 pub mod producer;
 mod reading;
 pub mod records;

@@ -62,6 +62,11 @@ pub(super) fn of(workload: Workload) -> Odds {
             keyed: Share { one_in: 1, from: 2, to: 4 },
             ..PLAIN
         },
+        Workload::Folders => Odds {
+            transactors: Share { one_in: 2, from: 1, to: 3 },
+            keyed: Share { one_in: 2, from: 1, to: 2 },
+            ..PLAIN
+        },
         Workload::Logs
         | Workload::Admin
         | Workload::Deletions

@@ -17,6 +17,7 @@ mod turns;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use broker::controller::internal::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use broker::time::Now;
 use storage::prng::Prng;
 
@@ -29,6 +30,7 @@ use super::clients::consumer_member::ConsumerMember;
 use super::clients::hostile::Hostile;
 use super::clients::keyed::Keyed;
 use super::clients::member::Member;
+use super::clients::mover::Mover;
 use super::clients::producer::Producer;
 use super::clients::ticker::Ticker;
 use super::clients::transactor::Transactor;
@@ -255,6 +257,12 @@ impl World {
             let mut prng = self.streams.client(0).fork(800 + u64::from(number));
             let number = number as usize;
             clients.push(Box::new(Committed::new(number, Apart::Compacted, &mut prng)));
+        }
+        for _ in 0..self.knobs.movers {
+            let mut moved = lasting.clone();
+            moved.push((CONSUMER_OFFSETS.to_owned(), 2));
+            moved.push((TRANSACTION_STATE.to_owned(), 2));
+            clients.push(Box::new(Mover::new(moved)));
         }
         for number in 0..self.knobs.streams {
             let mut prng = self.streams.client(0).fork(700 + u64::from(number));
