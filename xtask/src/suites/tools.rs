@@ -2,7 +2,10 @@
 //!
 //! Each step is one JVM and states what a user would look for in the tool's output.
 
+mod moves;
+
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ pub fn run(run: &mut Run) {
     Tools { run, server: Some(&server) }.online();
     conformance::stop(server, &mut run.tally);
     Tools { run, server: None }.dump(&data);
+    moves::run(run);
 }
 
 struct Tools<'a, 'b> {
@@ -380,20 +384,7 @@ impl Tools<'_, '_> {
         says: impl Fn(&str) -> bool,
     ) {
         let name = format!("tools/{name}");
-        let libs = provision::java_libs(self.run.workspace);
-        let mut command = conformance::jvm(self.run, &libs);
-        command.arg(class);
-        if let Some(server) = self.server {
-            command.args(["--bootstrap-server", &server.bootstrap]);
-        }
-        command.args(arguments);
-        if let Some(input) = input {
-            match File::open(input) {
-                Ok(file) => command.stdin(file),
-                Err(error) => return self.run.tally.fail(&name, &error.to_string()),
-            };
-        }
-        let done = match process::run(&mut command, Duration::from_secs(TOOL_SECONDS), |_| {}) {
+        let done = match self.run_tool(class, arguments, input) {
             Ok(done) => done,
             Err(error) => return self.run.tally.fail(&name, &error.to_string()),
         };
@@ -413,6 +404,30 @@ impl Tools<'_, '_> {
             let arguments: String = arguments.join(" ").chars().take(200).collect();
             self.run.tally.fail(&name, &format!("{short} {arguments}: {}", done.reason()));
         }
+    }
+
+    /// Whether a tool says it now; no check.
+    fn says(&mut self, class: &str, arguments: &[&str], says: impl Fn(&str) -> bool) -> bool {
+        self.run_tool(class, arguments, None).is_ok_and(|done| done.success() && says(&done.output))
+    }
+
+    fn run_tool(
+        &mut self,
+        class: &str,
+        arguments: &[&str],
+        input: Option<&Path>,
+    ) -> io::Result<process::Finished> {
+        let libs = provision::java_libs(self.run.workspace);
+        let mut command = conformance::jvm(self.run, &libs);
+        command.arg(class);
+        if let Some(server) = self.server {
+            command.args(["--bootstrap-server", &server.bootstrap]);
+        }
+        command.args(arguments);
+        if let Some(input) = input {
+            command.stdin(File::open(input)?);
+        }
+        process::run(&mut command, Duration::from_secs(TOOL_SECONDS), |_| {})
     }
 }
 
