@@ -16,7 +16,7 @@ use protocol::types::Uuid;
 use storage::buffer::RegionSource;
 use storage::op::{BlockingDisk, DiskError, DiskOk, DiskOp, DiskPath, OpId, VolumeDisk};
 use storage::prng::Prng;
-use storage::recovery::{RecoverConfig, RecoverError, Recovery};
+use storage::recovery::{Placement, RecoverConfig, RecoverError, Recovery};
 use storage::store::{Store, StoreConfig};
 use storage::types::{LogConfig, PartitionId, Volume};
 use storage::volumes::Volumes;
@@ -151,12 +151,16 @@ pub fn boot(
     for (index, recovery) in recoveries.into_iter().enumerate() {
         let volume = Volume(index as u8);
         let directory = &mut directories[index];
-        let mut resolve = |id: &PartitionId| {
-            if *id == metadata_partition() {
-                return (volume == home).then(|| (0, rules::metadata_log_config()));
+        let mut resolve = |id: &PartitionId| match places.get(id) {
+            _ if *id == metadata_partition() => match volume == home {
+                true => Placement::Here(0, rules::metadata_log_config()),
+                false => Placement::Elsewhere(0),
+            },
+            Some(place) if place.volume == volume => {
+                Placement::Here(place.shard, config_of(&place.topic, id))
             }
-            let place = places.get(id).filter(|place| place.volume == volume)?;
-            Some((place.shard, config_of(&place.topic, id)))
+            Some(place) => Placement::Elsewhere(place.shard),
+            None => Placement::Nowhere,
         };
         let recovered = recovery
             .map(|recovery| {

@@ -99,6 +99,17 @@ pub enum Garbage {
     Snapshot { id: PartitionId, offset: i64 },
 }
 
+impl Garbage {
+    /// The partition it was of.
+    pub fn partition(&self) -> &PartitionId {
+        match self {
+            Garbage::Partition { id }
+            | Garbage::Segment { id, .. }
+            | Garbage::Snapshot { id, .. } => id,
+        }
+    }
+}
+
 /// A checkpoint that was read.
 #[derive(Debug)]
 pub struct Checkpoint {

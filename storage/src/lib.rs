@@ -28,7 +28,7 @@ pub mod types;
 mod varint;
 pub mod volumes;
 
-pub use recovery::{RecoverConfig, RecoverError, RecoverReport, Recovered, Recovery};
+pub use recovery::{Placement, RecoverConfig, RecoverError, RecoverReport, Recovered, Recovery};
 pub use store::{Store, StoreConfig};
 pub use types::*;
 pub use volumes::Volumes;

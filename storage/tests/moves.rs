@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::batch::{BatchBuilder, BatchOptions, open_records};
 use protocol::compress::Codecs;
-use storage::op::{DiskError, DiskPath, VolumeDisk};
+use storage::op::{DiskError, DiskOp, DiskPath, VolumeDisk};
 use storage::prng::Prng;
 use storage::segment::format::sample::{Sample, batch};
 use storage::segment::format::{BatchMeta, BatchScanner, CrcCheck};
@@ -13,7 +13,7 @@ use storage::sim_disk::{Effect, Fault, Ops, SimDisk, SimDiskConfig};
 use storage::store::CleanerConfig;
 use storage::types::*;
 use storage::volumes::MoveState;
-use storage::{RecoverConfig, Recovery, StoreConfig, Volumes};
+use storage::{Placement, RecoverConfig, Recovery, StoreConfig, Volumes};
 
 const SECOND: Volume = Volume(1);
 
@@ -95,7 +95,10 @@ impl World {
             let disk = &mut VolumeDisk::new(&mut self.disk, volume);
             let recovery = Recovery::open(disk, config).expect("a disk without rot opens");
             let (place, config) = (self.place, self.config);
-            let mut resolve = |_: &PartitionId| (place == volume).then_some((0, config));
+            let mut resolve = |_: &PartitionId| match place == volume {
+                true => Placement::Here(0, config),
+                false => Placement::Elsewhere(0),
+            };
             let finished = recovery.finish(disk, shards_count, store_config(), &mut resolve);
             let recovered = finished.expect("and replays");
             assert_eq!(recovered.report.quarantined, []);
@@ -700,4 +703,27 @@ fn a_clean_stop_in_the_middle_leaves_the_log_where_it_was() {
         world.run_move().expect("both disks work");
         world.check();
     }
+}
+
+#[test]
+fn what_a_cut_move_left_is_removed_by_the_shard_that_owns_the_partition() {
+    let mut world = filled(8, 80);
+    world.begin_move();
+    for _ in 0..40 {
+        world.end_turn();
+        world.complete(2);
+    }
+    world.disk.power_cut(8);
+    world.disk.restart();
+    let config = RecoverConfig { life: 900, wall_ms: world.wall_ms() };
+    let disk = &mut VolumeDisk::new(&mut world.disk, SECOND);
+    let recovery = Recovery::open(disk, config).expect("a disk without rot opens");
+    let finished = recovery.finish(disk, 3, store_config(), &mut |_| Placement::Elsewhere(1));
+    let removes = |mut store: storage::Store| {
+        store.handle_timeout(1, config.wall_ms);
+        let mut ops = std::iter::from_fn(|| store.poll_op());
+        ops.any(|op| matches!(op, DiskOp::RemoveTree { path, .. } if path.path == id().folder()))
+    };
+    let stores = finished.expect("and replays").stores;
+    assert_eq!(stores.into_iter().map(removes).collect::<Vec<_>>(), [false, true, false]);
 }

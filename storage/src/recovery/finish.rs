@@ -22,6 +22,18 @@ use crate::types::{LogConfig, LogId, PartitionId};
 /// Replayed bytes from which they are flushed, so that memory stays bounded.
 const REPLAY_FLUSH_BYTES: u64 = 32 << 20;
 
+/// What a start knows of a partition that a volume has something of.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Placement {
+    /// Its log is here, and its shard is this one.
+    Here(u16, LogConfig),
+    /// Its log is on another volume, and what is here goes. The shard that owns it sees to that: it
+    /// may bring a copy here again, and must know when nothing is left.
+    Elsewhere(u16),
+    /// It was deleted: what is here goes.
+    Nowhere,
+}
+
 /// Stores ready to run, and what is to be told.
 #[derive(Debug)]
 pub struct Recovered {
@@ -30,9 +42,19 @@ pub struct Recovered {
     pub report: RecoverReport,
 }
 
+/// The store that removes what is left of a partition.
+fn owner(placement: &Placement, shards_count: usize) -> usize {
+    match placement {
+        Placement::Here(shard, _) | Placement::Elsewhere(shard) => {
+            usize::from(*shard).min(shards_count - 1)
+        }
+        Placement::Nowhere => 0,
+    }
+}
+
 impl Recovery {
-    /// Replays the journals into segments, places every partition where `resolve` says (`None`: it
-    /// was deleted, its files go) and begins the new life on `shards_count` shards.
+    /// Replays the journals into segments, places every partition where `resolve` says and begins
+    /// the new life on `shards_count` shards.
     ///
     /// May be repeated after a crash anywhere in it, also with other answers.
     pub fn finish(
@@ -40,7 +62,7 @@ impl Recovery {
         disk: &mut dyn BlockingDisk,
         shards_count: u16,
         store_config: StoreConfig,
-        resolve: &mut dyn FnMut(&PartitionId) -> Option<(u16, LogConfig)>,
+        resolve: &mut dyn FnMut(&PartitionId) -> Placement,
     ) -> Result<Recovered, RecoverError> {
         assert!(shards_count > 0, "there is a shard");
         let mut ids = self.ids;
@@ -109,21 +131,25 @@ impl Recovery {
     fn place(
         &mut self,
         stores: &mut [Store],
-        resolve: &mut dyn FnMut(&PartitionId) -> Option<(u16, LogConfig)>,
+        resolve: &mut dyn FnMut(&PartitionId) -> Placement,
     ) -> Result<BTreeMap<PartitionId, Option<(usize, LogId)>>, RecoverError> {
+        let shards_count = stores.len();
         let known: BTreeSet<PartitionId> =
             self.images.keys().chain(self.frames_of.keys()).copied().collect();
         let mut places = BTreeMap::new();
         for id in known {
             // Of a removed one the files may be gone already.
-            let place = if self.removed.contains(&id) { None } else { resolve(&id) };
-            let Some((shard, config)) = place else {
-                stores[0].add_garbage(id);
-                self.images.remove(&id);
-                places.insert(id, None);
-                continue;
+            let removed = self.removed.contains(&id);
+            let (shard, config) = match resolve(&id) {
+                Placement::Here(shard, config) if !removed => (shard, config),
+                placement => {
+                    stores[owner(&placement, shards_count)].add_garbage(id);
+                    self.images.remove(&id);
+                    places.insert(id, None);
+                    continue;
+                }
             };
-            let shard = usize::from(shard).min(stores.len() - 1);
+            let shard = usize::from(shard).min(shards_count - 1);
             let mut log = match self.images.remove(&id) {
                 Some(image) => Log::from_image(image, config).ok_or_else(|| {
                     let why = "its checkpoint contradicts itself".to_string();
@@ -136,7 +162,8 @@ impl Recovery {
             places.insert(id, Some((shard, log_id)));
         }
         for garbage in std::mem::take(&mut self.garbage) {
-            stores[0].add_garbage_item(garbage);
+            let at = owner(&resolve(garbage.partition()), shards_count);
+            stores[at].add_garbage_item(garbage);
         }
         Ok(places)
     }

@@ -12,7 +12,7 @@ mod leftovers;
 mod scan;
 mod swaps;
 
-pub use finish::Recovered;
+pub use finish::{Placement, Recovered};
 
 use std::collections::{BTreeMap, BTreeSet};
 

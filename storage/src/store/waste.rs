@@ -107,10 +107,7 @@ impl Wastes {
     pub fn hurry_partition(&mut self, id: &PartitionId) -> (bool, bool) {
         let (mut any, mut waits) = (false, false);
         for item in &mut self.items {
-            let (Garbage::Partition { id: of }
-            | Garbage::Segment { id: of, .. }
-            | Garbage::Snapshot { id: of, .. }) = &item.garbage;
-            if of == id {
+            if item.garbage.partition() == id {
                 item.due_ns = 0;
                 any = true;
                 waits |= !item.armed && item.sequence == BY_CHECKPOINT;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use storage::Store;
 use storage::producer_state::Producer;
-use storage::recovery::{self, RecoverConfig, Recovered, Recovery};
+use storage::recovery::{self, Placement, RecoverConfig, Recovered, Recovery};
 use storage::segment::format::BatchMeta;
 use storage::sim_disk::{Effect, Fault, Ops, SimMemory};
 use storage::types::PartitionId;
@@ -69,7 +69,8 @@ impl World {
         }
         let finished =
             recovery.finish(&mut self.disk, shards_count, self.store_config, &mut |id| {
-                places.get(id).copied()
+                let place = places.get(id).copied();
+                place.map_or(Placement::Nowhere, |(shard, config)| Placement::Here(shard, config))
             });
         let Recovered { stores, report, .. } = finished.map_err(|error| error.to_string())?;
         self.note(format!("recovered {} partitions: {report:?}", known.len()));

@@ -20,7 +20,9 @@ use storage::segment::indexes::SegmentIndexes;
 use storage::segment::log_names::{LogFileKind, LogName};
 use storage::sim_disk::{SimDisk, SimDiskConfig, SimMemory};
 use storage::types::*;
-use storage::{RecoverConfig, RecoverError, RecoverReport, Recovery, Store, StoreConfig};
+use storage::{
+    Placement, RecoverConfig, RecoverError, RecoverReport, Recovery, Store, StoreConfig,
+};
 
 /// A batch the client appended.
 #[derive(Clone, Debug)]
@@ -122,12 +124,10 @@ impl World {
         let partitions = &mut self.partitions;
         let recovered =
             recovery.finish(&mut self.disk, shards_count, self.config, &mut |partition| {
-                let known = partitions.get_mut(partition)?;
-                if known.removed {
-                    return None;
-                }
+                let known = partitions.get_mut(partition).filter(|known| !known.removed);
+                let Some(known) = known else { return Placement::Nowhere };
                 known.shard = (partition.partition as u16) % shards_count;
-                Some((known.shard, known.config))
+                Placement::Here(known.shard, known.config)
             })?;
         self.disk.close_all();
         self.report = recovered.report;
