@@ -60,9 +60,11 @@ impl Mover {
         let answer = decode::<DescribeLogDirsRequest>(response)?;
         let mut serving = BTreeSet::new();
         let mut coming = BTreeSet::new();
+        let mut offline = false;
         for folder in &answer.results {
             let api = ApiKey::DescribeLogDirs;
             cx.checkers.error_codes.check(cx.facts, api, folder.error_code, &[])?;
+            offline |= folder.error_code != 0;
             for topic in &folder.topics {
                 for partition in &topic.partitions {
                     let (name, number) = (topic.name.clone(), partition.partition_index);
@@ -76,7 +78,9 @@ impl Mover {
         }
         let there =
             |(_, name, number): &&(String, String, i32)| serving.contains(&(name.clone(), *number));
-        if let Some((_, name, number)) = coming.iter().find(|copy| !there(copy)) {
+        // What a folder that is offline has is not listed.
+        let lost = coming.iter().find(|copy| !offline && !there(copy));
+        if let Some((_, name, number)) = lost {
             return Err(format!("{name}-{number} is nowhere but to come"));
         }
         if self.coming.iter().any(|copy| !coming.contains(copy)) {
