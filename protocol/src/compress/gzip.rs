@@ -19,8 +19,10 @@ const FLAG_COMMENT: u8 = 0x10;
 const FLAGS_RESERVED: u8 = 0xe0;
 /// zlib's default.
 const LEVEL_DEFAULT: u32 = 6;
-/// The first step of output; further steps double what is there.
+/// The first step of output, where the trailer does not say more; further steps double.
 const STEP_BYTES_MIN: usize = 4096;
+/// The most that deflate makes of a byte: a stream whose trailer says more lies.
+const RATIO_MAX: usize = 1032;
 
 #[derive(Default)]
 pub(super) struct Gzip {
@@ -95,20 +97,17 @@ impl Gzip {
         let inflate = self.inflate.get_or_insert_with(|| Decompress::new(false));
         inflate.reset(false);
         let mut rest = input;
-        let mut step_bytes = STEP_BYTES_MIN.max(input.len().saturating_mul(4));
+        let mut step_bytes = step_bytes_first(input);
         loop {
             // One byte more than the room tells a stream that ends at the bound from one that
             // would go on.
             let room = sink.room();
-            let window_bytes = step_bytes.min(room + 1);
+            sink.out.reserve_exact(step_bytes.min(room + 1));
             let before = (inflate.total_in(), inflate.total_out());
-            let corrupt = sink.corrupt("not a deflate stream");
-            let mut status = Status::Ok;
-            let written = sink.fill(window_bytes, |window| {
-                status =
-                    inflate.decompress(rest, window, FlushDecompress::None).map_err(|_| corrupt)?;
-                Ok((inflate.total_out() - before.1) as usize)
-            })?;
+            let status = inflate
+                .decompress_vec(rest, sink.out, FlushDecompress::None)
+                .map_err(|_| sink.corrupt("not a deflate stream"))?;
+            let written = (inflate.total_out() - before.1) as usize;
             if written > room {
                 return Err(sink.too_large());
             }
@@ -124,6 +123,17 @@ impl Gzip {
             }
             step_bytes = step_bytes.saturating_mul(2);
         }
+    }
+}
+
+/// Room to begin with. The last four bytes of a stream of one member are what it gives, and with
+/// one byte more its end is found in one go: memory that grows in steps is copied, and for a moment
+/// there twice. They are believed as far as the bytes that arrived justify.
+fn step_bytes_first(input: &[u8]) -> usize {
+    let said = input.last_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+    match said <= input.len().saturating_mul(RATIO_MAX) {
+        true => STEP_BYTES_MIN.max(said + 1),
+        false => STEP_BYTES_MIN.max(input.len().saturating_mul(4)),
     }
 }
 

@@ -223,6 +223,25 @@ fn gzip_members_may_follow_one_another_and_carry_every_header_field() {
 }
 
 #[test]
+fn gzip_takes_its_memory_once_and_no_more_than_its_input_justifies() {
+    let mut packed = compressed(Compression::Gzip, &vec![0; 8 << 20]);
+    let mut codecs = Codecs::new();
+    let mut out = Vec::new();
+    codecs.decompress(Compression::Gzip, &packed, 100 << 20, &mut out).expect("fits");
+    assert_eq!((out.len(), out.capacity()), (8 << 20, (8 << 20) + 1));
+    // Trailers that lie: within reason, beyond it, and short of the truth.
+    for (said, capacity_max) in
+        [(8 << 20 | 77, (8 << 20) + 78), (u32::MAX, 24 << 20), (3, 24 << 20)]
+    {
+        let trailer = packed.len() - 4;
+        packed[trailer..].copy_from_slice(&said.to_le_bytes());
+        let mut out = Vec::new();
+        assert!(codecs.decompress(Compression::Gzip, &packed, 100 << 20, &mut out).is_err());
+        assert!(out.is_empty() && out.capacity() <= capacity_max, "{said}: {}", out.capacity());
+    }
+}
+
+#[test]
 fn scratch_is_given_back_after_a_huge_batch() {
     let mut codecs = Codecs::new();
     let packed = compressed(Compression::Zstd, &vec![0; 8 << 20]);
