@@ -26,6 +26,19 @@ pub const RESPONSE_POOL_BYTES_MAX: usize = 64 * 1024;
 /// freed when it was appended.
 pub const BATCH_SCRATCH_BYTES_KEPT_MAX: usize = 2 * 1024 * 1024;
 
+/// Unpacked bytes of the batches of one request, of one turn's messages of other shards, or of what
+/// waits for later turns, that the codecs go through before the rest waits for the next turn: about
+/// 5 ms of what is packed most tightly. The batch that passes it is taken whole.
+pub const TURN_UNPACKED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Bytes of batches that wait on a shard for a later turn because those before them unpacked to so
+/// much. A batch beyond it is answered `REQUEST_TIMED_OUT`, which its producer tries again.
+pub const SLICED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Parts of a Produce whose room is kept for the next one: a request of millions of them does not
+/// keep its memory.
+pub const PRODUCE_PARTS_KEPT_MAX: usize = 4096;
+
 /// Bytes of batches of transactions that wait on a shard for their coordinator's word. A batch
 /// beyond it is answered `REQUEST_TIMED_OUT`, which its producer tries again.
 pub const VERIFY_BYTES_MAX: usize = 64 * 1024 * 1024;

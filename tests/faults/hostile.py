@@ -29,8 +29,10 @@ MUTATIONS = 10_000 if OPTIONS.quick else 1_000_000
 IDLE = 2_000
 SLOW = 200
 GREEDY = 8
+CROWD = 64
 # A request that the client asks to wait: no answer may be right for as long as it says.
 FETCH, JOIN_GROUP, SYNC_GROUP = 1, 11, 14
+DELETE_TOPICS = 20
 WAITING_APIS = {FETCH, JOIN_GROUP, SYNC_GROUP}
 
 
@@ -342,6 +344,32 @@ def bomb(codec, payload):
     return send
 
 
+def bombs_in_one_request():
+    """Batches that are small enough once unpacked, one for each partition: seconds of a core."""
+    topic = wire.create("crowd", CROWD)
+    records = codec_batch(1, gzip_bomb(90 << 20))
+    parts = [struct.pack(">ii", partition, len(records)) + records for partition in range(CROWD)]
+    body = struct.pack(">hhi", -1, -1, 60_000) + array([string(topic) + array(parts)])
+    with wire.Connection() as connection:
+        connection.socket.settimeout(60)
+        started = time.monotonic()
+        reader = connection.call(wire.PRODUCE, 7, body)
+        took = time.monotonic() - started
+    # Partition, code, base offset, append time, log start.
+    part = lambda: tuple(reader.take(form) for form in "ihqqq")
+    ((_, answers),) = reader.array(lambda: (reader.string(), reader.array(part)))
+    expect_equal(sorted(answer[:3] for answer in answers), [(at, 0, 0) for at in range(CROWD)],
+                 "what each partition was answered")
+    # What it stored would count as growth in all checks that follow.
+    with wire.Connection() as connection:
+        body = array([string(topic)]) + struct.pack(">i", 10_000)
+        reader = connection.call(DELETE_TOPICS, 1, body)
+        reader.take("i")
+        (code,) = reader.array(lambda: (reader.string(), reader.take("h"))[1])
+        expect_equal(code, 0, f"deletion of {topic}")
+    return f"{CROWD} batches of {len(records)} bytes in {took:.1f} s"
+
+
 def lying_payloads():
     """Headers of the codecs that declare more than memory holds."""
     huge = b"\xff\xff\xff\xff\x0f"
@@ -428,6 +456,7 @@ checks.run([BENCH.check(name, fault, **bounds) for name, fault, bounds in [
     ("bomb_snappy", bomb(2, lambda: snappy_bomb(20 << 20)), {}),
     ("bomb_lz4", bomb(3, lambda: lz4_bomb(200 << 20)), {}),
     ("bomb_zstd", bomb(4, lambda: zstd_bomb(BOMB_BYTES)), {}),
+    ("bombs_in_one_request", bombs_in_one_request, {}),
     ("lying_payloads", lying_payloads, {}),
     ("slow_senders", slow_senders, {}),
     ("requests_without_reading", requests_without_reading, {}),

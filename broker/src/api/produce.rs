@@ -42,6 +42,9 @@ const FLEXIBLE_SINCE: i16 = 9;
 /// The client id of Kafka's admin tools, which may write to internal topics.
 const ADMIN_CLIENT_ID: &[u8] = b"__admin_client";
 
+/// What came of one partition of a request: with a commit, once that has its promise.
+pub(crate) type Done = (ProduceOutcome, Option<(DurabilityClass, CommitSeq)>);
+
 /// Where one partition of a request goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
@@ -79,14 +82,15 @@ pub fn handle(shard: &mut Shard, tag: RequestTag, header: &RequestHeaderRef<'_>,
         note_subject(shard, tag, first, index);
     }
     let remote = targets.iter().any(|target| matches!(target, Target::Remote(..)));
-    let held = shard.moves.holds() && waits_for_move(shard, &view, &targets);
-    if transactional || remote || held || commits_apart(shard, &view, &targets) {
-        append_gathered(shard, tag, &view, &targets);
-    } else {
-        append_all_local(shard, tag, &view, &targets);
+    let waits = shard.slices.holds(shard.config.shard, tag.slot.conn)
+        || shard.moves.holds() && waits_for_move(shard, &view, &targets);
+    let unpacked_before = shard.codecs.unpacked_bytes();
+    let gathered = transactional || remote || waits || commits_apart(shard, &view, &targets);
+    if gathered || !append_all_local(shard, tag, &view, &targets, unpacked_before) {
+        append_gathered(shard, tag, &view, &targets, unpacked_before);
     }
-    targets.clear();
-    shard.produce_targets = targets;
+    shard.produce_done = emptied(std::mem::take(&mut shard.produce_done));
+    shard.produce_targets = emptied(targets);
 }
 
 fn target(
@@ -169,43 +173,64 @@ fn commits_apart(shard: &Shard, view: &ProduceView<'_>, targets: &[Target]) -> b
     false
 }
 
+/// A list of a request's parts for the next request, with its room unless that is large.
+fn emptied<T>(mut parts: Vec<T>) -> Vec<T> {
+    if parts.capacity() > limits::PRODUCE_PARTS_KEPT_MAX {
+        return Vec::new();
+    }
+    parts.clear();
+    parts
+}
+
+/// Whether a request has had its share of the turn.
+fn has_unpacked_enough(shard: &Shard, unpacked_before: u64) -> bool {
+    shard.slices.is_share(shard.codecs.unpacked_bytes() - unpacked_before)
+}
+
+/// Appends a request's batches and answers when they are committed. `false`: the request has had
+/// its share of the turn before its last part; what came of its first ones is in `produce_done`.
 fn append_all_local(
     shard: &mut Shard,
     tag: RequestTag,
     view: &ProduceView<'_>,
     targets: &[Target],
-) {
+    unpacked_before: u64,
+) -> bool {
     let mut response = begin(shard, tag);
     let mut persisted: Option<CommitSeq> = None;
     let mut memory: Option<CommitSeq> = None;
     let mut failed = false;
     let mut writer =
         ProduceResponseWriter::new(&mut response.head, tag.version, topics_with_partitions(view));
-    let mut topic_before = None;
+    let (mut topic_before, several) = (None, targets.len() > 1);
     for (asked, target) in view.partitions().zip(targets) {
         if topic_before != Some(asked.topic_index) {
             topic_before = Some(asked.topic_index);
             writer.topic(asked.topic, partitions_of(view, asked.topic_index));
         }
-        let outcome = match *target {
-            Target::Refused(error) => ProduceOutcome::error(error.code()),
+        let (outcome, commit) = match *target {
+            Target::Refused(error) => (ProduceOutcome::error(error.code()), None),
             Target::Remote(..) => unreachable!("requests with remote parts are gathered"),
             Target::Local(topic) => {
                 let records = asked.records.unwrap_or_default();
-                let (outcome, commit) =
-                    shard.append_local(topic, asked.index, records, tag.version, Origin::Client);
-                match commit {
-                    None => {}
-                    Some((DurabilityClass::Persisted, commit)) => {
-                        persisted = persisted.max(Some(commit));
-                    }
-                    Some((DurabilityClass::Memory, commit)) => memory = memory.max(Some(commit)),
-                }
-                outcome
+                shard.append_local(topic, asked.index, records, tag.version, Origin::Client)
             }
         };
+        match commit {
+            None => {}
+            Some((DurabilityClass::Persisted, commit)) => persisted = persisted.max(Some(commit)),
+            Some((DurabilityClass::Memory, commit)) => memory = memory.max(Some(commit)),
+        }
         failed |= outcome.error_code != 0;
         write_part(&mut writer, asked.index, &outcome);
+        if several {
+            shard.produce_done.push((outcome, commit));
+            let is_last = shard.produce_done.len() == targets.len();
+            if !is_last && has_unpacked_enough(shard, unpacked_before) {
+                shard.pool.give_response(response);
+                return false;
+            }
+        }
     }
     writer.finish(shard.throttle_ms(), &[]);
     finish(&mut response);
@@ -216,7 +241,7 @@ fn append_all_local(
             // Without an answer, closing is the only way to say so (Kafka does the same).
             shard.close(tag.slot.conn, Some("a produce with acks=0 failed"));
         }
-        return;
+        return true;
     }
     match (persisted, memory) {
         (None, None) => shard.complete(tag.slot, Some(response)),
@@ -230,6 +255,7 @@ fn append_all_local(
             shard.acks.push(DurabilityClass::Persisted, commit, action);
         }
     }
+    true
 }
 
 /// The transaction that the request's batches are in, if any is in one.
@@ -254,7 +280,15 @@ fn transaction_of(
     Some(Transaction { id: id.into(), together: together.into() })
 }
 
-fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, targets: &[Target]) {
+/// Collects what comes of all parts; of the first it is known already when they are in
+/// `produce_done`.
+fn append_gathered(
+    shard: &mut Shard,
+    tag: RequestTag,
+    view: &ProduceView<'_>,
+    targets: &[Target],
+    unpacked_before: u64,
+) {
     let parts: Vec<ProducePart> = view
         .partitions()
         .zip(targets)
@@ -280,7 +314,13 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
     let throttle_ms = shard.throttle_ms();
     let key =
         shard.ops.insert(Op::Produce(ProduceOp { tag, silent, throttle_ms, parts, pending, path }));
-    for (part, (asked, target)) in view.partitions().zip(targets).enumerate() {
+    let mut done = std::mem::take(&mut shard.produce_done);
+    let done_count = done.len();
+    for (part, (outcome, commit)) in done.drain(..).enumerate() {
+        shard.finish_append(AppendFor::Part { op: key, part: part as u32 }, outcome, commit);
+    }
+    shard.produce_done = done;
+    for (part, (asked, target)) in view.partitions().zip(targets).enumerate().skip(done_count) {
         let part = part as u32;
         let records = asked.records.unwrap_or_default();
         match *target {
@@ -289,14 +329,16 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                 shard.finish_produce_part(key, part, outcome, path);
             }
             Target::Local(topic) => {
-                shard.append_or_verify(AppendAsked {
+                let asked = AppendAsked {
                     to: AppendFor::Part { op: key, part },
                     topic_id: shard.topics.get(topic).id,
                     partition: asked.index,
                     batch: records,
                     version: tag.version,
                     transaction: transaction.as_ref(),
-                });
+                };
+                let late = has_unpacked_enough(shard, unpacked_before);
+                shard.append_or_slice(shard.config.shard, tag.slot.conn, asked, late);
             }
             Target::Remote(owner, topic) => {
                 let topic_id = shard.topics.get(topic).id;
@@ -304,6 +346,7 @@ fn append_gathered(shard: &mut Shard, tag: RequestTag, view: &ProduceView<'_>, t
                 let id = PartitionId { topic_id: storage_id(topic_id), partition: asked.index };
                 let message = MeshMessage::Append {
                     reply,
+                    conn: tag.slot.conn,
                     id,
                     batch: records.to_vec(),
                     version: tag.version,

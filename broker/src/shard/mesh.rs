@@ -11,6 +11,7 @@ use storage::buffer::SharedBuf;
 use storage::types::{PartitionId, Volume};
 
 use super::ask::{Answer, Ask, ReplyTo};
+use super::event::ConnId;
 use super::op::{FetchOutcome, OpKey, ProduceOutcome};
 use super::verify::Transaction;
 use crate::image::MetadataRecord;
@@ -23,6 +24,8 @@ pub enum MeshMessage {
     /// Append a batch; answered with `Appended` once it is committed or refused.
     Append {
         reply: ReplyTo,
+        /// Who sent it to the shard that is answered.
+        conn: ConnId,
         id: PartitionId,
         batch: Vec<u8>,
         version: i16,

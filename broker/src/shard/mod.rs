@@ -27,6 +27,7 @@ pub(crate) mod reader;
 pub(crate) mod records;
 mod remote;
 pub mod response;
+pub(crate) mod slices;
 pub mod snapshot;
 mod stop;
 mod telemetry;
@@ -50,7 +51,7 @@ use storage::volumes::Volumes;
 
 use crate::api::fetch::PartitionSet;
 use crate::api::fetch_session::{FetchSessions, SessionKey, SessionPartition};
-use crate::api::produce::Target;
+use crate::api::produce::{Done, Target};
 use crate::config::BrokerConfig;
 use crate::coordinator::group::GroupCoordinator;
 use crate::coordinator::txn::TxnCoordinator;
@@ -93,6 +94,7 @@ pub struct Shard {
     pub(crate) timers: Timers,
     pub(crate) verifications: verify::Verifications,
     pub(crate) moves: moves::Moves,
+    pub(crate) slices: slices::Slices,
     pub(crate) sessions: FetchSessions,
     pub(crate) groups: groups::Groups,
     pub(crate) loads: load::Loads,
@@ -114,8 +116,10 @@ pub struct Shard {
     pub(crate) fetch_scratch: Vec<(SessionKey, SessionPartition)>,
     /// Memory for finding partitions that a Fetch names twice.
     pub(crate) fetch_seen: PartitionSet,
-    /// Memory for a Produce's targets and for a batch that is stored other than sent.
+    /// Memory for a Produce's targets, for what came of its parts, and for a batch that is stored
+    /// other than sent.
     pub(crate) produce_targets: Vec<Target>,
+    pub(crate) produce_done: Vec<Done>,
     pub(crate) batch_scratch: Vec<u8>,
     /// Parked fetches with news.
     pub(crate) woken: VecDeque<OpKey>,
@@ -164,6 +168,8 @@ impl Core for Shard {
         self.now = now;
         self.resume_control();
         self.run_until_quiet();
+        self.take_slices();
+        self.run_until_quiet();
         self.drive_moves();
         self.acks.note_ordered(now.mono_ns);
         self.store.seal(now.mono_ns, now.wall_ms);
@@ -202,6 +208,7 @@ impl Core for Shard {
             self.quotas.poll_timeout(),
             self.telemetry.poll_timeout(),
             self.moves.poll_timeout(),
+            self.slices_timeout(),
             self.stop_timeout(),
         ]
         .into_iter()
@@ -544,6 +551,7 @@ impl Shard {
             timers: Timers::default(),
             verifications: verify::Verifications::default(),
             moves: moves::Moves::new(now.mono_ns),
+            slices: slices::Slices::default(),
             sessions: FetchSessions::new(config.shard, sessions, config.seed),
             groups: groups::Groups::default(),
             loads: load::Loads::default(),
@@ -564,6 +572,7 @@ impl Shard {
             fetch_scratch: Vec::new(),
             fetch_seen: Default::default(),
             produce_targets: Vec::new(),
+            produce_done: Vec::new(),
             batch_scratch: Vec::new(),
             woken: VecDeque::new(),
             pressure: Pressure::default(),

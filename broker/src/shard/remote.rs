@@ -21,15 +21,16 @@ use crate::ledger::AppendPath;
 impl Shard {
     pub(crate) fn handle_mesh(&mut self, from: ShardId, message: MeshMessage) {
         match message {
-            MeshMessage::Append { reply, id, batch, version, transaction } => {
-                self.append_or_verify(AppendAsked {
+            MeshMessage::Append { reply, conn, id, batch, version, transaction } => {
+                let asked = AppendAsked {
                     to: AppendFor::Remote { reply },
                     topic_id: topic_uuid(id),
                     partition: id.partition,
                     batch: &batch,
                     version,
                     transaction: transaction.as_ref(),
-                });
+                };
+                self.append_in_turn(reply.shard, conn, asked);
             }
             MeshMessage::Appended { reply, outcome, path } => {
                 let path = AppendPath { hop_in_ns: self.now.mono_ns, ..path };

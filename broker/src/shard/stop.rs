@@ -70,7 +70,7 @@ impl Shard {
         match self.stopping {
             Stopping::Running | Stopping::Done | Stopping::Flushing => {}
             Stopping::Draining { until_ns } => {
-                let drained = self.acks.is_empty();
+                let drained = self.acks.is_empty() && self.slices.is_empty();
                 if drained || self.now.mono_ns >= until_ns {
                     self.stopping = Stopping::Flushing;
                     let connections: Vec<ConnId> = self.connections.ids();

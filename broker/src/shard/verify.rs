@@ -43,6 +43,13 @@ pub struct Question {
     add: bool,
 }
 
+impl Question {
+    /// The producer it is about.
+    pub fn producer_id(&self) -> i64 {
+        self.producer_id
+    }
+}
+
 /// Who is told what became of a batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AppendFor {
@@ -77,6 +84,8 @@ pub struct Transaction {
 struct Waiting {
     /// No marker of the producer was appended since the question was put.
     valid: bool,
+    /// Of the first batch that went on after the answer, once one did.
+    first_sequence: Option<i32>,
     appends: VecDeque<WaitingAppend>,
 }
 
@@ -230,7 +239,8 @@ impl Shard {
         let next = self.verifications.next.entry(question).or_default();
         next.partitions.push(partition);
         next.together.extend(transaction.together.iter().cloned());
-        let waiting = Waiting { valid: true, appends: VecDeque::from([append]) };
+        let appends = VecDeque::from([append]);
+        let waiting = Waiting { valid: true, first_sequence: None, appends };
         self.verifications.waiting.insert(key, waiting);
     }
 
@@ -320,7 +330,7 @@ impl Shard {
             self.timers.insert(again_ns, key, |key| ops.is_live(key));
         }
         for (log, error) in decided {
-            self.go_on(log, &question, error);
+            self.go_on_in_turn(log, &question, error);
         }
     }
 
@@ -331,23 +341,30 @@ impl Shard {
         }
     }
 
-    /// Appends or refuses what waited for the answer `error`.
-    fn go_on(&mut self, log: LogId, question: &Question, error: i16) {
+    /// Appends or refuses what waited for the answer `error`, as far as the turn's share goes, one
+    /// batch at least.
+    pub(super) fn go_on(&mut self, log: LogId, question: &Question, error: i16) {
         let key = (log, question.producer_id);
-        let Some(waiting) = self.verifications.waiting.remove(&key) else { return };
+        let Some(mut waiting) = self.verifications.waiting.remove(&key) else { return };
         if self.moves.is_held(log) {
             // They are asked about once more when it is not.
             let held = self.verifications.give_up(waiting);
             return self.hold_verified(held);
         }
-        let mut first_sequence = None;
-        for append in waiting.appends {
+        let mut went_on = false;
+        while let Some(append) = waiting.appends.pop_front() {
+            let behind_another = self.verifications.waiting.contains_key(&key);
+            if went_on && !behind_another && self.has_unpacked_enough() {
+                waiting.appends.push_front(append);
+                self.verifications.waiting.insert(key, waiting);
+                return self.go_on_later(log, question, error);
+            }
+            went_on = true;
             self.verifications.bytes -= append.batch.len();
             let header = BatchHeader::parse(&append.batch).expect("it was parsed when it came");
             let same = header.producer_epoch == question.epoch
                 && append.transaction.id == question.transactional_id
                 && (append.version >= ADDS_SINCE) == question.add;
-            let behind_another = self.verifications.waiting.contains_key(&key);
             if !same || behind_another {
                 self.append_or_verify(AppendAsked {
                     to: append.to,
@@ -360,7 +377,7 @@ impl Shard {
                 continue;
             }
             let open = self.store.has_open_transaction(log, key.1, question.epoch);
-            let first = *first_sequence.get_or_insert(header.base_sequence);
+            let first = *waiting.first_sequence.get_or_insert(header.base_sequence);
             let refusal = if error != 0 {
                 Some(error)
             } else if !open && !waiting.valid {
@@ -403,7 +420,7 @@ impl Shard {
     }
 
     /// Tells whoever waits, at once or when the batch is committed.
-    pub(super) fn finish_append(
+    pub(crate) fn finish_append(
         &mut self,
         to: AppendFor,
         outcome: ProduceOutcome,

@@ -92,6 +92,7 @@ pub struct Codecs {
     lz4: lz4::Lz4,
     zstd: zstd::Zstd,
     scratch: Vec<u8>,
+    unpacked_bytes: u64,
 }
 
 impl fmt::Debug for Codecs {
@@ -121,6 +122,9 @@ impl Codecs {
         input: &[u8],
         out: &mut Vec<u8>,
     ) {
+        if compression != Compression::None {
+            self.unpacked_bytes += input.len() as u64;
+        }
         match compression {
             Compression::None => out.extend_from_slice(input),
             Compression::Gzip => self.gzip.compress(level, input, out),
@@ -150,11 +154,20 @@ impl Codecs {
             Compression::Lz4 => lz4::decompress(input, &mut sink),
             Compression::Zstd => self.zstd.decompress(input, &mut sink),
         };
+        let start = sink.start;
+        if compression != Compression::None {
+            self.unpacked_bytes += (out.len() - start) as u64;
+        }
         if done.is_err() {
-            let start = sink.start;
             out.truncate(start);
         }
         done
+    }
+
+    /// Bytes that the codecs have gone through so far, counted where they are unpacked: what input
+    /// gave, also input that was refused then, and what was compressed. The core's time goes by it.
+    pub fn unpacked_bytes(&self) -> u64 {
+        self.unpacked_bytes
     }
 
     /// As [`Codecs::decompress`], into a buffer of the core that the next call overwrites.

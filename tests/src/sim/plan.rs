@@ -296,6 +296,8 @@ pub struct Knobs {
     pub late_topic_ns: Option<u64>,
     /// How long tombstones stay in the compacted topic; `None`: longer than any run.
     pub delete_retention_ms: Option<i64>,
+    /// Each compressed batch is a turn's share: those behind it wait for later turns.
+    pub fine_turns: bool,
 }
 
 /// Members of a group of both protocols.
@@ -470,6 +472,7 @@ pub fn knobs(plan: &Plan) -> Knobs {
         index_interval_bytes: if plan.workload == Workload::Indexes { 0 } else { interval },
         late_topic_ns: late.then_some(late_topic_ns),
         delete_retention_ms: (keyed > 0 && expires).then_some(delete_retention_ms),
+        fine_turns: !calm && plan.seed % 8 == 6,
     }
 }
 

@@ -13,6 +13,7 @@ mod moves;
 mod offsets;
 mod produce;
 mod quotas;
+mod slices;
 mod transactions;
 mod txn_waits;
 mod volumes;
@@ -158,6 +159,7 @@ impl Rig {
             let mut moved = self.deliver();
             for shard in 0..self.shards.len() {
                 self.shards[shard].end_turn(self.now);
+                moved |= !self.shards[shard].slices.is_empty();
                 while let Some(output) = self.shards[shard].poll_output() {
                     moved = true;
                     self.carry(shard, output);

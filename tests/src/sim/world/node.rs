@@ -87,6 +87,8 @@ pub struct Node {
     folders: u8,
     broker: Arc<BrokerConfig>,
     store: StoreConfig,
+    /// See `Knobs::fine_turns`.
+    fine_turns: bool,
 }
 
 impl Node {
@@ -144,6 +146,7 @@ impl Node {
                 cleaner: CleanerConfig { backoff_ms: 200, map_bytes: 1 << 20, ..cleaner },
                 ..StoreConfig::default()
             },
+            fine_turns: knobs.fine_turns,
         }
     }
 
@@ -199,6 +202,9 @@ impl Node {
         self.disk = disk;
         let booted = booted?;
         self.shards = booted.shards;
+        for shard in self.shards.iter_mut().filter(|_| self.fine_turns) {
+            shard.set_turn_share(1);
+        }
         self.inbox = self.shards.iter().map(|_| VecDeque::new()).collect();
         self.mesh.clear();
         self.stopped = 0;
@@ -397,6 +403,7 @@ impl Node {
             folders: self.folders,
             broker: Arc::clone(&self.broker),
             store: self.store,
+            fine_turns: self.fine_turns,
         }
     }
 
