@@ -19,8 +19,19 @@ use broker::ledger::{Arrival, Record};
 use broker::shard::Shard;
 use broker::shard::event::{ConnId, Core, Event, Output};
 use broker::time::Now;
+use protocol::api::{ApiKey, ResponseHeader};
+use protocol::batch::{BatchBuilder, BatchOptions};
+use protocol::compress::Codecs;
+use protocol::message::Message;
+use protocol::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
+};
 use protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use protocol::messages::find_coordinator::FindCoordinatorRequest;
+use protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use protocol::messages::{InitProducerIdRequest, InitProducerIdResponse};
+use protocol::primitive::Reader;
 use requests::{Produce, frame};
 use storage::sim_disk::{SimDisk, SimDiskConfig};
 use storage::store::StoreConfig;
@@ -74,6 +85,7 @@ struct Rig {
     allocations: u64,
     answers: usize,
     answer_bytes: usize,
+    last_answer: Vec<u8>,
     /// Of the ledger: taken as the edge does.
     records: Vec<Record>,
 }
@@ -108,6 +120,7 @@ impl Rig {
             allocations: 0,
             answers: 0,
             answer_bytes: 0,
+            last_answer: Vec::new(),
             records: Vec::new(),
         };
         rig.event(Event::Connected {
@@ -143,6 +156,7 @@ impl Rig {
                     Output::Send { conn, response } => {
                         self.answers += 1;
                         self.answer_bytes += response.len();
+                        self.last_answer = response.chunks().flatten().copied().collect();
                         self.event(Event::Sent { conn, response });
                     }
                     Output::Disk(op) => self.disk.submit(0, op),
@@ -233,6 +247,82 @@ fn a_produce_is_answered_without_an_allocation() {
     }
     assert_eq!(rig.answers - answers, 200);
     assert_eq!(rig.allocations - allocations, 0, "in 200 produces");
+}
+
+/// Begins a transaction with one batch and gives the frames of its next ones, for one partition.
+fn transactional(rig: &mut Rig, version: i16, count: i32) -> Vec<Vec<u8>> {
+    let find = FindCoordinatorRequest {
+        key_type: 1,
+        coordinator_keys: vec!["id".to_owned()],
+        ..Default::default()
+    };
+    rig.request(&frame(4, &find));
+    let init = InitProducerIdRequest {
+        transactional_id: Some("id".to_owned()),
+        transaction_timeout_ms: 60_000,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    rig.request(&frame(4, &init));
+    let mut reader = Reader::new(&rig.last_answer[4..]);
+    ResponseHeader::decode(&mut reader, ApiKey::InitProducerId, 4).expect("it has a header");
+    let producer = InitProducerIdResponse::decode(&mut reader, 4).expect("it decodes");
+    assert_eq!(producer.error_code, 0, "{producer:?}");
+    let add = AddPartitionsToTxnRequest {
+        v3_and_below_transactional_id: "id".to_owned(),
+        v3_and_below_producer_id: producer.producer_id,
+        v3_and_below_producer_epoch: producer.producer_epoch,
+        v3_and_below_topics: vec![AddPartitionsToTxnTopic {
+            name: TOPIC.to_owned(),
+            partitions: vec![0],
+        }],
+        ..Default::default()
+    };
+    rig.request(&frame(3, &add));
+    let produce = |sequence| {
+        let mut builder = BatchBuilder::new(BatchOptions {
+            producer_id: producer.producer_id,
+            producer_epoch: producer.producer_epoch,
+            base_sequence: sequence,
+            transactional: true,
+            ..BatchOptions::default()
+        });
+        builder.append(1_700_000_000_000, None, Some(b"value"), &[]);
+        let mut batch = Vec::new();
+        builder.build(&mut Codecs::default(), &mut batch);
+        let data = PartitionProduceData { index: 0, records: Some(batch.into()) };
+        let topic = TopicProduceData {
+            name: TOPIC.to_owned(),
+            partition_data: vec![data],
+            ..Default::default()
+        };
+        let body = ProduceRequest {
+            transactional_id: Some("id".to_owned()),
+            acks: -1,
+            timeout_ms: 1000,
+            topic_data: vec![topic],
+        };
+        frame(version, &body)
+    };
+    (0..count).map(produce).collect()
+}
+
+/// What waits for its transaction's word needs the transaction's name and its partitions; what is
+/// in it already does not.
+#[test]
+fn a_produce_of_an_open_transaction_allocates_for_its_parts_only() {
+    for version in [9, 12] {
+        let mut rig = warm();
+        let requests = transactional(&mut rig, version, 220);
+        for (turn, request) in requests.iter().enumerate() {
+            if turn == 20 {
+                (rig.allocations, rig.answers) = (0, 0);
+            }
+            rig.request(request);
+        }
+        assert_eq!(rig.answers, 200);
+        assert_eq!(rig.allocations, 200, "one each, version {version}");
+    }
 }
 
 #[test]

@@ -34,8 +34,10 @@ use crate::shard::event::ShardId;
 use crate::shard::mesh::MeshMessage;
 use crate::shard::op::{Op, PartTopic, ProduceOp, ProduceOutcome, ProducePart, RequestTag};
 use crate::shard::response::Response;
-use crate::shard::topics::{TopicIndex, storage_id};
-use crate::shard::verify::{AppendAsked, AppendFor, Transaction};
+use crate::shard::topics::{TopicIndex, Topics, storage_id};
+use crate::shard::verify::{
+    ADDS_SINCE, AppendAsked, AppendFor, RequestTransaction, Transaction, TransactionOf,
+};
 
 /// First version with a flexible header.
 const FLEXIBLE_SINCE: i16 = 9;
@@ -258,19 +260,21 @@ fn append_all_local(
     true
 }
 
-/// The transaction that the request's batches are in, if any is in one.
+/// The transaction that the request's batches are in, if any is in one. Clients that add partitions
+/// themselves have none added together.
 fn transaction_of(
-    shard: &Shard,
+    topics: &Topics,
+    version: i16,
     view: &ProduceView<'_>,
     targets: &[Target],
 ) -> Option<Transaction> {
     let id = std::str::from_utf8(view.transactional_id?).ok()?;
     let mut together = Vec::new();
-    if targets.iter().any(|target| matches!(target, Target::Remote(..))) {
+    if version >= ADDS_SINCE && targets.iter().any(|target| matches!(target, Target::Remote(..))) {
         for (asked, target) in view.partitions().zip(targets) {
             match *target {
                 Target::Local(index) | Target::Remote(_, index) if is_transactional(&asked) => {
-                    let topic = &shard.topics.get(index).name;
+                    let topic = &topics.get(index).name;
                     together.push((Arc::clone(topic), asked.index));
                 }
                 Target::Local(_) | Target::Remote(..) | Target::Refused(_) => {}
@@ -310,7 +314,9 @@ fn append_gathered(
     let pending = u32::try_from(parts.len()).expect("a frame holds fewer parts than 2^32");
     let silent = view.acks == 0;
     let path = AppendPath::default();
-    let transaction = transaction_of(shard, view, targets);
+    let make = |topics: &Topics| transaction_of(topics, tag.version, view, targets);
+    let transaction = TransactionOf::Request(RequestTransaction { make: &make });
+    shard.verifications.forget_request();
     let throttle_ms = shard.throttle_ms();
     let key =
         shard.ops.insert(Op::Produce(ProduceOp { tag, silent, throttle_ms, parts, pending, path }));
@@ -335,7 +341,7 @@ fn append_gathered(
                     partition: asked.index,
                     batch: records,
                     version: tag.version,
-                    transaction: transaction.as_ref(),
+                    transaction,
                 };
                 let late = has_unpacked_enough(shard, unpacked_before);
                 shard.append_or_slice(shard.config.shard, tag.slot.conn, asked, late);
@@ -344,19 +350,23 @@ fn append_gathered(
                 let topic_id = shard.topics.get(topic).id;
                 let reply = ReplyTo { shard: shard.config.shard, op: key, part };
                 let id = PartitionId { topic_id: storage_id(topic_id), partition: asked.index };
+                // Only the owner knows whether it has to ask.
+                let transaction =
+                    is_transactional(&asked).then(|| shard.transaction_of(transaction)).flatten();
                 let message = MeshMessage::Append {
                     reply,
                     conn: tag.slot.conn,
                     id,
                     batch: records.to_vec(),
                     version: tag.version,
-                    transaction: transaction.clone().filter(|_| is_transactional(&asked)),
+                    transaction,
                 };
                 shard.send_mesh(owner, message);
                 shard.hold_back(tag.slot.conn, owner);
             }
         }
     }
+    shard.verifications.forget_request();
 }
 
 /// Answers a Produce whose parts are all committed or refused.

@@ -13,7 +13,7 @@ use super::mesh::MeshMessage;
 use super::op::{GatherOp, Op, OpKey, ProduceOutcome, RequestTag};
 use super::reader::ReadWaiter;
 use super::topics::topic_uuid;
-use super::verify::{AppendAsked, AppendFor};
+use super::verify::{AppendAsked, AppendFor, TransactionOf};
 use crate::api;
 use crate::controller::internal::CONSUMER_OFFSETS;
 use crate::ledger::AppendPath;
@@ -28,7 +28,7 @@ impl Shard {
                     partition: id.partition,
                     batch: &batch,
                     version,
-                    transaction: transaction.as_ref(),
+                    transaction: TransactionOf::Made(transaction.as_ref()),
                 };
                 self.append_in_turn(reply.shard, conn, asked);
             }

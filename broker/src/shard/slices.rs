@@ -18,7 +18,7 @@ use storage::types::LogId;
 use super::Shard;
 use super::event::{ConnId, ShardId};
 use super::op::ProduceOutcome;
-use super::verify::{AppendAsked, AppendFor, Question, Transaction};
+use super::verify::{AppendAsked, AppendFor, Question, Transaction, TransactionOf};
 use crate::limits;
 
 /// Whose batches must stay in order.
@@ -153,13 +153,14 @@ impl Shard {
             let outcome = ProduceOutcome::error(ErrorCode::RequestTimedOut.code());
             return self.finish_append(asked.to, outcome, None);
         }
+        let transaction = self.transaction_of(asked.transaction);
         let append = SlicedAppend {
             to: asked.to,
             topic_id: asked.topic_id,
             partition: asked.partition,
             batch: asked.batch.to_vec(),
             version: asked.version,
-            transaction: asked.transaction.cloned(),
+            transaction,
         };
         self.slices.bytes += append.bytes();
         self.slices.push(Whose::Connection(reader, conn), Slice::Append(append));
@@ -209,7 +210,7 @@ impl Shard {
             partition: append.partition,
             batch: &append.batch,
             version: append.version,
-            transaction: append.transaction.as_ref(),
+            transaction: TransactionOf::Made(append.transaction.as_ref()),
         });
     }
 

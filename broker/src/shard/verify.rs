@@ -10,6 +10,7 @@
 //! and `remote.rs`; codes are made in `api/produce_refusal.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::planted::{self, Bug};
@@ -24,14 +25,14 @@ use super::ask::{Ask, ReplyTo, TxnAsk};
 use super::mesh::MeshMessage;
 use super::moves::HeldAppend;
 use super::op::{Op, OpKey, ProduceOutcome};
-use super::topics::TopicIndex;
+use super::topics::{TopicIndex, Topics};
 use crate::api::{produce_refusal, transactions};
 use crate::coordinator::txn::TopicPartition;
 use crate::ledger::AppendPath;
 use crate::limits;
 
 /// First version of Produce that puts a partition into the transaction (KIP-890).
-const ADDS_SINCE: i16 = 12;
+pub(crate) const ADDS_SINCE: i16 = 12;
 
 /// What is asked about: one producer of a transactional id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -67,8 +68,8 @@ pub struct AppendAsked<'b> {
     pub partition: i32,
     pub batch: &'b [u8],
     pub version: i16,
-    /// Of the request; only batches of transactions need it.
-    pub transaction: Option<&'b Transaction>,
+    /// Of the request; only batches of transactions that are not open here need it.
+    pub transaction: TransactionOf<'b>,
 }
 
 /// Whose transaction the batches of a Produce are in, and what else of it the request has.
@@ -78,6 +79,26 @@ pub struct Transaction {
     /// All partitions of the request that get a batch of the transaction, where several shards have
     /// some: whichever asks first asks for all.
     pub together: Arc<[TopicPartition]>,
+}
+
+/// A request's transaction, for whoever has to ask about it. Most never do: it is made for the
+/// first who does.
+#[derive(Clone, Copy, Debug)]
+pub enum TransactionOf<'b> {
+    Made(Option<&'b Transaction>),
+    Request(RequestTransaction<'b>),
+}
+
+/// How the transaction of a request that is being taken is made.
+#[derive(Clone, Copy)]
+pub struct RequestTransaction<'b> {
+    pub make: &'b dyn Fn(&Topics) -> Option<Transaction>,
+}
+
+impl fmt::Debug for RequestTransaction<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("RequestTransaction")
+    }
 }
 
 #[derive(Debug)]
@@ -135,9 +156,16 @@ pub struct Verifications {
     next: BTreeMap<Question, Asked>,
     /// Transactional ids with a question under way.
     under_way: BTreeSet<Arc<str>>,
+    /// Of the request that is being taken, once somebody needed it.
+    of_request: Option<Transaction>,
 }
 
 impl Verifications {
+    /// The next transaction is another request's.
+    pub(crate) fn forget_request(&mut self) {
+        self.of_request = None;
+    }
+
     /// Appends that no longer wait here, in order.
     fn give_up(&mut self, waiting: Waiting) -> Vec<HeldAppend> {
         let appends = waiting.appends.into_iter().map(|append| {
@@ -163,6 +191,20 @@ impl Verifications {
 }
 
 impl Shard {
+    /// The transaction a batch is in, unless its request names none.
+    pub(crate) fn transaction_of(&mut self, of: TransactionOf<'_>) -> Option<Transaction> {
+        match of {
+            TransactionOf::Made(made) => made.cloned(),
+            TransactionOf::Request(request) => {
+                let known = &mut self.verifications.of_request;
+                if known.is_none() {
+                    *known = (request.make)(&self.topics);
+                }
+                known.clone()
+            }
+        }
+    }
+
     /// Appends a batch now, or once its transaction is known to be open; whoever waits is told when
     /// it is committed or refused.
     pub(crate) fn append_or_verify(&mut self, asked: AppendAsked<'_>) {
@@ -206,7 +248,7 @@ impl Shard {
         header: &BatchHeader,
         asked: AppendAsked<'_>,
     ) {
-        let Some(transaction) = asked.transaction else {
+        let Some(transaction) = self.transaction_of(asked.transaction) else {
             let code = ErrorCode::TransactionalIdAuthorizationFailed.code();
             return self.finish_append(asked.to, ProduceOutcome::error(code), None);
         };
@@ -372,7 +414,7 @@ impl Shard {
                     partition: append.partition,
                     batch: &append.batch,
                     version: append.version,
-                    transaction: Some(&append.transaction),
+                    transaction: TransactionOf::Made(Some(&append.transaction)),
                 });
                 continue;
             }

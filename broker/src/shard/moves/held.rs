@@ -20,7 +20,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{PartitionAsk, ReplyTo};
 use crate::shard::op::ProduceOutcome;
 use crate::shard::topics::topic_uuid;
-use crate::shard::verify::{AppendAsked, AppendFor, Transaction};
+use crate::shard::verify::{AppendAsked, AppendFor, Transaction, TransactionOf};
 
 /// A producer's append to a log that is held.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Shard {
             partition: asked.partition,
             batch: asked.batch.to_vec(),
             version: asked.version,
-            transaction: asked.transaction.cloned(),
+            transaction: self.transaction_of(asked.transaction),
         };
         self.moves.held.put(asked.batch.len(), Held::Append(append));
     }
@@ -160,7 +160,7 @@ impl Shard {
                     partition: append.partition,
                     batch: &append.batch,
                     version: append.version,
-                    transaction: append.transaction.as_ref(),
+                    transaction: TransactionOf::Made(append.transaction.as_ref()),
                 }),
                 Held::Ask { reply, id, ask } => self.handle_partition_ask(reply, id, ask),
                 Held::Records(records) => {
