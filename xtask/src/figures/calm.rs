@@ -2,7 +2,9 @@
 //! topics that come and go. They concern Corelane alone.
 //!
 //! What goes on beside the measured load runs on the load's core in the scheduler's idle class, and
-//! the load parks instead of spinning: else the figures would be of two clients that take turns.
+//! both park instead of spinning: else the figures would be of two clients that take turns, and of
+//! the kernel's threads on that core, which complete what the broker has written and had to wait
+//! for a client that spins, for seconds.
 
 use std::time::{Duration, Instant};
 
@@ -127,8 +129,10 @@ fn sent_and_read(server: &Server) -> Result<(f64, f64), String> {
 }
 
 /// Small segments that roll, and that retention takes.
-const ROLLING: [&str; 12] = [
+const ROLLING: [&str; 14] = [
     "produce",
+    "--wait",
+    "park",
     "--topic",
     "rolling",
     "--rate",
@@ -142,8 +146,10 @@ const ROLLING: [&str; 12] = [
     "--warm-up",
 ];
 /// Keyed records in small segments; what becomes of them says the policy that follows.
-const KEYED: [&str; 16] = [
+const KEYED: [&str; 18] = [
     "produce",
+    "--wait",
+    "park",
     "--topic",
     "compacted",
     "--rate",
