@@ -28,7 +28,7 @@ use crate::limits;
 use crate::planted::{self, Bug};
 
 use self::held::HeldQueue;
-pub(super) use self::held::{HeldAppend, HeldRecords};
+pub(super) use self::held::HeldRecords;
 
 /// How far the move under way is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,13 +12,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
 
 use protocol::error_code::ErrorCode;
-use protocol::types::Uuid;
 use storage::types::LogId;
 
 use super::Shard;
 use super::event::{ConnId, ShardId};
 use super::op::ProduceOutcome;
-use super::verify::{AppendAsked, AppendFor, Question, Transaction, TransactionOf};
+use super::verify::{AppendAsked, KeptAppend, Question};
 use crate::limits;
 
 /// Whose batches must stay in order.
@@ -33,7 +32,7 @@ pub(super) enum Whose {
 /// What waits.
 #[derive(Debug)]
 pub(super) enum Slice {
-    Append(SlicedAppend),
+    Append(KeptAppend),
     /// What was held until this answer of a transaction's coordinator.
     Answered {
         question: Question,
@@ -41,21 +40,9 @@ pub(super) enum Slice {
     },
 }
 
-#[derive(Debug)]
-pub(super) struct SlicedAppend {
-    to: AppendFor,
-    topic_id: Uuid,
-    partition: i32,
-    batch: Vec<u8>,
-    version: i16,
-    transaction: Option<Transaction>,
-}
-
-impl SlicedAppend {
-    /// What it counts for: also a batch without a byte takes its place.
-    fn bytes(&self) -> usize {
-        size_of::<Slice>() + self.batch.len()
-    }
+/// What an append counts for: also a batch without a byte takes its place.
+fn bytes_of(append: &KeptAppend) -> usize {
+    size_of::<Slice>() + append.batch.len()
 }
 
 /// Batches that wait for a later turn.
@@ -154,15 +141,8 @@ impl Shard {
             return self.finish_append(asked.to, outcome, None);
         }
         let transaction = self.transaction_of(asked.transaction);
-        let append = SlicedAppend {
-            to: asked.to,
-            topic_id: asked.topic_id,
-            partition: asked.partition,
-            batch: asked.batch.to_vec(),
-            version: asked.version,
-            transaction,
-        };
-        self.slices.bytes += append.bytes();
+        let append = asked.keep(transaction);
+        self.slices.bytes += bytes_of(&append);
         self.slices.push(Whose::Connection(reader, conn), Slice::Append(append));
     }
 
@@ -190,7 +170,10 @@ impl Shard {
             && let Some((whose, slice)) = self.slices.pop()
         {
             match (whose, slice) {
-                (_, Slice::Append(append)) => self.take_append(&append),
+                (_, Slice::Append(append)) => {
+                    self.slices.bytes -= bytes_of(&append);
+                    self.append_or_verify(append.asked());
+                }
                 (Whose::Producer(log, _), Slice::Answered { question, error }) => {
                     self.go_on(log, &question, error);
                 }
@@ -200,18 +183,6 @@ impl Shard {
             }
         }
         self.slices.unpacked_before = self.codecs.unpacked_bytes();
-    }
-
-    fn take_append(&mut self, append: &SlicedAppend) {
-        self.slices.bytes -= append.bytes();
-        self.append_or_verify(AppendAsked {
-            to: append.to,
-            topic_id: append.topic_id,
-            partition: append.partition,
-            batch: &append.batch,
-            version: append.version,
-            transaction: TransactionOf::Made(append.transaction.as_ref()),
-        });
     }
 
     /// When what waits is to be taken: at once.

@@ -23,7 +23,6 @@ use super::Shard;
 use super::acks::AckAction;
 use super::ask::{Ask, ReplyTo, TxnAsk};
 use super::mesh::MeshMessage;
-use super::moves::HeldAppend;
 use super::op::{Op, OpKey, ProduceOutcome};
 use super::topics::{TopicIndex, Topics};
 use crate::api::{produce_refusal, transactions};
@@ -72,6 +71,46 @@ pub struct AppendAsked<'b> {
     pub transaction: TransactionOf<'b>,
 }
 
+impl AppendAsked<'_> {
+    /// The same, with what is kept until it can be appended.
+    pub fn keep(self, transaction: Option<Transaction>) -> KeptAppend {
+        KeptAppend {
+            to: self.to,
+            topic_id: self.topic_id,
+            partition: self.partition,
+            batch: self.batch.to_vec(),
+            version: self.version,
+            transaction,
+        }
+    }
+}
+
+/// An append that waits: for the word about its transaction, for a later turn, for a log that is
+/// held.
+#[derive(Debug)]
+pub struct KeptAppend {
+    pub to: AppendFor,
+    pub topic_id: Uuid,
+    pub partition: i32,
+    pub batch: Vec<u8>,
+    pub version: i16,
+    pub transaction: Option<Transaction>,
+}
+
+impl KeptAppend {
+    /// What is asked for once more.
+    pub fn asked(&self) -> AppendAsked<'_> {
+        AppendAsked {
+            to: self.to,
+            topic_id: self.topic_id,
+            partition: self.partition,
+            batch: &self.batch,
+            version: self.version,
+            transaction: TransactionOf::Made(self.transaction.as_ref()),
+        }
+    }
+}
+
 /// Whose transaction the batches of a Produce are in, and what else of it the request has.
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -107,17 +146,8 @@ struct Waiting {
     valid: bool,
     /// Of the first batch that went on after the answer, once one did.
     first_sequence: Option<i32>,
-    appends: VecDeque<WaitingAppend>,
-}
-
-#[derive(Debug)]
-struct WaitingAppend {
-    to: AppendFor,
-    topic_id: Uuid,
-    partition: i32,
-    batch: Vec<u8>,
-    version: i16,
-    transaction: Transaction,
+    /// Each has a transaction.
+    appends: VecDeque<KeptAppend>,
 }
 
 /// What a question is about.
@@ -167,19 +197,9 @@ impl Verifications {
     }
 
     /// Appends that no longer wait here, in order.
-    fn give_up(&mut self, waiting: Waiting) -> Vec<HeldAppend> {
-        let appends = waiting.appends.into_iter().map(|append| {
-            self.bytes -= append.batch.len();
-            HeldAppend {
-                to: append.to,
-                topic_id: append.topic_id,
-                partition: append.partition,
-                batch: append.batch,
-                version: append.version,
-                transaction: Some(append.transaction),
-            }
-        });
-        appends.collect()
+    fn give_up(&mut self, waiting: Waiting) -> Vec<KeptAppend> {
+        self.bytes -= waiting.appends.iter().map(|append| append.batch.len()).sum::<usize>();
+        waiting.appends.into()
     }
 
     /// A marker of the producer was appended to the log.
@@ -256,14 +276,7 @@ impl Shard {
             let code = ErrorCode::RequestTimedOut.code();
             return self.finish_append(asked.to, ProduceOutcome::error(code), None);
         }
-        let append = WaitingAppend {
-            to: asked.to,
-            topic_id: asked.topic_id,
-            partition: asked.partition,
-            batch: asked.batch.to_vec(),
-            version: asked.version,
-            transaction: transaction.clone(),
-        };
+        let append = asked.keep(Some(transaction.clone()));
         self.verifications.bytes += append.batch.len();
         let key = (log, header.producer_id);
         if let Some(waiting) = self.verifications.waiting.get_mut(&key) {
@@ -404,18 +417,12 @@ impl Shard {
             went_on = true;
             self.verifications.bytes -= append.batch.len();
             let header = BatchHeader::parse(&append.batch).expect("it was parsed when it came");
+            let id = append.transaction.as_ref().map(|transaction| &transaction.id);
             let same = header.producer_epoch == question.epoch
-                && append.transaction.id == question.transactional_id
+                && id == Some(&question.transactional_id)
                 && (append.version >= ADDS_SINCE) == question.add;
             if !same || behind_another {
-                self.append_or_verify(AppendAsked {
-                    to: append.to,
-                    topic_id: append.topic_id,
-                    partition: append.partition,
-                    batch: &append.batch,
-                    version: append.version,
-                    transaction: TransactionOf::Made(Some(&append.transaction)),
-                });
+                self.append_or_verify(append.asked());
                 continue;
             }
             let open = self.store.has_open_transaction(log, key.1, question.epoch);
@@ -449,7 +456,7 @@ impl Shard {
     }
 
     /// What waits for an answer about a log that has moved: it is asked about once more.
-    pub(super) fn take_verifications(&mut self, log: LogId) -> Vec<HeldAppend> {
+    pub(super) fn take_verifications(&mut self, log: LogId) -> Vec<KeptAppend> {
         let keys = self.verifications.waiting.keys().filter(|(of, _)| *of == log);
         let keys: Vec<(LogId, i64)> = keys.copied().collect();
         let mut held = Vec::new();

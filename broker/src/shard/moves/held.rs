@@ -8,7 +8,6 @@
 use std::collections::VecDeque;
 
 use protocol::error_code::ErrorCode;
-use protocol::types::Uuid;
 use storage::types::PartitionId;
 
 use super::Stage;
@@ -20,18 +19,7 @@ use crate::shard::Shard;
 use crate::shard::ask::{PartitionAsk, ReplyTo};
 use crate::shard::op::ProduceOutcome;
 use crate::shard::topics::topic_uuid;
-use crate::shard::verify::{AppendAsked, AppendFor, Transaction, TransactionOf};
-
-/// A producer's append to a log that is held.
-#[derive(Debug)]
-pub(in crate::shard) struct HeldAppend {
-    pub to: AppendFor,
-    pub topic_id: Uuid,
-    pub partition: i32,
-    pub batch: Vec<u8>,
-    pub version: i16,
-    pub transaction: Option<Transaction>,
-}
+use crate::shard::verify::{AppendAsked, KeptAppend};
 
 /// Records of a coordinator for a partition that is held.
 #[derive(Debug)]
@@ -51,13 +39,10 @@ pub(in crate::shard) enum HeldRecords {
 
 #[derive(Debug)]
 enum Held {
-    Append(HeldAppend),
+    /// A producer's.
+    Append(KeptAppend),
     /// A marker, or a deletion of records.
-    Ask {
-        reply: ReplyTo,
-        id: PartitionId,
-        ask: PartitionAsk,
-    },
+    Ask { reply: ReplyTo, id: PartitionId, ask: PartitionAsk },
     /// There are as many as the coordinator has requests.
     Records(HeldRecords),
 }
@@ -75,7 +60,7 @@ pub(super) struct HeldQueue {
 
 impl HeldQueue {
     /// These wait before those that came while the log was held: they were there first.
-    pub fn put_before(&mut self, appends: Vec<HeldAppend>) {
+    pub fn put_before(&mut self, appends: Vec<KeptAppend>) {
         for append in appends.into_iter().rev() {
             self.bytes += append.batch.len();
             self.queue.push_front(Held::Append(append));
@@ -103,19 +88,13 @@ impl Shard {
             let outcome = ProduceOutcome::error(ErrorCode::RequestTimedOut.code());
             return self.finish_append(asked.to, outcome, None);
         }
-        let append = HeldAppend {
-            to: asked.to,
-            topic_id: asked.topic_id,
-            partition: asked.partition,
-            batch: asked.batch.to_vec(),
-            version: asked.version,
-            transaction: self.transaction_of(asked.transaction),
-        };
+        let transaction = self.transaction_of(asked.transaction);
+        let append = asked.keep(transaction);
         self.moves.held.put(asked.batch.len(), Held::Append(append));
     }
 
     /// These were verified for a log that is held: they are asked about once more when it is not.
-    pub(in crate::shard) fn hold_verified(&mut self, appends: Vec<HeldAppend>) {
+    pub(in crate::shard) fn hold_verified(&mut self, appends: Vec<KeptAppend>) {
         self.moves.held.put_before(appends);
     }
 
@@ -154,14 +133,7 @@ impl Shard {
         let mut coordinated = false;
         for held in self.moves.held.take() {
             match held {
-                Held::Append(append) => self.append_or_verify(AppendAsked {
-                    to: append.to,
-                    topic_id: append.topic_id,
-                    partition: append.partition,
-                    batch: &append.batch,
-                    version: append.version,
-                    transaction: TransactionOf::Made(append.transaction.as_ref()),
-                }),
+                Held::Append(append) => self.append_or_verify(append.asked()),
                 Held::Ask { reply, id, ask } => self.handle_partition_ask(reply, id, ask),
                 Held::Records(records) => {
                     coordinated = true;
