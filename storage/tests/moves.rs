@@ -286,6 +286,15 @@ impl World {
         self.volumes.begin_move(self.log(), to);
     }
 
+    /// Begins a move, and leaves it in the middle.
+    fn begin_move_for(&mut self, turns: u32) {
+        self.begin_move();
+        for _ in 0..turns {
+            self.end_turn();
+            self.complete(2);
+        }
+    }
+
     fn run_move(&mut self) -> Result<(), String> {
         self.begin_move();
         for _ in 0..20_000 {
@@ -648,11 +657,7 @@ fn a_full_target_ends_the_move_and_the_source_serves_on() {
 fn a_move_that_is_cancelled_leaves_no_file() {
     for turns in [1, 5, 20, 60, 100] {
         let mut world = filled(4, 80);
-        world.begin_move();
-        for _ in 0..turns {
-            world.end_turn();
-            world.complete(2);
-        }
+        world.begin_move_for(turns);
         world.end_move();
         for _ in 0..50 {
             world.pass_ms(20);
@@ -685,11 +690,7 @@ fn a_rate_makes_a_move_take_its_time() {
 fn a_clean_stop_in_the_middle_leaves_the_log_where_it_was() {
     for turns in [1, 10, 40, 80, 120] {
         let mut world = filled(6, 80);
-        world.begin_move();
-        for _ in 0..turns {
-            world.end_turn();
-            world.complete(2);
-        }
+        world.begin_move_for(turns);
         world.volumes.stop(world.mono_ns);
         for _ in 0..2_000 {
             world.drain();
@@ -708,11 +709,7 @@ fn a_clean_stop_in_the_middle_leaves_the_log_where_it_was() {
 #[test]
 fn what_a_cut_move_left_is_removed_by_the_shard_that_owns_the_partition() {
     let mut world = filled(8, 80);
-    world.begin_move();
-    for _ in 0..40 {
-        world.end_turn();
-        world.complete(2);
-    }
+    world.begin_move_for(40);
     world.disk.power_cut(8);
     world.disk.restart();
     let config = RecoverConfig { life: 900, wall_ms: world.wall_ms() };

@@ -17,6 +17,10 @@ const TOOL_SECONDS: u64 = 60;
 const LINES: usize = 500;
 const PERFORMANCE_RECORDS: &str = "20000";
 
+const LOG_DIRS: &str = "org.apache.kafka.tools.LogDirsCommand";
+const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+const PRODUCER_PERFORMANCE: &str = "org.apache.kafka.tools.ProducerPerformance";
+const CONSUMER_PERFORMANCE: &str = "org.apache.kafka.tools.ConsumerPerformance";
 const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const PRODUCER: &str = "org.apache.kafka.tools.ConsoleProducer";
 const CONSUMER: &str = "org.apache.kafka.tools.consumer.ConsoleConsumer";
@@ -204,7 +208,7 @@ impl Tools<'_, '_> {
     }
 
     fn performance(&mut self) {
-        let class = "org.apache.kafka.tools.ProducerPerformance";
+        let class = PRODUCER_PERFORMANCE;
         let produce = ["--topic", "perf", "--num-records", PERFORMANCE_RECORDS];
         let shape =
             ["--record-size", "200", "--throughput", "-1", "--command-property", "acks=all"];
@@ -212,7 +216,7 @@ impl Tools<'_, '_> {
         self.tool("producer_performance", class, &produce, None, |said| {
             said.contains(&format!("{PERFORMANCE_RECORDS} records sent"))
         });
-        let class = "org.apache.kafka.tools.ConsumerPerformance";
+        let class = CONSUMER_PERFORMANCE;
         let consume = ["--topic", "perf", "--num-records", PERFORMANCE_RECORDS];
         let consume = [&consume[..], &["--timeout", "20000"]].concat();
         self.tool("consumer_performance", class, &consume, None, |said| {
@@ -243,7 +247,7 @@ impl Tools<'_, '_> {
         self.tool("api_versions", class, &[], None, |said| {
             said.contains("Produce(0)") && said.contains("Fetch(1)")
         });
-        let class = "org.apache.kafka.tools.LogDirsCommand";
+        let class = LOG_DIRS;
         self.tool("log_dirs", class, &["--describe"], None, |said| said.contains("\"perf-0\""));
         let delete = ["--delete", "--topic", "tools"];
         self.tool("topic_delete", TOPICS, &delete, None, |_| true);
@@ -289,7 +293,7 @@ impl Tools<'_, '_> {
         self.tool("leader_election", class, &elect, None, |said| {
             said.contains("Valid replica already elected for partitions perf-0")
         });
-        let class = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+        let class = REASSIGN;
         self.tool("reassignments", class, &["--list"], None, |said| {
             said.contains("No partition reassignments found")
         });

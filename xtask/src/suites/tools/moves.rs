@@ -7,14 +7,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{OFFSETS, Run, TOPICS, Tools};
+use super::{
+    CONSUMER_PERFORMANCE, LOG_DIRS, OFFSETS, PRODUCER_PERFORMANCE, REASSIGN, Run, TOPICS, Tools,
+};
 use crate::process::Service;
 use crate::suites::conformance;
-
-const LOG_DIRS: &str = "org.apache.kafka.tools.LogDirsCommand";
-const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
-const PRODUCER: &str = "org.apache.kafka.tools.ProducerPerformance";
-const CONSUMER: &str = "org.apache.kafka.tools.ConsumerPerformance";
 
 /// Records, and how many of them in a second: longer than the tools take that move the replica.
 const RECORDS: &str = "40000";
@@ -41,7 +38,7 @@ impl Tools<'_, '_> {
         let Some([from, to]) = self.folders("folders_before") else { return };
         let libs = crate::provision::java_libs(self.run.workspace);
         let mut load = conformance::jvm(self.run, &libs);
-        load.arg(PRODUCER).args(["--bootstrap-server", bootstrap, "--topic", "moved"]);
+        load.arg(PRODUCER_PERFORMANCE).args(["--bootstrap-server", bootstrap, "--topic", "moved"]);
         load.args(["--num-records", RECORDS, "--throughput", RECORDS_PER_SECOND]);
         load.args(["--record-size", "1000", "--command-property", "acks=all"]);
         let log = self.run.workspace.scratch().join("tools/load.log");
@@ -64,7 +61,7 @@ impl Tools<'_, '_> {
         let end = format!("moved:0:{RECORDS}");
         self.tool("folders_end", OFFSETS, &first, None, |said| said.lines().any(|l| l == end));
         let consume = ["--topic", "moved", "--num-records", RECORDS, "--timeout", "20000"];
-        self.tool("folders_consumer", CONSUMER, &consume, None, |said| {
+        self.tool("folders_consumer", CONSUMER_PERFORMANCE, &consume, None, |said| {
             said.lines().any(|line| line.split(", ").nth(4) == Some(RECORDS))
         });
         let now = self.folders("folders_after");
