@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, STORE_BYTES_MIN};
 
 /// Memory the edge lends for a buffer: block-aligned, of fixed length, never moving.
 pub trait Region: Send + Sync + fmt::Debug {
@@ -15,6 +15,11 @@ pub trait Region: Send + Sync + fmt::Debug {
     fn bytes(&self) -> &[u8];
     /// The memory, for its only owner.
     fn bytes_mut(&mut self) -> &mut [u8];
+    /// Copies much into it, `at` bytes from its start: memory that the processor has no use for
+    /// soon may go past its cache.
+    fn store(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+    }
 }
 
 /// Where shared buffers come from: the heap, or memory the edge lends.
@@ -92,12 +97,21 @@ impl AlignedBuf {
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         let (start, end) = (self.len, self.len + bytes.len());
         assert!(end <= self.capacity(), "the caller checks `remaining` first");
-        self.memory_mut()[start..end].copy_from_slice(bytes);
+        match &mut self.backing {
+            Backing::Lent(region) if bytes.len() >= STORE_BYTES_MIN => region.store(start, bytes),
+            _ => self.memory_mut()[start..end].copy_from_slice(bytes),
+        }
         self.len = end;
     }
 
     /// Adds several pieces at the end.
     pub fn extend_from_parts<const N: usize>(&mut self, parts: [&[u8]; N]) {
+        if parts.iter().any(|part| part.len() >= STORE_BYTES_MIN) {
+            for part in parts {
+                self.extend_from_slice(part);
+            }
+            return;
+        }
         let start = self.len;
         let mut room = &mut self.memory_mut()[start..];
         let mut added = 0;

@@ -63,6 +63,10 @@ pub const BACKLOG_BYTES_MAX: usize = 64 << 20;
 /// Memory for frames is mapped, and touched ahead, in pieces of this size: a huge page.
 pub const ARENA_CHUNK_BYTES: usize = 2 << 20;
 
+/// Bytes of a copy into lent memory from which the memory says how it is done. Shorter ones stay in
+/// the cache: they are summed, sent or copied again before they would be there.
+pub const STORE_BYTES_MIN: usize = 4 << 10;
+
 /// Pieces kept touched ahead of need, per shard. A shard that needs more sooner maps them itself.
 pub const ARENA_CHUNKS_AHEAD: usize = 2;
 

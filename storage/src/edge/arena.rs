@@ -1,4 +1,5 @@
-//! Frame memory of one shard: anonymous mappings, cut into slots of one size each, touched ahead.
+//! Memory for frames and for runs to segments, of one shard: anonymous mappings, cut into slots of
+//! one size each, touched ahead.
 //!
 //! A page touched for the first time costs the kernel's zeroing, and in a virtual machine often the
 //! host's as well: milliseconds for a huge page, on the core that acknowledges records. So a thread
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::free_slots::FreeSlots;
+use super::past_cache::store_past_cache;
 use crate::buffer::{Region, RegionSource};
 use crate::limits::{ARENA_CHUNK_BYTES, ARENA_CHUNKS_AHEAD, BLOCK_BYTES};
 
@@ -191,6 +193,11 @@ impl Region for Slot {
         // SAFETY: as in `bytes`; `&mut self` is the slot's only user.
         unsafe { std::slice::from_raw_parts_mut(self.start(), self.chunk.slot_bytes) }
     }
+
+    /// Frames and runs are read next by the device.
+    fn store(&mut self, at: usize, bytes: &[u8]) {
+        store_past_cache(&mut self.bytes_mut()[at..at + bytes.len()], bytes);
+    }
 }
 
 impl Drop for Slot {
@@ -203,6 +210,7 @@ impl Drop for Slot {
 mod tests {
     use super::*;
     use crate::buffer::AlignedBuf;
+    use crate::limits::STORE_BYTES_MIN;
 
     fn arena() -> Arena {
         Arena { chunks: Vec::new(), ahead: None }
@@ -250,6 +258,17 @@ mod tests {
         buffer.set_len(3 * ARENA_CHUNK_BYTES);
         buffer.as_mut_slice().fill(7);
         assert!(arena.chunks.is_empty());
+    }
+
+    #[test]
+    fn what_is_stored_long_and_short_is_read_in_its_order() {
+        let mut buffer = AlignedBuf::from_region(arena().region(1 << 20).expect("memory is there"));
+        let bytes: Vec<u8> = (0..3 * STORE_BYTES_MIN).map(|at| (at / 7) as u8).collect();
+        let (long, short) = (&bytes[..2 * STORE_BYTES_MIN + 5], &bytes[..61]);
+        buffer.extend_from_slice(short);
+        buffer.extend_from_parts([short, long, short]);
+        buffer.extend_from_slice(long);
+        assert_eq!(buffer.as_slice(), [short, short, long, short, long].concat());
     }
 
     #[test]

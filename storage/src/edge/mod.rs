@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod files;
 mod free_slots;
 mod helper;
+mod past_cache;
 pub mod region;
 pub mod ring;
 mod slots;

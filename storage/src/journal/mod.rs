@@ -202,6 +202,11 @@ impl Journal {
         self.pool.set_arena(arena);
     }
 
+    /// A buffer of `bytes` from where frames have theirs, for a run of them to a segment.
+    pub fn run_buffer(&mut self, bytes: usize) -> AlignedBuf {
+        self.pool.fresh_buf(bytes)
+    }
+
     /// Whether frames may be in lent memory.
     pub fn has_source(&self) -> bool {
         self.pool.has_source()

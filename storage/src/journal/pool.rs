@@ -124,9 +124,13 @@ impl FramePool {
 
     fn fresh(&mut self, bytes: usize) -> FrameBuf {
         self.let_go(bytes);
+        FrameBuf { buf: Arc::new(self.fresh_buf(bytes)), lent: false }
+    }
+
+    /// An empty buffer of `bytes` for something else than a frame. The pool does not take it back.
+    pub fn fresh_buf(&mut self, bytes: usize) -> AlignedBuf {
         let region = self.arena.as_mut().and_then(|arena| arena.region(bytes));
-        let buf = region.map_or_else(|| AlignedBuf::new(bytes), AlignedBuf::from_region);
-        FrameBuf { buf: Arc::new(buf), lent: false }
+        region.map_or_else(|| AlignedBuf::new(bytes), AlignedBuf::from_region)
     }
 
     /// Lets idle buffers of at least `bytes` go, the longest idle of the fullest class first.

@@ -251,7 +251,10 @@ impl Store {
                 self.mark_dirty(log_id, mono_ns);
                 continue;
             }
-            let buffer = self.flusher.buffers.pop();
+            let buffer = self.flusher.buffers.pop().or_else(|| {
+                // Those of a stop or a recovery are not used again.
+                (!alone).then(|| self.journal.run_buffer(FLUSH_RUN_BYTES))
+            });
             let kept = self.flusher.files.remove(&log_id).map(|(_, kept)| kept);
             let room = self.flusher.files.len() < FLUSH_FILES_MAX;
             let keeps = kept.is_some() || !self.replaying && room;
@@ -302,6 +305,7 @@ impl Store {
         }
         if let Some(buffer) = job.take_buffer()
             && buffer.capacity() <= FLUSH_RUN_BYTES
+            && self.flusher.buffers.len() < FLUSH_JOBS_MAX
         {
             self.flusher.buffers.push(buffer);
         }
