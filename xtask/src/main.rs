@@ -69,6 +69,8 @@ enum Task {
     },
     /// Measures Corelane against Apache Kafka on this machine and prints the table of figures
     Figures(figures::Options),
+    /// Puts one load on Corelane and on Apache Kafka in turn, and draws the difference as a page
+    Compare(figures::compare::Options),
     /// Writes the table of served APIs and who asked for them, from the last runs of `test`
     Compatibility,
     /// Fetches clients and tools into target/provision and prints what a machine lacks
@@ -135,6 +137,7 @@ fn main() {
             tally
         }
         Task::Figures(options) => figures::run(&workspace, &options),
+        Task::Compare(options) => figures::compare::run(&workspace, &options),
         Task::Compatibility => coverage::run(&workspace),
         Task::Provision => provision::all(&workspace),
     };

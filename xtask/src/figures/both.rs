@@ -28,8 +28,11 @@ pub struct Both<'a> {
     pub kafka: Server,
 }
 
-/// Measures these rows, and the rates both hold if `rates`.
-pub fn lines(ground: &Ground<'_>, rows: &[&Row], rates: bool) -> Result<Vec<Line>, String> {
+/// Fetches Kafka, starts both brokers, and stops them when `measure` is through. Their folders go.
+pub fn with_both<T>(
+    ground: &Ground<'_>,
+    measure: impl FnOnce(&Both<'_>) -> Result<T, String>,
+) -> Result<T, String> {
     provision::java(ground.workspace)?;
     let mut plans = [
         ground.plan(ServerKind::Corelane, "figures-corelane")?,
@@ -38,26 +41,34 @@ pub fn lines(ground: &Ground<'_>, rows: &[&Row], rates: bool) -> Result<Vec<Line
     let corelane = plans[0].start()?;
     let kafka = plans[1].start()?;
     let both = Both { ground, corelane, kafka };
-    println!("warming Kafka for {WARM_SECONDS} s");
-    both.warm()?;
-    let mut lines = Vec::new();
-    for row in rows {
-        lines.extend(both.row(row)?);
-    }
-    if rates {
-        lines.extend(rate::lines(&both)?);
-    }
+    let measured = measure(&both)?;
     both.corelane.stop()?;
     both.kafka.stop()?;
     for plan in &plans {
         let _ = std::fs::remove_dir_all(plan.folder());
     }
-    Ok(lines)
+    Ok(measured)
+}
+
+/// Measures these rows, and the rates both hold if `rates`.
+pub fn lines(ground: &Ground<'_>, rows: &[&Row], rates: bool) -> Result<Vec<Line>, String> {
+    with_both(ground, |both| {
+        println!("warming Kafka for {WARM_SECONDS} s");
+        both.warm()?;
+        let mut lines = Vec::new();
+        for row in rows {
+            lines.extend(both.row(row)?);
+        }
+        if rates {
+            lines.extend(rate::lines(both)?);
+        }
+        Ok(lines)
+    })
 }
 
 impl Both<'_> {
     /// All kinds of load in turn, so that no row meets code for the first time.
-    fn warm(&self) -> Result<(), String> {
+    pub fn warm(&self) -> Result<(), String> {
         let each = (WARM_SECONDS / 4).max(1).to_string() + "s";
         let loads: [&[&str]; 4] =
             [ROWS[0].load, ROWS[2].load, &["e2e", "--rate", "5000"], ROWS[1].load];

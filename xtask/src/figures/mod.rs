@@ -8,6 +8,7 @@
 
 mod both;
 mod calm;
+pub mod compare;
 mod floor;
 mod ground;
 mod history;
