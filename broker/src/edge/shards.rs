@@ -174,6 +174,8 @@ fn serve<C: Core>(seat: Seat<C>) {
     }
 }
 
+// Once per life; tests/sanitize/leaks.supp knows it by its name.
+#[inline(never)]
 fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>), ShardsError> {
     let Seat {
         shard, mut core, mesh, process, folders, log, config, free_cores, listeners, ..
