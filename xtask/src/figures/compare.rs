@@ -86,7 +86,8 @@ fn compared(both: &Both<'_>, options: &Options) -> Result<(), String> {
     command.arg("--allow-slow-client").arg("--").args(&load).args(["--cores", CLIENT_CORE]);
     let timeout = ROUND_TIMEOUT * options.rounds;
     let done = process::run(&mut command, timeout, |_| {}).map_err(|error| error.to_string())?;
-    let result = json_in(&done.output).ok_or_else(|| format!("bench compare: {}", done.reason()))?;
+    let result =
+        json_in(&done.output).ok_or_else(|| format!("bench compare: {}", done.reason()))?;
     print_figures(&result);
     page(&ground.binary, &result, &load.join(" "), &options.output)
 }
