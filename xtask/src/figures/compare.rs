@@ -17,7 +17,8 @@ use crate::suites::rust;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
 
-/// A round is two runs; the bench's default run is ten seconds long, warming and topics come on top.
+/// A round is two runs, of ten seconds each unless the load says more; warming and topics come on
+/// top.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(300);
 const LOAD: [&str; 5] = ["e2e", "--rate", "5000", "--record-bytes", "256"];
 
