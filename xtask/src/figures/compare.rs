@@ -111,8 +111,11 @@ fn print_figures(result: &Value) {
         );
     }
     let runs = result["runs"].as_array().into_iter().flatten();
-    for doubt in runs.flat_map(|run| run["outcome"]["doubts"].as_array().into_iter().flatten()) {
-        println!("DOUBT: {}", doubt.as_str().unwrap_or_default());
+    for (run, number) in runs.zip(1..) {
+        let who = if run["side"] == "a" { "Corelane" } else { "Kafka" };
+        for doubt in run["outcome"]["doubts"].as_array().into_iter().flatten() {
+            println!("DOUBT, run {number}, {who}: {}", doubt.as_str().unwrap_or_default());
+        }
     }
 }
 
