@@ -1,8 +1,7 @@
 //! A copy that leaves the cache to others: for memory that a device reads next, not this processor.
 //!
-//! An ordinary copy first fetches the lines it overwrites, which for a frame used again means
-//! taking them back from whoever executed the last write, and throws out of the cache what will be
-//! needed. Streaming stores do neither. Only `arena` calls this.
+//! An ordinary copy first fetches the lines it overwrites, and keeps them in the cache in the place
+//! of others. Streaming stores do neither. Only `arena` calls this.
 #![expect(unsafe_code, reason = "streaming stores are instructions without a safe name")]
 
 /// Copies `bytes` over `place`, which is as long.

@@ -192,32 +192,6 @@ impl Journal {
         }
     }
 
-    /// Frames come from lent memory as long as there is any.
-    pub fn set_source(&mut self, source: Box<dyn crate::buffer::RegionSource + Send>) {
-        self.pool.set_source(source);
-    }
-
-    /// Frames that are not in lent memory come from `arena`.
-    pub fn set_arena(&mut self, arena: Box<dyn crate::buffer::RegionSource + Send>) {
-        self.pool.set_arena(arena);
-    }
-
-    /// A buffer of `bytes` from where frames have theirs, for a run of them to a segment.
-    pub fn run_buffer(&mut self, bytes: usize) -> AlignedBuf {
-        self.pool.fresh_buf(bytes)
-    }
-
-    /// Whether frames may be in lent memory.
-    pub fn has_source(&self) -> bool {
-        self.pool.has_source()
-    }
-
-    /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability.
-    /// All of them, because recovery adopts no frame behind a missing one.
-    pub fn set_lending(&mut self, lending: bool) {
-        self.pool.set_lending(lending);
-    }
-
     /// Ends recovery's way. Every frame must have been let go.
     pub fn start_life(&mut self, ring: Ring) {
         assert!(self.frames.is_empty(), "a life starts with an empty tail");

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::Journal;
 use crate::buffer::{AlignedBuf, RegionSource};
 use crate::limits::FRAME_CLASSES_BYTES;
 
@@ -146,6 +147,35 @@ impl FramePool {
             self.idle_bytes -= FRAME_CLASSES_BYTES[class];
             gone += FRAME_CLASSES_BYTES[class];
         }
+    }
+}
+
+/// Where the journal's memory comes from.
+impl Journal {
+    /// Frames come from lent memory as long as there is any.
+    pub fn set_source(&mut self, source: Box<dyn RegionSource + Send>) {
+        self.pool.set_source(source);
+    }
+
+    /// Frames that are not in lent memory come from `arena`.
+    pub fn set_arena(&mut self, arena: Box<dyn RegionSource + Send>) {
+        self.pool.set_arena(arena);
+    }
+
+    /// A buffer of `bytes` from where frames have theirs, for a run of them to a segment.
+    pub fn run_buffer(&mut self, bytes: usize) -> AlignedBuf {
+        self.pool.fresh_buf(bytes)
+    }
+
+    /// Whether frames may be in lent memory.
+    pub fn has_source(&self) -> bool {
+        self.pool.has_source()
+    }
+
+    /// Whether frames are to be in lent memory: while any log of the shard has `memory` durability.
+    /// All of them, because recovery adopts no frame behind a missing one.
+    pub fn set_lending(&mut self, lending: bool) {
+        self.pool.set_lending(lending);
     }
 }
 

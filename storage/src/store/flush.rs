@@ -153,9 +153,11 @@ impl Flusher {
         }
     }
 
-    /// Another life begins: its frames count from 1.
+    /// Another life begins: its frames count from 1. Buffers of the recovery go, so that runs have
+    /// theirs from where frames have them.
     pub fn start_life(&mut self) {
         assert!(self.round.is_none(), "no round is under way between two lives");
+        self.buffers.clear();
         self.flushed = 0;
         self.generation = 0;
     }
@@ -252,7 +254,7 @@ impl Store {
                 continue;
             }
             let buffer = self.flusher.buffers.pop().or_else(|| {
-                // Those of a stop or a recovery are not used again.
+                // A stop and a recovery use many, and not for long: those are the allocator's.
                 (!alone).then(|| self.journal.run_buffer(FLUSH_RUN_BYTES))
             });
             let kept = self.flusher.files.remove(&log_id).map(|(_, kept)| kept);
@@ -305,7 +307,6 @@ impl Store {
         }
         if let Some(buffer) = job.take_buffer()
             && buffer.capacity() <= FLUSH_RUN_BYTES
-            && self.flusher.buffers.len() < FLUSH_JOBS_MAX
         {
             self.flusher.buffers.push(buffer);
         }
