@@ -49,16 +49,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Tally {
         return tally;
     }
     let built = workspace.target.join("release/corelane");
-    let figures = super::Options {
-        only: Vec::new(),
-        rounds: options.rounds,
-        seconds: 0,
-        binary: options.binary.clone(),
-        raw: None,
-        record: false,
-        gigabytes: 0,
-        list: false,
-    };
+    // `bench compare` has rounds of its own.
+    let figures = super::Options::default();
     let binary = options.binary.clone().unwrap_or(built);
     let ground = Ground { workspace, binary, options: &figures };
     match with_both(&ground, |both| compared(both, options)) {

@@ -30,7 +30,7 @@ use crate::tally::Tally;
 use crate::workspace::Workspace;
 
 /// What `cargo xtask figures` was asked for.
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 pub struct Options {
     /// Only these rows (may be repeated); --list names them
     #[arg(long, value_name = "ROW")]
