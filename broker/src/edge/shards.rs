@@ -183,7 +183,7 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
     core.keep_ledger(config.ledger);
     let failed = |what| move |error| ShardsError::Start { shard, what, error };
     let ring = Ring::new(RingOptions::default())?;
-    limit_kernel_workers(&ring, &free_cores);
+    limit_kernel_workers(&ring, &worker_cores(config.cores[shard], free_cores, config.busy_poll));
     let buffers = ReceiveBuffers::new(&ring, config.receive_buffers, config.receive_buffer_bytes)
         .map_err(|_| RingError::Lacks("provided-buffer rings"))?;
     let mut ring = ring;
@@ -222,12 +222,32 @@ fn build<C: Core>(seat: Seat<C>) -> Result<(Reactor<C>, Receiver<Vec<Listener>>)
     Ok((reactor, listeners))
 }
 
-/// The kernel's own threads for what cannot be done inline: few, and off the shards' cores where
-/// there are others. A kernel that cannot be told this works all the same.
-fn limit_kernel_workers(ring: &Ring, free_cores: &[usize]) {
+/// The kernel's own threads for what cannot be done inline: few, and off other shards' cores. A
+/// kernel that cannot be told this works all the same.
+fn limit_kernel_workers(ring: &Ring, cores: &[usize]) {
     let mut workers = KERNEL_WORKERS_MAX;
     let _ = ring.submitter().register_iowq_max_workers(&mut workers);
-    if !free_cores.is_empty() {
-        let _ = ring.submitter().register_iowq_aff(&cpu::set_of(free_cores));
+    let _ = ring.submitter().register_iowq_aff(&cpu::set_of(cores));
+}
+
+/// Where a shard's workers may run: on its own core or a free one, whichever has time. Where only
+/// free ones were allowed and a program spun on them, workers and the device's completions waited
+/// behind it for seconds (measured: docs/benchmarks.md). A shard that spins itself has no time.
+fn worker_cores(own: usize, mut free: Vec<usize>, busy_poll: bool) -> Vec<usize> {
+    if !busy_poll || free.is_empty() {
+        free.push(own);
+    }
+    free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_run_on_the_own_core_unless_it_spins_and_others_are_free() {
+        assert_eq!(worker_cores(0, vec![2, 3], false), [2, 3, 0]);
+        assert_eq!(worker_cores(0, vec![2, 3], true), [2, 3]);
+        assert_eq!(worker_cores(0, vec![], true), [0]);
     }
 }
